@@ -1,0 +1,40 @@
+"""Color quantization by k-means: any image in K colors, the same bytes on every machine.
+
+>>> import quantgpu
+>>> picture = quantgpu.quantize([(250, 0, 0), (255, 0, 0), (0, 0, 255)], k=2)
+>>> picture.palette.hex()
+['#0000ff', '#fd0000']
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantgpu.errors import InputError, OutputError, QuantgpuError, UsageError
+    from quantgpu.histogram import Histogram
+    from quantgpu.indexed import Indexed
+    from quantgpu.palette import Palette
+    from quantgpu.pipeline import quantize
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "quantize": "quantgpu.pipeline",
+    "Histogram": "quantgpu.histogram",
+    "Indexed": "quantgpu.indexed",
+    "Palette": "quantgpu.palette",
+    **dict.fromkeys(
+        ("InputError", "OutputError", "QuantgpuError", "UsageError"), "quantgpu.errors"
+    ),
+}
+"""Public name to module: nothing is imported before it is used."""
+
+__all__ = ["Histogram", "Indexed", "InputError", "OutputError", "Palette", "QuantgpuError", "UsageError", "quantize"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

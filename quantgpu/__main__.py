@@ -1,0 +1,21 @@
+"""``python -m quantgpu``, and the entry point of the command `quantgpu`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; ``--version`` alone is answered before anything is imported."""
+    if sys.argv[1:] == ["--version"]:
+        from quantgpu import __version__
+
+        print(f"quantgpu {__version__}")
+        return
+    from quantgpu.cli import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The command line: options become one library call, and its result one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from quantgpu import __version__
+from quantgpu.errors import INTERRUPTED, OutputError, PartialError, QuantgpuError, UsageError
+
+EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
+4 an output cannot be written; 5 some of several inputs failed; 130 interrupted."""
+
+app = typer.Typer(
+    name="quantgpu",
+    help=f"Reduce images to K colors by exact k-means.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"quantgpu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Reduce images to K colors by exact k-means."""
+
+
+def keys_of(table: str) -> Any:
+    """A completion function that offers the keys of a table, imported when it is asked for."""
+
+    def complete(incomplete: str) -> list[str]:
+        from quantgpu import pipeline
+
+        return [key for key in getattr(pipeline, table) if key.startswith(incomplete)]
+
+    return complete
+
+
+EXAMPLES = """Examples:
+
+  quantgpu quantize photo.jpg                      256 colors, to photo-256.png
+
+  quantgpu quantize photo.jpg -k 16 -o small.gif   16 colors, as GIF
+
+  quantgpu quantize *.jpg -k 64 --output-dir out   each to out/NAME-64.png
+
+  quantgpu quantize - -k 8 < in.png > out.png      in a pipe
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def quantize(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Images; - is standard input.", show_default=False),
+    ],
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k", "--colors", metavar="K", help="Colors, 1 to 65536. [default: 256]", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", show_default=False,
+            help="Where to write one image (.png .gif .webp .tif .bmp); - is standard output. "
+            "[default: NAME-K.png beside the input]",
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write NAME-K.png into this folder.", show_default=False),
+    ] = None,
+    effort: Annotated[
+        str,
+        typer.Option(
+            help="Time spent on the palette: none, fast, balanced, best.",
+            autocompletion=keys_of("EFFORTS"),
+        ),
+    ] = "balanced",
+    init: Annotated[
+        str,
+        typer.Option(
+            help="First centers: random, kmeans++, maximin, wu. `--init random --effort none` is "
+            "the textbook's method.",
+            autocompletion=keys_of("SEEDINGS"),
+        ),
+    ] = "maximin",
+    seed: Annotated[int, typer.Option(help="Of the random draws.")] = 0,
+    color_space: Annotated[
+        str,
+        typer.Option(
+            help="Where distances are measured: srgb.", autocompletion=keys_of("COLOR_SPACES")
+        ),
+    ] = "srgb",
+    dither: Annotated[
+        str, typer.Option(help="Dithering: none.", autocompletion=keys_of("DITHERS"))
+    ] = "none",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="At most so many. The result does not depend on it. [default: all processors]",
+            show_default=False,
+        ),
+    ] = None,
+    compress_level: Annotated[
+        int, typer.Option(min=0, max=9, help="Of PNG files: 0 is fast, 9 is small.")
+    ] = 1,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Refuse larger images before they are decoded.")
+    ] = 1_000_000_000,
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per image.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors only.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print what was decided.")
+    ] = False,
+) -> None:
+    """Write each image with its best K colors."""
+    from quantgpu.files import STREAM, Destination, quantize_file
+    from quantgpu.progress import Bar
+
+    if output is not None and (len(inputs) > 1 or output_dir is not None):
+        fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
+    destination = Destination(output, output_dir, force, compress_level)
+    options = {
+        "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
+        "dither": dither, "threads": threads,
+    }  # fmt: skip
+    if verbose:
+        decided = ", ".join(f"{name} {value}" for name, value in options.items())
+        typer.echo(f"quantgpu {__version__}: {decided}", err=True)
+    failures: list[QuantgpuError] = []
+    made_from: dict[str, str] = {}
+    for name in inputs:
+        try:
+            with orderly_stop(), Bar(name, shown=not (quiet or as_json)) as bar:
+                target = destination.of(name, k)
+                if target in made_from:
+                    raise OutputError(f"{name}: {target} was just made from {made_from[target]}")
+                report = quantize_file(name, destination, max_pixels, options, bar)
+                made_from[target] = name
+        except QuantgpuError as error:
+            complain(error)
+            failures.append(error)
+            continue
+        if not quiet:
+            for note in report.notes:
+                typer.echo(f"quantgpu: warning: {name}: {note}", err=True)
+        if as_json:
+            typer.echo(json.dumps(report.as_json()), err=report.output == STREAM)
+        elif not quiet:
+            typer.echo(report.as_line(), err=report.output == STREAM)
+    if len(inputs) > 1 and failures:
+        fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+@contextlib.contextmanager
+def orderly_stop() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the program with one line, after everything was cleaned up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("quantgpu: interrupted; the file at work was not written", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except MemoryError:
+        raise QuantgpuError("not enough memory; try a smaller picture or fewer threads") from None
+
+
+def complain(error: QuantgpuError) -> None:
+    """One line on standard error."""
+    typer.echo(f"quantgpu: error: {error}", err=True)
+
+
+def fail(error: QuantgpuError) -> NoReturn:
+    """Complain, and end with the error's exit code."""
+    complain(error)
+    raise typer.Exit(error.exit_code)

@@ -1,0 +1,45 @@
+"""From pixels to palette indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.device import map_ahead
+from quantgpu.efforts import Progress
+from quantgpu.histogram import BATCH, KEYS, Histogram, pack
+from quantgpu.image import Pixels
+
+
+def no_dither(
+    pixels: Pixels,
+    histogram: Histogram,
+    labels: NDArray[np.intp],
+    k: int,
+    threads: int,
+    progress: Progress,
+) -> NDArray[Any]:
+    """(H, W) uint8 or uint16: each pixel's own nearest palette color.
+
+    A table of 2^24 entries, filled for the colors that occur, answers for every pixel; its cost
+    does not depend on K.
+    """
+    dtype = np.uint8 if k <= 256 else np.uint16
+    table = np.empty(KEYS, dtype)
+    table[histogram.keys] = labels
+    index = np.empty((pixels.height, pixels.width), dtype)
+
+    def map_rows(rows: tuple[int, int]) -> int:
+        found = index[slice(*rows)].reshape(-1)
+        table.take(pack(pixels.slab(*rows)), out=found, mode="clip")
+        return rows[1]
+
+    for done in map_ahead(map_rows, pixels.row_ranges(BATCH), threads):
+        progress("remap", done / pixels.height)
+    return index
+
+
+DITHERS = {"none": no_dither}
+"""Name to method; the choices of ``--dither``."""

@@ -1,0 +1,35 @@
+"""What can go wrong, each with the exit code that the command line gives it."""
+
+
+class QuantgpuError(Exception):
+    """Something the user can mend; the message says what was wrong and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(QuantgpuError, ValueError):
+    """An option's or argument's value is outside what is allowed."""
+
+    exit_code = 2
+
+
+class InputError(QuantgpuError):
+    """An image cannot be read."""
+
+    exit_code = 3
+
+
+class OutputError(QuantgpuError):
+    """A result cannot be written."""
+
+    exit_code = 4
+
+
+class PartialError(QuantgpuError):
+    """Some of several inputs failed."""
+
+    exit_code = 5
+
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""

@@ -1,0 +1,112 @@
+"""Counting colors. k-means over weighted unique colors is exactly k-means over all pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.device import map_ahead, ranges
+from quantgpu.image import Pixels
+
+KEYS = 1 << 24
+"""8-bit RGB colors; a color's key is ``red + 256 * green + 65536 * blue``."""
+
+BATCH = 1 << 17
+"""Pixels packed at a time: 1 MiB of keys, which the second-level cache holds."""
+
+ONE = np.uint32(1)
+
+FLUSH = (1 << 32) - 1
+"""Pixels that 32-bit bins can count before one could overflow."""
+
+
+def pack(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The keys, (n,) int64, of C-contiguous (n, 3) uint8 colors.
+
+    All but the last two colors are read as overlapping 64-bit words, three bytes apart, and
+    masked: one pass instead of five (21 ms instead of 88 ms for 24 million pixels).
+    """
+    count = len(colors)
+    keys = np.empty(count, np.int64)
+    whole = max(count - 2, 0)
+    words = np.ndarray((whole,), "<u8", colors, strides=(3,)) if whole else np.empty(0, "<u8")
+    np.bitwise_and(words, KEYS - 1, out=keys[:whole].view(np.uint64))
+    tail = colors[whole:].astype(np.int64)
+    keys[whole:] = tail[:, 0] + (tail[:, 1] << 8) + (tail[:, 2] << 16)
+    return keys
+
+
+def unpack(keys: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The (n, 3) uint8 colors of (n,) keys; each channel is contiguous."""
+    planes = np.empty((3, len(keys)), np.uint8)
+    for channel, plane in enumerate(planes):
+        np.copyto(plane, keys >> (8 * channel), casting="unsafe")
+    return planes.T
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """The distinct colors of an image and how many pixels have each.
+
+    Histograms add: ``count(top) + count(bottom)`` equals ``count(whole)``.
+    """
+
+    keys: NDArray[np.int64]
+    """(n,) packed colors, ascending and distinct."""
+    counts: NDArray[np.int64]
+    """(n,) pixels of each color, at least 1."""
+
+    @property
+    def colors(self) -> NDArray[np.uint8]:
+        """The distinct colors, (n, 3) uint8."""
+        return unpack(self.keys)
+
+    @property
+    def pixels(self) -> int:
+        """The pixels counted."""
+        return int(self.counts.sum())
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        keys, inverse = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
+        counts = np.zeros(len(keys), np.int64)
+        np.add.at(counts, inverse[: len(self)], self.counts)
+        np.add.at(counts, inverse[len(self) :], other.counts)
+        return Histogram(keys, counts)
+
+
+def count_colors(
+    pixels: Pixels, threads: int = 1, progress: Callable[[str, float], None] | None = None
+) -> Histogram:
+    """Count the colors of `pixels`; threads read and pack slabs ahead of the one that counts."""
+    bins = np.zeros(KEYS, np.uint32)
+    rows = pixels.row_ranges(BATCH)
+    total = Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
+    room, done = FLUSH, 0
+    for keys in map_ahead(lambda interval: pack(pixels.slab(*interval)), rows, threads):
+        if len(keys) > room:
+            total += occurring(bins, threads)
+            bins[:] = 0
+            room = FLUSH
+        np.add.at(bins, keys, ONE)
+        room -= len(keys)
+        done += len(keys)
+        if progress:
+            progress("count", done / len(pixels))
+    counted = occurring(bins, threads)
+    return total + counted if len(total) else counted
+
+
+def occurring(bins: NDArray[np.uint32], threads: int) -> Histogram:
+    """The histogram of all keys with a count, found by several threads."""
+
+    def keys_in(interval: tuple[int, int]) -> NDArray[np.int64]:
+        return np.flatnonzero(bins[slice(*interval)] != 0) + interval[0]
+
+    keys = np.concatenate(list(map_ahead(keys_in, ranges(0, KEYS, KEYS // 16), threads)))
+    return Histogram(keys, bins[keys].astype(np.int64))

@@ -1,0 +1,89 @@
+"""The result: an index map and its palette."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.palette import Palette
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+COMPRESS_LEVEL = 1
+"""Of deflate in PNG files, 0 to 9."""
+
+
+@dataclass(frozen=True, eq=False)
+class Indexed:
+    """An image of K colors."""
+
+    index: NDArray[Any]
+    """(H, W), or (N,) for a list of colors: rows of the palette; uint8, uint16 if K > 256."""
+    palette: Palette
+    """K distinct colors, fewer if the image had fewer."""
+    counts: NDArray[np.int64]
+    """(K,) pixels of each palette entry."""
+    colors_in: int
+    """Distinct colors before."""
+    squared_error: int
+    """Squared differences of 8-bit levels, summed over pixels and channels."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time spent in each stage."""
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error of a pixel, summed over the three channels, in squared levels.
+
+        M. E. Celebi, "Improving the performance of k-means for color quantization", Image and
+        Vision Computing 29(4), 2011, doi:10.1016/j.imavis.2010.10.002.
+        """
+        return self.squared_error / int(self.counts.sum())
+
+    @property
+    def psnr(self) -> float:
+        """Peak signal-to-noise ratio in decibels over all channels; infinite without error."""
+        return 10 * math.log10(255**2 * 3 / self.mse) if self.squared_error else math.inf
+
+    def to_array(self) -> NDArray[np.uint8]:
+        """The colors of the pixels, (H, W, 3) uint8."""
+        return self.palette.colors[self.index]
+
+    def to_image(self) -> Image.Image:
+        """A Pillow image: mode P, or RGB where there are more than 256 colors."""
+        from quantgpu.image import to_picture
+
+        return to_picture(self.index, self.palette.colors)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        compress_level: int = COMPRESS_LEVEL,
+    ) -> int:
+        """Write a file in the format that its suffix names; the bytes written.
+
+        The file appears complete or not at all.
+
+        Args:
+            path: Ends in .png, .gif, .webp, .tif, .tiff or .bmp.
+            force: Replace a file that exists.
+            compress_level: Of PNG, 0 (fast) to 9 (small).
+
+        Raises:
+            UsageError: The format is unknown, or cannot hold so many colors or pixels.
+            OutputError: The file exists, or cannot be written.
+        """
+        from quantgpu.image import encode, format_for, replacing
+
+        form = format_for(path)
+        with replacing(Path(path), force) as stream:
+            encode(self.index, self.palette.colors, form, stream, compress_level)
+            return stream.tell()

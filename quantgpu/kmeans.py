@@ -1,0 +1,208 @@
+"""Weighted k-means on integer grids: assignment, centroids, Lloyd's iteration.
+
+Everything that decides anything is exact, so threads, batches and devices cannot change a bit:
+distances are integers below 2^24 in float32, sums are integers below 2^53 in float64 or integers in
+int64, and a centroid is a quotient of integers, rounded half up.
+
+S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28(2),
+1982, doi:10.1109/TIT.1982.1056489.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from quantgpu.device import array_module, each_range, ranges
+
+DISTANCES = 1 << 16
+"""Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS does
+not spread so small a product over threads of its own."""
+
+PARALLEL = 1 << 22
+"""Distances below which threads cost more than they save."""
+
+MANY = 512
+"""Centers above which boxes of points are compared with them first (measured, 588,000 points:
+K = 256 35 ms against 45, K = 1024 70 against 175, K = 16 8 against 9)."""
+
+BOX = 512
+"""Points in a box."""
+
+RELAXATION = 9, 5
+"""Over-relaxed steps go 9/5 of the way to the mean: 10 such steps do what 30 plain ones do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Weighted points on the integer grid of a working space."""
+
+    columns: Any
+    """(d + 1, n) float32: integer coordinates, and a last row of ones."""
+    weights: Any
+    """(n,) int64, at least 1."""
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @cached_property
+    def masses(self) -> Any:
+        """(n,) float64: the weights, as `bincount` wants them."""
+        return self.weights.astype(float)
+
+    @cached_property
+    def moments(self) -> list[Any]:
+        """d times (n,) float64: weight times coordinate."""
+        return [self.masses * column for column in self.columns[:-1]]
+
+    @cached_property
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and greatest coordinates, (d,) float32 each."""
+        return self.columns[:-1].min(axis=1), self.columns[:-1].max(axis=1)
+
+    @cached_property
+    def boxes(self) -> tuple[Any, Any]:
+        """The least and greatest coordinates of every `BOX` points, (d, boxes) float32 each."""
+        xp = array_module(self.columns)
+        starts = xp.arange(0, len(self), BOX)
+        low = xp.minimum.reduceat(self.columns[:-1], starts, axis=1)
+        return low, xp.maximum.reduceat(self.columns[:-1], starts, axis=1)
+
+
+def weighted_points(coordinates: Any, weights: Any) -> Points:
+    """Points with (d, n) integer `coordinates` and (n,) integer `weights`."""
+    xp = array_module(coordinates)
+    axes, count = coordinates.shape
+    columns = xp.ones((axes + 1, count), xp.float32)
+    columns[:-1] = coordinates
+    return Points(columns, weights)
+
+
+def distance_matrix(centers: Any) -> Any:
+    """(d + 1, K): [x, 1] times it is |x - s|^2 - |x|^2 for every center s."""
+    xp = array_module(centers)
+    matrix = xp.empty((centers.shape[1] + 1, len(centers)), xp.float32)
+    matrix[:-1] = -2 * centers.T
+    matrix[-1] = (centers * centers).sum(axis=1)
+    return matrix
+
+
+def assign(points: Points, centers: Any, threads: int = 1) -> Any:
+    """The index, (n,) intp, of each point's nearest center; ties go to the lowest index."""
+    if len(points) * len(centers) < PARALLEL:
+        threads = 1
+    if len(centers) > MANY:
+        return assign_boxes(points, centers, threads)
+    xp = array_module(centers)
+    matrix = distance_matrix(centers)
+    labels = xp.empty(len(points), xp.intp)
+    batch = max(DISTANCES // len(centers), 16)
+
+    def assign_range(interval: tuple[int, int]) -> None:
+        distances = xp.empty((batch, len(centers)), xp.float32)
+        for start, stop in ranges(*interval, batch):
+            found = distances[: stop - start]
+            xp.matmul(points.columns[:, start:stop].T, matrix, out=found)
+            found.argmin(axis=1, out=labels[start:stop])
+
+    each_range(assign_range, len(points), threads)
+    return labels
+
+
+def assign_boxes(points: Points, centers: Any, threads: int = 1) -> Any:
+    """`assign` that skips, box by box, the centers that cannot be nearest to any point in it.
+
+    A center is out when its least distance to the box exceeds another's greatest. The distances
+    compared are exact, so nothing changes but the time.
+    """
+    xp = array_module(centers)
+    matrix = distance_matrix(centers)
+    labels = xp.empty(len(points), xp.intp)
+    low, high = points.boxes
+    batch = max(DISTANCES // len(centers), 16)
+
+    def assign_range(interval: tuple[int, int]) -> None:
+        for first, last in ranges(*interval, batch):
+            possible = possible_centers(low[:, first:last], high[:, first:last], centers)
+            for box, row in enumerate(possible, first):
+                candidates = xp.flatnonzero(row)
+                inside = slice(box * BOX, (box + 1) * BOX)
+                distances = points.columns[:, inside].T @ matrix[:, candidates]
+                labels[inside] = candidates[distances.argmin(axis=1)]
+
+    each_range(assign_range, low.shape[1], threads)
+    return labels
+
+
+def possible_centers(low: Any, high: Any, centers: Any) -> Any:
+    """(boxes, K) bool: whether a center can be nearest to a point in the box ``low … high``."""
+    xp = array_module(centers)
+    nearest = xp.zeros((low.shape[1], len(centers)), xp.float32)
+    farthest = xp.zeros_like(nearest)
+    for axis, center in enumerate(centers.T):
+        below = low[axis, :, None] - center
+        above = center - high[axis, :, None]
+        gap = xp.maximum(xp.maximum(below, above), 0)
+        nearest += gap * gap
+        reach = xp.minimum(below, above)
+        farthest += reach * reach
+    return nearest <= farthest.min(axis=1)[:, None]
+
+
+def two_nearest(points: Points, centers: Any) -> tuple[Any, Any]:
+    """Each point's label and, (n,) float32, how much farther (squared) its second center lies."""
+    xp = array_module(centers)
+    matrix = distance_matrix(centers)
+    labels = xp.empty(len(points), xp.intp)
+    gaps = xp.empty(len(points), xp.float32)
+    for start, stop in ranges(0, len(points), max(DISTANCES // len(centers), 16)):
+        distances = points.columns[:, start:stop].T @ matrix
+        rows = xp.arange(stop - start)
+        labels[start:stop] = nearest = distances.argmin(axis=1)
+        first = distances[rows, nearest]
+        distances[rows, nearest] = xp.inf
+        gaps[start:stop] = distances[rows, distances.argmin(axis=1)] - first
+    return labels, gaps
+
+
+def cluster_sums(points: Points, labels: Any, clusters: int) -> tuple[Any, Any]:
+    """The weight, (K,) int64, and the weighted coordinate sums, (K, d) int64, of each cluster."""
+    xp = array_module(labels)
+    mass = xp.bincount(labels, points.masses, minlength=clusters)
+    sums = [xp.bincount(labels, moment, minlength=clusters) for moment in points.moments]
+    return mass.astype(xp.int64), xp.stack(sums, axis=1).astype(xp.int64)
+
+
+def step_to_means(centers: Any, mass: Any, sums: Any, relaxation: tuple[int, int] = (1, 1)) -> Any:
+    """Centers moved p/q of the way to their clusters' means, rounded half up to the grid.
+
+    The center of an empty cluster stays where it is.
+    """
+    xp = array_module(centers)
+    p, q = relaxation
+    old = centers.astype(xp.int64)
+    weight = xp.maximum(mass, 1)[:, None]
+    moved = (2 * (p * sums + (q - p) * old * weight) + q * weight) // (2 * q * weight)
+    return xp.where(mass[:, None] > 0, moved, old).astype(xp.float32)
+
+
+def total_error(centers: Any, mass: Any, sums: Any) -> int:
+    """The summed weighted squared error, less the constant that no choice of centers changes."""
+    xp = array_module(centers)
+    s = centers.astype(xp.int64)
+    return int(((s * s).sum(axis=1) * mass - 2 * (s * sums).sum(axis=1)).sum())
+
+
+def lloyd(points: Points, centers: Any, steps: int, threads: int = 1) -> Any:
+    """Centers after at most `steps` of Lloyd's steps; all but the last are over-relaxed."""
+    xp = array_module(centers)
+    for step in range(steps):
+        labels = assign(points, centers, threads)
+        mass, sums = cluster_sums(points, labels, len(centers))
+        relaxation = RELAXATION if step < steps - 1 else (1, 1)
+        moved = xp.clip(step_to_means(centers, mass, sums, relaxation), *points.bounds)
+        if (moved == centers).all():
+            break
+        centers = moved
+    return centers

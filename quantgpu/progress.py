@@ -1,0 +1,59 @@
+"""A progress bar on terminals, for work of more than half a second."""
+
+from __future__ import annotations
+
+import sys
+from threading import Timer
+from typing import Any
+
+PATIENCE = 0.5
+"""Seconds without a bar."""
+
+WIDTH = 1000
+"""Steps of the bar."""
+
+
+class Bar:
+    """A bar on standard error that appears when the work takes longer than `PATIENCE`.
+
+    Call it with a stage's name and the share of it that is done.
+    """
+
+    def __init__(self, title: str, shown: bool) -> None:
+        self.title = title
+        self.stage, self.share = "", 0.0
+        self.display: Any = None
+        self.task: Any = None
+        self.timer = Timer(PATIENCE, self.show) if shown and sys.stderr.isatty() else None
+
+    def __enter__(self) -> Bar:
+        if self.timer:
+            self.timer.daemon = True
+            self.timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.timer:
+            self.timer.cancel()
+            self.timer.join()
+        if self.display:
+            self.display.stop()
+
+    def __call__(self, stage: str, share: float) -> None:
+        self.stage, self.share = stage, share
+        if self.task is not None:
+            self.display.update(self.task, description=self.text(), completed=share * WIDTH)
+
+    def text(self) -> str:
+        """What stands before the bar."""
+        return f"{self.title}  {self.stage}"
+
+    def show(self) -> None:
+        """Start to draw."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+        self.display = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.display.start()
+        self.task = self.display.add_task(self.text(), total=WIDTH, completed=self.share * WIDTH)

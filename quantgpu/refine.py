@@ -1,0 +1,139 @@
+"""Beyond Lloyd: split clusters with large errors, drop those that cost least, keep what is better.
+
+Lloyd's iteration ends in the local optimum nearest to its seed. Adding centers where the error is
+large and then removing as many where they are missed least moves centers across the picture.
+
+B. Fritzke, "The breathing k-means algorithm", 2020, arXiv:2006.15666. Here the new centers go
+where a split gains most, and many centers change places at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quantgpu.device import array_module
+from quantgpu.kmeans import (
+    Points,
+    assign,
+    cluster_sums,
+    distance_matrix,
+    lloyd,
+    total_error,
+    two_nearest,
+)
+
+DIRECTIONS = (
+    *((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    *((1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (0, 1, -1)),
+    *((1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)),
+)
+"""Lines along which a cluster may be split: the axes and diagonals of a cube, in exact integers."""
+
+OFFSET = 0.8
+"""How far the halves of a split cluster lie from its mean, in standard deviations along the line
+(0.80 is what halving a normal distribution gives: the square root of 2 over pi)."""
+
+
+def spread(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, Any]:
+    """Each cluster's mean, (K, d) float64, and greatest weighted variance along a line.
+
+    The line is given as a vector, (K, d) float64, one standard deviation long.
+    """
+    xp = array_module(labels)
+    mass, sums = cluster_sums(points, labels, clusters)
+    weight = xp.maximum(mass, 1).astype(float)
+    mean = sums / weight[:, None]
+    greatest = xp.full(clusters, -1.0)
+    deviation = xp.zeros((clusters, len(sums[0])))
+    products = second_moments(points, labels, clusters)
+    for direction in DIRECTIONS:
+        length = sum(c * c for c in direction)
+        variance = xp.zeros(clusters)
+        for i, a in enumerate(direction):
+            for j, b in enumerate(direction[: i + 1]):
+                if a * b:
+                    covariance = products[i, j] - sums[:, i] * mean[:, j]
+                    variance += (a * b if i == j else 2 * a * b) * covariance
+        variance /= length
+        better = variance > greatest
+        greatest = xp.where(better, variance, greatest)
+        size = xp.sqrt(xp.maximum(variance, 0) / weight / length)
+        deviation = xp.where(better[:, None], size[:, None] * xp.asarray(direction), deviation)
+    return mean, greatest, deviation
+
+
+def second_moments(points: Points, labels: Any, clusters: int) -> dict[tuple[int, int], Any]:
+    """Summed weight * x_i * x_j of each cluster, (K,) float64, for every pair i >= j of axes."""
+    xp = array_module(labels)
+    return {
+        (i, j): xp.bincount(labels, moment * points.columns[j], minlength=clusters)
+        for i, moment in enumerate(points.moments)
+        for j in range(i + 1)
+    }
+
+
+def split(points: Points, centers: Any, labels: Any, more: int) -> Any:
+    """`more` additional centers: the clusters with the greatest variance become two each."""
+    xp = array_module(centers)
+    mean, variance, deviation = spread(points, labels, len(centers))
+    largest = xp.argsort(-variance, kind="stable")[:more]
+    offset = OFFSET * deviation[largest]
+    halves = centers.astype(float)
+    halves[largest] = mean[largest] + offset
+    halves = xp.concatenate([halves, mean[largest] - offset])
+    return xp.clip(xp.floor(halves + 0.5), *points.bounds).astype(xp.float32)
+
+
+def drop(points: Points, centers: Any, fewer: int) -> Any:
+    """The centers less the `fewer` whose points are served almost as well by their neighbors.
+
+    Of a center and its nearest neighbor only one goes, as each counts on the other to stay.
+    """
+    xp = array_module(centers)
+    labels, gaps = two_nearest(points, centers)
+    loss = xp.bincount(labels, points.masses * gaps, minlength=len(centers))
+    between = centers @ distance_matrix(centers)[:-1] + distance_matrix(centers)[-1]
+    xp.fill_diagonal(between, xp.inf)
+    neighbor = between.argmin(axis=1).tolist()
+    cheapest = xp.argsort(loss, kind="stable").tolist()
+    stays: set[int] = set()
+    goes: list[int] = []
+    for center in cheapest:
+        if len(goes) < fewer and center not in stays:
+            goes.append(center)
+            stays.add(neighbor[center])
+    if len(goes) < fewer:
+        gone = set(goes)
+        goes += [center for center in cheapest if center not in gone][: fewer - len(goes)]
+    return xp.delete(centers, goes, axis=0)
+
+
+def error_of(points: Points, centers: Any, threads: int) -> int:
+    """`total_error` after assigning every point to its nearest center."""
+    labels = assign(points, centers, threads)
+    return total_error(centers, *cluster_sums(points, labels, len(centers)))
+
+
+def search(
+    points: Points, centers: Any, width: int, steps: int, rounds: int, threads: int = 1
+) -> Any:
+    """Better centers, found by splitting and dropping `width` of them at a time.
+
+    Each round runs `steps` of Lloyd's steps after the splits and again after the drops. A round
+    that does not lower the error is undone and halves the width; the search ends at width 0.
+    """
+    best = lloyd(points, centers, 2 * steps, threads)
+    least = error_of(points, best, threads)
+    labels = assign(points, best, threads)
+    for _ in range(rounds):
+        if width == 0:
+            break
+        wider = lloyd(points, split(points, best, labels, width), steps, threads)
+        candidate = lloyd(points, drop(points, wider, width), steps, threads)
+        labels_c = assign(points, candidate, threads)
+        error = total_error(candidate, *cluster_sums(points, labels_c, len(candidate)))
+        if error < least:
+            best, least, labels = candidate, error, labels_c
+        else:
+            width //= 2
+    return best

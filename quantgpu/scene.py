@@ -1,0 +1,593 @@
+"""A photograph-like scene at any size: a lake at sunset, for demos, tests and benchmarks.
+
+The picture is computed, not stored, and is the same bytes on every machine: noise is hashed with
+integers, and the rest is elementwise + - * / sqrt and floor, which IEEE 754 rounds in one way.
+No sin, exp or pow (their last bit depends on libm and SIMD), no `np.interp` (a compiler may fuse
+its multiply and add), no floating-point sums over an axis (their order depends on the machine).
+
+Scene units: the frame is 1.5 wide and 1 high, x to the right, y down. A picture of another shape
+shows the largest part of the frame that has this shape, around its center. Colors are sRGB, 0 to
+255. Tables first, then the painters from the sky to the grass, then the noise they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+U32 = NDArray[np.uint32]
+Color = tuple[float, float, float]
+
+FRAME_WIDTH = 1.5
+SHORE = 0.62
+BANK = 0.84
+"""Water lies between the shore and the bank; below the bank there is only meadow."""
+
+REACH = 0.07
+"""How far ripples may carry a shape."""
+
+TILE_ROWS, TILE_COLUMNS = 128, 512
+"""Pixels drawn at once: temporaries of 256 KiB stay in the second-level cache and in the heap."""
+
+SKY: tuple[tuple[float, Color], ...] = (
+    (-0.05, (30, 64, 130)),
+    (0.16, (70, 112, 176)),
+    (0.32, (146, 160, 194)),
+    (0.45, (228, 184, 166)),
+    (0.54, (252, 206, 154)),
+    (0.64, (255, 224, 178)),
+)
+"""(y, color), from the zenith to the horizon."""
+
+SUN_X, SUN_Y, SUN_RADIUS = 1.04, 0.425, 0.022
+SUNLIGHT: Color = (255, 214, 140)
+SPURS = ((0.8, 0.19, 0.9), (-0.7, 0.08, 0.7))
+"""(lean, width in cells of the crest, weight)."""
+
+AIR: Color = (166, 166, 200)
+HAZE: Color = (240, 190, 160)
+CLOUD_SHADE: Color = (128, 122, 152)
+CLOUD_LIGHT: Color = (255, 232, 208)
+WATER: Color = (22, 52, 84)
+
+
+class Mountains(NamedTuple):
+    """One range: the height of its crest, and how much of its color the air leaves."""
+
+    crest: float
+    relief: float
+    cell: float
+    rock: Color
+    haze: float
+    snow: float
+    seed: int
+
+
+MOUNTAINS = (
+    Mountains(0.400, 0.26, 0.40, (84, 82, 104), haze=0.52, snow=0.80, seed=11),
+    Mountains(0.490, 0.20, 0.29, (66, 66, 90), haze=0.30, snow=0.35, seed=12),
+    Mountains(0.560, 0.13, 0.31, (38, 56, 66), haze=0.14, snow=0.00, seed=25),
+)
+
+
+class Spires(NamedTuple):
+    """A row of pointed shapes, trees or blades of grass: as high as `height` above `base`."""
+
+    base: float
+    height: float
+    cell: float
+    tip: Color
+    foot: Color
+    seed: int
+
+    def extent(self, pixel: float) -> tuple[float, float]:
+        """From above the highest tip down to where the next row hides this one."""
+        return self.base - self.height - REACH - pixel, self.base + 2.5 * self.height + pixel
+
+
+FOREST = (
+    Spires(0.612, 0.030, 0.0065, (58, 72, 74), (88, 88, 88), 31),
+    Spires(0.622, 0.040, 0.0090, (22, 40, 38), (34, 50, 44), 32),
+)
+MEADOW = (
+    Spires(0.792, 0.016, 0.0020, (158, 150, 84), (104, 112, 58), 41),
+    Spires(0.812, 0.022, 0.0026, (160, 156, 78), (86, 104, 46), 42),
+    Spires(0.838, 0.032, 0.0034, (164, 162, 72), (74, 98, 38), 43),
+    Spires(0.872, 0.044, 0.0044, (168, 170, 68), (62, 90, 32), 44),
+    Spires(0.915, 0.058, 0.0056, (164, 174, 60), (50, 80, 26), 45),
+    Spires(0.965, 0.076, 0.0070, (148, 168, 54), (38, 66, 22), 46),
+    Spires(1.030, 0.100, 0.0088, (122, 152, 46), (24, 48, 16), 47),
+)
+
+
+class Balloon(NamedTuple):
+    """A hot-air balloon: the center and radius of its envelope, and the colors of its gores."""
+
+    x: float
+    y: float
+    radius: float
+    gores: tuple[Color, Color]
+
+
+RED, YELLOW, WHITE = (214.0, 26.0, 34.0), (252.0, 198.0, 16.0), (244.0, 240.0, 230.0)
+TEAL, VIOLET, ORANGE = (0.0, 146.0, 152.0), (112.0, 40.0, 156.0), (246.0, 110.0, 12.0)
+BASKET: Color = (92, 56, 30)
+BALLOONS = (
+    Balloon(0.645, 0.440, 0.018, (ORANGE, WHITE)),
+    Balloon(0.775, 0.335, 0.042, (TEAL, WHITE)),
+    Balloon(1.130, 0.165, 0.060, (VIOLET, ORANGE)),
+    Balloon(0.475, 0.205, 0.100, (RED, YELLOW)),
+)
+SEAMS = (-0.9239, -0.7071, -0.3827, 0.0, 0.3827, 0.7071, 0.9239)
+"""Where the seams between the eight visible gores appear: sines of multiples of 22.5 degrees."""
+
+LIGHT = (0.74, -0.20, 0.64)
+HALFWAY = (0.409, -0.110, 0.906)
+"""Unit vectors to the light, and between the light and the eye (x right, y down, z to the eye)."""
+
+FLOWERS: tuple[tuple[Color, Color], ...] = (
+    ((222, 26, 22), (40, 10, 14)),
+    ((236, 50, 30), (44, 14, 16)),
+    ((250, 208, 26), (206, 130, 12)),
+    ((96, 84, 214), (230, 214, 90)),
+)
+"""(petals, heart)."""
+FLOWERS_PER_ROW = 40
+
+GRAIN, TINT = 0.028, 0.016
+"""Levels per step of the 8-bit hashes: luma grain has a deviation of 2.9 levels, tint of 1.2."""
+
+
+class View(NamedTuple):
+    """What a tile of h rows and w columns looks at, in scene units."""
+
+    x: F64
+    """(w,) ascending: the middle of each column."""
+    edges: F64
+    """(w + 1,) ascending: the sides of the columns."""
+    rows: F64
+    """(h,) monotonic: y of each row, ripples aside."""
+    y: F32
+    """(h, 1), or (h, w) where ripples bend the view."""
+    pixel: float
+    """The side of a pixel."""
+
+
+
+def _cut(
+    canvas: F32, view: View, top: float, bottom: float, left: float = -1, right: float = 3
+) -> tuple[F32, View]:
+    """The part of a canvas, and of its view, that shows a part of the scene; may be empty."""
+    rows = _covering(view.rows, top, bottom)
+    columns = _covering(view.x, left, right)
+    edges = view.edges[columns.start : columns.stop + 1]
+    y = view.y[rows] if view.y.shape[1] == 1 else view.y[rows, columns]
+    return canvas[:, rows, columns], View(view.x[columns], edges, view.rows[rows], y, view.pixel)
+
+
+def _covering(places: F64, low: float, high: float) -> slice:
+    """The slice of monotonic `places` that lie in low..high."""
+    inside = np.flatnonzero((places >= low) & (places <= high))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+
+
+def render_scene(width: int, height: int) -> NDArray[np.uint8]:
+    """The scene as (height, width, 3) uint8 sRGB, the same bytes on every machine.
+
+    Any size from 1 x 1 up; every size shows the same picture, and larger ones show finer detail.
+    About 0.1 s per megapixel on one core, and some 30 MB beside the picture.
+
+    >>> render_scene(6, 4).shape
+    (4, 6, 3)
+    """
+    picture = np.empty((max(height, 0), max(width, 0), 3), np.uint8)
+    for top, left in product(range(0, height, TILE_ROWS), range(0, width, TILE_COLUMNS)):
+        rows = range(top, min(top + TILE_ROWS, height))
+        columns = range(left, min(left + TILE_COLUMNS, width))
+        picture[rows.start : rows.stop, columns.start : columns.stop] = render_window(
+            width, height, rows, columns
+        )
+    return picture
+
+
+def render_window(width: int, height: int, rows: range, columns: range) -> NDArray[np.uint8]:
+    """Some rows and columns of `render_scene(width, height)`: the same pixels, drawn alone.
+
+    For pictures too large to hold: draw one slab of rows, use it, draw the next.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f"a scene of {width} x {height} pixels is empty; both must be at least 1")
+    pixel = min(FRAME_WIDTH / width, 1 / height)
+    column, row = np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)
+    side = np.arange(columns.start, columns.stop + 1)
+    x = FRAME_WIDTH / 2 + (2 * column + 1 - width) * (pixel / 2)
+    edges = FRAME_WIDTH / 2 + (2 * side - width) * (pixel / 2)
+    y = 0.5 + (2 * row + 1 - height) * (pixel / 2)
+    view = View(x, edges, y, y.astype(np.float32)[:, None], pixel)
+    canvas = np.zeros((3, len(y), len(x)), np.float32)
+    _paint_backdrop(canvas, view)
+    _paint_water(canvas, view)
+    _paint_meadow(canvas, view)
+    _vignette(canvas, view)
+    return _develop(canvas, row, column)
+
+
+def _paint_backdrop(canvas: F32, view: View) -> None:
+    """All that stands above the water, and that the water mirrors."""
+    canvas, view = _cut(canvas, view, -1, SHORE + 0.01)
+    if not canvas.size:
+        return
+    _paint_sky(canvas, view)
+    for mountains in MOUNTAINS:
+        _paint_mountains(canvas, view, mountains)
+    for trees in FOREST:
+        _paint_spires(canvas, view, trees, shade=0.5)
+    for balloon in BALLOONS:
+        _paint_balloon(canvas, view, balloon)
+
+
+def _paint_sky(canvas: F32, view: View) -> None:
+    """The gradient, the glow and disk of the sun, and clouds lit by it."""
+    canvas[:] = _planes(SKY[0][1])
+    for (upper, color), (lower, next_color) in zip(SKY, SKY[1:], strict=False):
+        share = _ramp(view.y, upper, lower)
+        for plane, start, end in zip(canvas, color, next_color, strict=True):
+            plane += share * (end - start)
+    x = (view.x - SUN_X).astype(np.float32)
+    y = view.y - SUN_Y
+    distance = x * x + y * y
+    glow = 0.62 / (1 + distance / 0.010) + 0.30 / (1 + distance / 0.16)
+    _blend(canvas, SUNLIGHT, glow)
+    _paint_clouds(canvas, view, glow)
+    _blend(canvas, (255, 250, 226), _ramp(SUN_RADIUS - np.sqrt(distance), 0, 0.004 + view.pixel))
+
+
+def _paint_clouds(canvas: F32, view: View, glow: F32) -> None:
+    """Clouds in layers that flatten towards the horizon, brightest on the side of the sun."""
+    depth = 0.30 / (0.74 - np.minimum(view.rows, 0.66))
+    finest = 2 * view.pixel
+    density = _fractal(view.x, depth, (0.42, 0.20), 7, finest, seed=3)
+    sunward = _fractal(view.x + 0.012, depth + 0.010, (0.42, 0.20), 4, finest, seed=3)
+    cover = _smooth(_ramp(density, 0.47, 0.72))
+    cover *= (0.9 * _ramp(0.60 - view.rows, 0.0, 0.22)).astype(np.float32)[:, None]
+    light = _ramp(0.45 + (density - sunward) * 5 - (density - 0.6) * 1.2 + glow, 0, 1)
+    _blend(canvas, _mixed(CLOUD_SHADE, CLOUD_LIGHT, light), cover)
+
+
+def _paint_mountains(canvas: F32, view: View, mountains: Mountains) -> None:
+    """Slopes with relief and snow, fading into the haze above the water."""
+    cell, seed, finest = mountains.cell, mountains.seed, 2 * view.pixel
+    rise = _fractal(view.edges, np.zeros(1), (cell, 1.0), 9, finest, seed)[0].astype(np.float64)
+    crest = mountains.crest - (rise - 0.5) * mountains.relief * 1.6
+    steepest = float(np.abs(crest[1:] - crest[:-1]).max())
+    canvas, view = _cut(canvas, view, float(crest.min()) - steepest - view.pixel - REACH, 2)
+    if not canvas.size:
+        return
+    below, cover = _under(view, crest)
+    texture = _fractal(view.x, view.rows, (cell / 8, cell / 10), 5, finest, seed + 100) - 0.5
+    light = _ramp(_relief(view, below, cell, seed) + texture, -0.5, 0.5)
+    color = _mixed(_scaled(mountains.rock, 0.45), _scaled(mountains.rock, 1.5), light)
+    snow = mountains.snow * _ramp(0.035 - below + texture * 0.14 + (light - 0.5) * 0.05, 0, 0.02)
+    _blend(color, _mixed((136, 146, 190), (255, 240, 226), light), snow)
+    _blend(color, AIR, np.float32(mountains.haze))
+    _blend(color, HAZE, 0.8 * _smooth(_ramp(below, 0.0, 0.26)))
+    _blend(canvas, color, cover)
+
+
+def _relief(view: View, below: F32, cell: float, seed: int) -> F32:
+    """Light (h, w), about -0.5..0.5, on spurs that run down from a crest to both sides."""
+    x = view.x.astype(np.float32)
+    light = np.zeros_like(below)
+    for number, (lean, width, weight) in enumerate(SPURS):
+        across = x * (1 / (width * cell)) + below * (lean / (width * cell))
+        down = below * (0.3 / (width * cell))
+        light += (_bent_noise(across, down, seed * 8 + number) - 0.5) * weight
+    return light
+
+
+def _paint_spires(canvas: F32, view: View, spires: Spires, shade: float) -> None:
+    """A row of trees or grass, light at the tips, streaked downwards."""
+    canvas, view = _cut(canvas, view, *spires.extent(view.pixel))
+    if not canvas.size:
+        return
+    cell, height, seed = spires.cell, spires.height, spires.seed
+    below, cover = _under(view, spires.base - height * _spires(view.edges, cell, seed))
+    streaks = _fractal(view.x, view.rows, (cell / 2, height), 3, 1.5 * view.pixel, seed + 200)
+    patches = _fractal(view.x, view.rows, (cell * 30, height), 3, 0, seed + 300)
+    depth = _ramp(below, 0, height * 1.1)
+    light = _ramp(1 - depth + (streaks - 0.5) * 1.1 + (patches - 0.5) * shade, 0, 1)
+    _blend(canvas, _mixed(spires.foot, spires.tip, light), cover)
+
+
+def _paint_balloon(canvas: F32, view: View, balloon: Balloon) -> None:
+    """Envelope, ropes and basket."""
+    x, y, radius, gores = balloon
+    reach = radius + view.pixel
+    canvas, view = _cut(canvas, view, y - reach - REACH, y + 2 * reach + REACH, x - reach, x + reach)
+    if not canvas.size:
+        return
+    pixel = view.pixel / radius
+    across = ((view.x - x) / radius).astype(np.float32)
+    down = (view.y - y) / radius
+    aside = np.abs(across)
+    round_part = np.sqrt(np.maximum(1 - down * down, 0))
+    width = np.where(down < 0.55, round_part, 0.8352 - 0.6586 * (down - 0.55))
+    rope = 0.24 - 0.22 * (down - 1.45)
+    ropes = _soft(0.016 - np.abs(aside - rope), pixel) * _between(down, 1.45, 1.68, pixel)
+    _blend(canvas, BASKET, 0.8 * ropes)
+    _blend(canvas, BASKET, _soft(0.16 - aside, pixel) * _between(down, 1.66, 1.90, pixel))
+    inside = _soft(width - aside, pixel) * _between(down, -1, 1.45, pixel)
+    _blend(canvas, _fabric(across / np.maximum(width, 0.001), down, width / pixel, gores), inside)
+
+
+def _fabric(turn: F32, down: F32, pixels: F32, gores: tuple[Color, Color]) -> F32:
+    """Colors of an envelope: `turn` is -1..1 from its left to its right outline."""
+    stripe = np.zeros_like(turn)
+    for number, seam in enumerate(SEAMS):
+        stripe += (1 - 2 * (number % 2)) * _ramp((turn - seam) * pixels, -0.5, 0.5)
+    tilt = np.clip(0.75 * down, -1, 1)
+    level = np.sqrt(1 - tilt * tilt)
+    turn = np.clip(turn, -1, 1)
+    normal = (turn * level, tilt, np.sqrt(1 - turn * turn) * level)
+    light = np.maximum(_dot(normal, LIGHT), 0)
+    gloss = np.maximum(_dot(normal, HALFWAY), 0)
+    for _ in range(5):
+        gloss = gloss * gloss
+    color = _mixed(gores[0], gores[1], stripe)
+    color *= 0.36 + 0.74 * light
+    _blend(color, (255, 248, 232), 0.6 * gloss)
+    return color
+
+
+def _paint_water(canvas: F32, view: View) -> None:
+    """The backdrop mirrored in ripples, darker and bluer towards the viewer."""
+    canvas, view = _cut(canvas, view, SHORE, BANK)
+    if not canvas.size:
+        return
+    away = view.rows - SHORE
+    depth = 0.02 / (away + 0.012)
+    near = _ramp(away, 0, BANK - SHORE).astype(np.float32)[:, None]
+    ripples = _fractal(view.x, depth, (0.045, 0.022), 5, 0.0004, seed=7) - 0.5
+    mirrored = 2 * SHORE - view.rows
+    bent = mirrored.astype(np.float32)[:, None] + ripples * (0.012 + 0.11 * near)
+    _paint_backdrop(canvas, view._replace(rows=mirrored, y=bent))
+    _blend(canvas, WATER, 0.10 + 0.42 * near + ripples * 0.5)
+    x = (view.x - SUN_X).astype(np.float32) / (0.03 + 0.16 * near)
+    glitter = _ramp(ripples, 0.02, 0.20) / (1 + x * x)
+    _blend(canvas, (255, 236, 190), 0.9 * glitter)
+    _blend(canvas, HAZE, 0.35 * _ramp(0.02 - away, 0, 0.02).astype(np.float32)[:, None])
+
+
+def _paint_meadow(canvas: F32, view: View) -> None:
+    """Rows of grass with flowers between them, from the bank to the viewer."""
+    for grass in MEADOW:
+        _paint_spires(canvas, view, grass, shade=1.2)
+        _paint_flowers(canvas, view, grass)
+
+
+def _paint_flowers(canvas: F32, view: View, grass: Spires) -> None:
+    """Flowers at hashed places among the tips of a row of grass."""
+    place = _hashed(np.arange(FLOWERS_PER_ROW), np.arange(4)[:, None], grass.seed + 400)
+    across, down, size, kind = _unit(place).astype(np.float64)
+    x = across * FRAME_WIDTH
+    y = grass.base - grass.height * (0.25 + 0.6 * down)
+    radius = grass.height * (0.05 + 0.06 * size)
+    reach = radius + view.pixel
+    seen = (x + reach >= view.x[0]) & (x - reach <= view.x[-1])
+    seen &= (y + reach >= view.rows[0]) & (y - reach <= view.rows[-1])
+    for number in np.flatnonzero(seen):
+        petals, heart = FLOWERS[int(kind[number] * kind[number] * len(FLOWERS))]
+        center, size_here = (float(x[number]), float(y[number])), float(radius[number])
+        _paint_disk(canvas, view, center, size_here, petals)
+        _paint_disk(canvas, view, center, size_here * 0.35, heart)
+
+
+def _paint_disk(
+    canvas: F32, view: View, center: tuple[float, float], radius: float, color: Color
+) -> None:
+    """A disk seen at a slant, lighter at its upper right."""
+    x, y = center
+    reach = radius + view.pixel
+    canvas, view = _cut(canvas, view, y - reach, y + reach, x - reach, x + reach)
+    if not canvas.size:
+        return
+    across = ((view.x - x) / radius).astype(np.float32)
+    down = (view.y - y) / (0.75 * radius)
+    light = _ramp(across - down, -1.6, 1.6)
+    shaded = _mixed(_scaled(color, 0.7), _scaled(color, 1.15), light)
+    distance = np.sqrt(across * across + down * down)
+    _blend(canvas, shaded, _soft(1 - distance, view.pixel / radius))
+
+
+def _vignette(canvas: F32, view: View) -> None:
+    """Darker corners, as a lens makes them."""
+    x = ((view.x - FRAME_WIDTH / 2) / FRAME_WIDTH).astype(np.float32)
+    y = view.y - 0.5
+    canvas *= 1.03 - 0.32 * (x * x + y * y)
+
+
+def _develop(canvas: F32, row: I32, column: I32) -> NDArray[np.uint8]:
+    """The canvas as 8-bit pixels, with film grain hashed from each pixel's place."""
+    grain = _hashed(column, row[:, None], seed=1)
+    low, high, warm, cool = (((grain >> shift) & 255).astype(np.float32) for shift in (0, 8, 16, 24))
+    luma = (low + high - 255) * GRAIN
+    pixels = np.empty((*grain.shape, 3), np.uint8)
+    for channel, tint in enumerate((warm, None, cool)):
+        level = canvas[channel] + luma
+        if tint is not None:
+            level += (tint - 127.5) * TINT
+        pixels[:, :, channel] = np.clip(level, 0, 255) + 0.5
+    return pixels
+
+
+def _planes(color: Color) -> F32:
+    """A color as (3, 1, 1)."""
+    return np.array(color, np.float32)[:, None, None]
+
+
+def _scaled(color: Color, factor: float) -> Color:
+    """A lighter or darker color; may exceed 255 until it is mixed down."""
+    return (color[0] * factor, color[1] * factor, color[2] * factor)
+
+
+def _mixed(start: Color, end: Color, share: F32) -> F32:
+    """Colors (3, h, w) from `start` where share (h, w) is 0 to `end` where it is 1."""
+    planes = np.empty((3, *share.shape), np.float32)
+    for plane, a, b in zip(planes, start, end, strict=True):
+        np.multiply(share, b - a, out=plane)
+        plane += a
+    return planes
+
+
+def _blend(canvas: F32, color: Color | F32, cover: F32) -> None:
+    """Lay a color, or planes of colors, over the canvas as densely as `cover`, 0..1, says."""
+    for plane, over in zip(canvas, color, strict=True):
+        plane += (over - plane) * cover
+
+
+def _ramp(value: F32, start: float, end: float) -> F32:
+    """0 below `start`, 1 above `end`, straight between them."""
+    return np.clip((value - start) * (1 / (end - start)), 0, 1)
+
+
+def _smooth(share: F32) -> F32:
+    """0..1 eased in and out."""
+    eased = 3 - 2 * share
+    eased *= share
+    eased *= share
+    return eased
+
+
+def _soft(inside: F32, pixel: float) -> F32:
+    """Cover of a shape, given the distance to its outline, positive inside."""
+    return _ramp(inside, -0.5 * pixel, 0.5 * pixel)
+
+
+def _between(value: F32, low: float, high: float, pixel: float) -> F32:
+    """Cover of a strip from `low` to `high`."""
+    return _soft(value - low, pixel) * _soft(high - value, pixel)
+
+
+def _dot(normal: tuple[F32, F32, F32], direction: tuple[float, float, float]) -> F32:
+    """Scalar product, added from x to z."""
+    return normal[0] * direction[0] + normal[1] * direction[1] + normal[2] * direction[2]
+
+
+def _under(view: View, outline: F64) -> tuple[F32, F32]:
+    """Depth (h, w) below an outline given at the sides of the columns, and the cover there.
+
+    The steeper the outline, the softer its edge: the cover is that of a pixel it cuts.
+    """
+    left, right = outline[:-1], outline[1:]
+    depth = view.y - ((left + right) * 0.5).astype(np.float32)
+    blur = (view.pixel + np.abs(right - left)).astype(np.float32)
+    return depth, np.clip(depth / blur + 0.5, 0, 1)
+
+
+def _spires(x: F64, cell: float, seed: int) -> F64:
+    """Heights (w,), 0..1, of pointed shapes, two per cell, that lean and overlap."""
+    home = np.floor(x / cell).astype(np.int32)
+    clump = _fractal(x, np.zeros(1), (cell * 12, 1.0), 4, 0, seed + 500)[0].astype(np.float64)
+    height = np.zeros_like(x)
+    for offset, sort in product((-1, 0, 1), (0, 4)):
+        place = _hashed(home + offset, np.arange(sort, sort + 4)[:, None], seed)
+        shift, size, left, right = _unit(place).astype(np.float64)
+        distance = x / cell - (home + offset + shift)
+        reach = np.where(distance < 0, 0.15 + 0.6 * left, 0.15 + 0.6 * right)
+        rise = (0.3 + 0.7 * size) * np.maximum(1 - np.abs(distance) / reach, 0)
+        height = np.maximum(height, rise)
+    return (0.25 + 0.75 * height) * (0.35 + 0.9 * clump)
+
+
+def _fractal(
+    x: F64, y: F64, cell: tuple[float, float], octaves: int, finest: float, seed: int
+) -> F32:
+    """Noise (h, w) around 0.5: octaves of value noise, each finer and weaker.
+
+    Octaves with cells below `finest` are left out: a small picture cannot show them.
+    """
+    across, down = cell
+    total = np.full((len(y), len(x)), 0.5, np.float32)
+    weight = 0.5
+    for octave in range(octaves):
+        if min(across, down) >= finest:
+            _add_noise(total, x, y, (across, down), weight, seed * 16 + octave)
+        across, down, weight = across / 2.07, down / 2.07, weight * 0.53
+    return total
+
+
+def _add_noise(
+    total: F32, x: F64, y: F64, cell: tuple[float, float], weight: float, seed: int
+) -> None:
+    """Add value noise: random at the corners of cells, -weight/2..weight/2, smooth between them.
+
+    Interpolated along x for the few lattice rows in view, then once per pixel along y.
+    """
+    column, across = _cells(x, cell[0])
+    row, down = _cells(y, cell[1])
+    corners, column, row = _lattice(column, row, seed)
+    lattice = (corners - 0.5) * weight
+    left = lattice[:, column]
+    lines = left + (lattice[:, column + 1] - left) * across
+    rise = (lines[1:] - lines[:-1])[row]
+    rise *= down[:, None]
+    total += lines[row]
+    total += rise
+
+
+def _bent_noise(across: F32, down: F32, seed: int) -> F32:
+    """Value noise (h, w), 0..1, with cells of 1, wherever (across, down), each (h, w), may point."""
+    left, right = _cells(across, 1)
+    upper, lower = _cells(down, 1)
+    lattice, column, row = _lattice(left, upper, seed)
+    stride = lattice.shape[1]
+    place = row * stride + column
+    corners = lattice.ravel()
+    top, bottom = corners[place], corners[place + stride]
+    top += (corners[place + 1] - top) * right
+    bottom += (corners[place + (stride + 1)] - bottom) * right
+    return top + (bottom - top) * lower
+
+
+def _lattice(column: I32, row: I32, seed: int) -> tuple[F32, I32, I32]:
+    """Random numbers at the corners of all cells in view; columns and rows counted from there."""
+    left, top = int(column.min()), int(row.min())
+    columns = np.arange(left, int(column.max()) + 2)
+    rows = np.arange(top, int(row.max()) + 2)
+    return _unit(_hashed(columns, rows[:, None], seed)), column - left, row - top
+
+
+def _cells(places: F64 | F32, cell: float) -> tuple[I32, F32]:
+    """The cell of each place, and how far into it the place is, eased, 0..1."""
+    scaled = places / cell
+    number = np.floor(scaled)
+    return number.astype(np.int32), _smooth((scaled - number).astype(np.float32))
+
+
+def _hashed(column: I32, row: I32, seed: int) -> U32:
+    """32 random bits for each column and row, which broadcast.
+
+    The mixer is Chris Wellons' lowbias32, https://nullprogram.com/blog/2018/07/31/.
+    """
+    start = (seed * 0x9E3779B1) & 0xFFFFFFFF
+    mixed = _mix(row.astype(np.uint32) + np.uint32(start)) + column.astype(np.uint32)
+    return _mix(mixed)
+
+
+def _mix(bits: U32) -> U32:
+    """lowbias32."""
+    bits = (bits ^ (bits >> 16)) * np.uint32(0x7FEB352D)
+    bits = (bits ^ (bits >> 15)) * np.uint32(0x846CA68B)
+    return bits ^ (bits >> 16)
+
+
+def _unit(bits: U32) -> F32:
+    """0 <= number < 1 from the upper 24 bits, exactly."""
+    return (bits >> 8).astype(np.float32) * np.float32(2**-24)

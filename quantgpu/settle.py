@@ -1,0 +1,66 @@
+"""From centers on the grid to exactly K distinct 8-bit colors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.colorspace import ColorSpace
+from quantgpu.device import array_module
+from quantgpu.kmeans import Points, assign, cluster_sums, step_to_means
+from quantgpu.palette import distinct, in_order
+
+REPAIRS = 8
+"""How often unused colors may be replaced; one that is then still unused stays."""
+
+
+def grid_centers(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.float32]:
+    """(K, d) float32: palette colors as centers in a working space."""
+    return np.ascontiguousarray(space.to_grid(colors).T)
+
+
+def settle(
+    points: Points,
+    point_colors: NDArray[np.uint8],
+    centers: Any,
+    k: int,
+    space: ColorSpace,
+    steps: int,
+    threads: int,
+) -> tuple[NDArray[np.uint8], Any]:
+    """Exactly K distinct 8-bit colors near `centers`, and the (n,) index of each point's nearest.
+
+    For points of more than K colors; the colors, (K, 3), are in order, and ties go to the first.
+
+    Rounded centers take at most `steps` of Lloyd's steps from one 8-bit color to another. Colors
+    that rounding made equal, or that are nearest to no point, give way to the colors that are
+    served worst: greatest weight times squared distance, ties to the first point.
+    """
+    colors = in_order(distinct(space.from_grid(centers)))
+    for _ in range(steps):
+        old = grid_centers(colors, space)
+        labels = assign(points, old, threads)
+        moved = step_to_means(old, *cluster_sums(points, labels, len(colors)))
+        rounded = in_order(distinct(space.from_grid(moved)))
+        if np.array_equal(rounded, colors):
+            break
+        colors = rounded
+    for repair in range(REPAIRS + 1):
+        labels = assign(points, grid_centers(colors, space), threads)
+        stays = np.bincount(labels, minlength=len(colors)) > 0 if repair < REPAIRS else slice(None)
+        missing = k - len(colors[stays])
+        if missing == 0:
+            break
+        worst = worst_served(points, grid_centers(colors, space)[labels], missing)
+        colors = in_order(np.concatenate([colors[stays], point_colors[worst]]))
+    return colors, labels
+
+
+def worst_served(points: Points, served_by: Any, count: int) -> Any:
+    """The (count,) points with the greatest weight times squared distance from `served_by`."""
+    xp = array_module(points.columns)
+    differences = points.columns[:-1] - served_by.T
+    error = points.weights * (differences * differences).sum(axis=0).astype(xp.int64)
+    return xp.argsort(-error, kind="stable")[:count]
