@@ -7,6 +7,7 @@ first: 8,000 such leaves serve K = 256 as well as 57,000 cells of equal size.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,7 @@ def running_sums(points: Points) -> RunningSums:
     return RunningSums(weight, [prefix(moment) for moment in moments], prefix(squares))
 
 
-def leaves(points: Points, codes: Any, most: int) -> Points:
+def leaves(points: Points, codes: Any, sums: RunningSums, most: int) -> Points:
     """At most `most` octree leaves over Morton-sorted `points`, as points.
 
     Cells are split in descending order of squared error; equal errors are split together or not
@@ -101,21 +102,20 @@ def leaves(points: Points, codes: Any, most: int) -> Points:
     xp = array_module(codes)
     if len(points) <= most:
         return points
-    sums = running_sums(points)
     everything = xp.zeros(1, xp.intp), xp.full(1, len(points), xp.intp)
     levels = [Level(*everything, xp.full(1, xp.inf), xp.zeros(1, xp.intp))]
     threshold = 0.0
-    for bits in range(2, 9):
+    for bits in range(1, 9):
         above = levels[-1]
         active = xp.flatnonzero(above.split_error > threshold)
         starts, ends = subcells(codes >> (3 * (8 - bits)), above.starts[active], above.ends[active])
         parent = active[xp.searchsorted(above.starts[active], starts, side="right") - 1]
         error = xp.minimum(sums.squared_error(starts, ends), above.split_error[parent])
         levels.append(Level(starts, ends, error, parent))
-        threshold = split_threshold(levels, most)
+        threshold = split_threshold(levels, most, threshold)
 
-    starts, ends = xp.zeros(0, xp.intp), xp.zeros(0, xp.intp)
-    for above, level in zip(levels[:-1], levels[1:], strict=True):
+    starts, ends = everything if threshold == xp.inf else (xp.zeros(0, xp.intp),) * 2
+    for above, level in pairwise(levels):
         is_leaf = (above.split_error[level.parent] > threshold) & (level.split_error <= threshold)
         starts = xp.concatenate([starts, level.starts[is_leaf]])
         ends = xp.concatenate([ends, level.ends[is_leaf]])
@@ -138,17 +138,17 @@ def subcells(cell: Any, starts: Any, ends: Any) -> tuple[Any, Any]:
     return begin, begin + xp.diff(xp.append(position, total))
 
 
-def split_threshold(levels: list[Level], most: int) -> float:
-    """The error above which cells must be split so that at most `most` leaves remain."""
+def split_threshold(levels: list[Level], most: int, least: float) -> float:
+    """The error, at least `least`, above which cells are split so that `most` leaves may remain."""
     xp = array_module(levels[0].starts)
-    errors = xp.concatenate([level.split_error for level in levels[:-1]])
-    children = xp.concatenate(
-        [
-            xp.bincount(below.parent, minlength=len(level.starts))
-            for level, below in zip(levels[:-1], levels[1:], strict=True)
-        ]
-    )
-    largest = xp.argsort(-errors, kind="stable")
-    leaves_after = 1 + xp.cumsum(xp.maximum(children[largest], 1) - 1)
+    errors, added = [], []
+    for level, below in pairwise(levels):
+        large = level.split_error > least
+        children = xp.bincount(below.parent, minlength=len(level.starts))
+        errors.append(level.split_error[large])
+        added.append(children[large] - 1)
+    error = xp.concatenate(errors)
+    largest = xp.argsort(-error)
+    leaves_after = 1 + xp.cumsum(xp.concatenate(added)[largest])
     splits = int((leaves_after <= most).sum())
-    return float(errors[largest[splits]]) if splits < len(largest) else 0.0
+    return float(error[largest[splits]]) if splits < len(largest) else least

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -75,13 +76,20 @@ def quantize(
     k: Annotated[
         int | None,
         typer.Option(
-            "-k", "--colors", metavar="K", help="Colors, 1 to 65536. [default: 256]", show_default=False
+            "-k",
+            "--colors",
+            metavar="K",
+            help="Colors, 1 to 65536. [default: 256]",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", show_default=False,
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default=False,
             help="Where to write one image (.png .gif .webp .tif .bmp); - is standard output. "
             "[default: NAME-K.png beside the input]",
         ),
@@ -104,7 +112,7 @@ def quantize(
             "the textbook's method.",
             autocompletion=keys_of("SEEDINGS"),
         ),
-    ] = "maximin",
+    ] = "random",
     seed: Annotated[int, typer.Option(help="Of the random draws.")] = 0,
     color_space: Annotated[
         str,
@@ -132,15 +140,15 @@ def quantize(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per image.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors only.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print what was decided.")
     ] = False,
 ) -> None:
     """Write each image with its best K colors."""
-    from quantgpu.files import STREAM, Destination, quantize_file
+    import logging
+
+    from quantgpu.files import STREAM, Destination, check_options, identity, quantize_file
     from quantgpu.progress import Bar
 
     if output is not None and (len(inputs) > 1 or output_dir is not None):
@@ -150,30 +158,30 @@ def quantize(
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
         "dither": dither, "threads": threads,
     }  # fmt: skip
-    if verbose:
-        decided = ", ".join(f"{name} {value}" for name, value in options.items())
-        typer.echo(f"quantgpu {__version__}: {decided}", err=True)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
-    made_from: dict[str, str] = {}
-    for name in inputs:
+    taken = {identity(name): "is an input; originals are never replaced" for name in inputs}
+    with orderly_stop():
         try:
-            with orderly_stop(), Bar(name, shown=not (quiet or as_json)) as bar:
+            check_options(options)
+        except UsageError as error:
+            fail(error)
+        if verbose:
+            decided = ", ".join(f"{name} {value}" for name, value in options.items())
+            say(f"quantgpu {__version__}: {decided}", err=True)
+        for name in inputs:
+            with complaining(failures):
                 target = destination.of(name, k)
-                if target in made_from:
-                    raise OutputError(f"{name}: {target} was just made from {made_from[target]}")
-                report = quantize_file(name, destination, max_pixels, options, bar)
-                made_from[target] = name
-        except QuantgpuError as error:
-            complain(error)
-            failures.append(error)
-            continue
-        if not quiet:
-            for note in report.notes:
-                typer.echo(f"quantgpu: warning: {name}: {note}", err=True)
-        if as_json:
-            typer.echo(json.dumps(report.as_json()), err=report.output == STREAM)
-        elif not quiet:
-            typer.echo(report.as_line(), err=report.output == STREAM)
+                if target != STREAM and (reason := taken.get(identity(target))):
+                    raise UsageError(f"{name}: {target} {reason}")
+                with Bar(name, shown=not (quiet or as_json)) as bar:
+                    report = quantize_file(name, destination, max_pixels, options, bar)
+                taken[identity(target)] = f"was just made from {name}"
+                for note in [] if quiet else report.notes:
+                    say(f"quantgpu: warning: {name}: {note}", err=True)
+                if as_json or not quiet:
+                    line = json.dumps(report.as_json()) if as_json else report.as_line()
+                    say(line, err=target == STREAM)
     if len(inputs) > 1 and failures:
         fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
     if failures:
@@ -187,15 +195,42 @@ def orderly_stop() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("quantgpu: interrupted; the file at work was not written", err=True)
+        say("quantgpu: interrupted; the file at work was not written", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def complaining(failures: list[QuantgpuError]) -> Iterator[None]:
+    """An error inside is printed and appended to `failures`."""
+    try:
+        yield
+    except QuantgpuError as error:
+        failures.append(error)
     except MemoryError:
-        raise QuantgpuError("not enough memory; try a smaller picture or fewer threads") from None
+        failures.append(QuantgpuError("not enough memory; try a smaller picture or fewer threads"))
+    else:
+        return
+    complain(failures[-1])
+
+
+def say(text: str, err: bool = False) -> None:
+    """One line on standard output or standard error; what cannot be shown there is escaped."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is None:
+        return
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    try:
+        typer.echo(
+            line.encode(stream.encoding, "backslashreplace").decode(stream.encoding), err=err
+        )
+    except OSError as error:
+        if not err:
+            raise OutputError(f"standard output: cannot be written ({error.strerror})") from None
 
 
 def complain(error: QuantgpuError) -> None:
     """One line on standard error."""
-    typer.echo(f"quantgpu: error: {error}", err=True)
+    say(f"quantgpu: error: {error}", err=True)
 
 
 def fail(error: QuantgpuError) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import map_ahead
+from quantgpu.device import each_range
 from quantgpu.efforts import Progress
 from quantgpu.histogram import BATCH, KEYS, Histogram, pack
 from quantgpu.image import Pixels
@@ -31,13 +31,14 @@ def no_dither(
     table[histogram.keys] = labels
     index = np.empty((pixels.height, pixels.width), dtype)
 
-    def map_rows(rows: tuple[int, int]) -> int:
-        found = index[slice(*rows)].reshape(-1)
-        table.take(pack(pixels.slab(*rows)), out=found, mode="clip")
-        return rows[1]
+    def map_rows(rows: tuple[int, int]) -> None:
+        buffer = np.empty(max(BATCH, pixels.width), np.int64)
+        for start, stop in pixels.row_ranges(BATCH, rows):
+            keys = pack(pixels.slab(start, stop), buffer)
+            table.take(keys, out=index[start:stop].reshape(-1), mode="clip")
+            progress("remap", stop / pixels.height)
 
-    for done in map_ahead(map_rows, pixels.row_ranges(BATCH), threads):
-        progress("remap", done / pixels.height)
+    each_range(map_rows, pixels.height, threads)
     return index
 
 

@@ -1,4 +1,4 @@
-"""Coarse to fine: how much searching an effort buys, and the search itself."""
+"""Coarse to fine: how much searching an effort buys, and the search through the levels."""
 
 from __future__ import annotations
 
@@ -7,45 +7,55 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.cells import leaves
+from quantgpu.cells import leaves, running_sums
 from quantgpu.kmeans import Points, lloyd
 from quantgpu.refine import error_of, search
 
 Seeding = Callable[[Points, int, np.random.Generator], Any]
+
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the share of it that is done, 0 to 1."""
+
+START_DISTANCES = 1 << 17
+"""Small problems are searched from several first centers, as many as stay within this product of
+points and centers."""
+
+MOST_STARTS = 4
+
+
+class Level(NamedTuple):
+    """What is done on one coarse level."""
+
+    leaves: int
+    """Octree leaves per center."""
+    least: int
+    """Octree leaves at least, however few the centers."""
+    share: int
+    """In the search, one in so many centers changes its place at a time."""
+    rounds: int
+    """Rounds of the search."""
+    steps: int
+    """Lloyd steps after it."""
 
 
 class Effort(NamedTuple):
     """What is spent on finding the centers."""
 
-    leaves: int
-    """Octree leaves per center on the level that is searched."""
-    least_leaves: int
-    """The same for the whole level, however few the centers."""
-    distances: int
-    """Distances (leaves times centers) that one start costs; small K gets several starts."""
-    starts: int
-    """The most starts."""
-    steps: int
-    """Lloyd steps after each change of the search."""
-    rounds: int
-    """Rounds of the search."""
-    fine_leaves: int
-    """Octree leaves per center on a second, finer level; 0 to leave it out."""
-    fine_rounds: int
-    """Rounds of the search there."""
-    final_steps: int
-    """Lloyd steps on all colors."""
+    levels: tuple[Level, ...]
+    """From coarse to fine."""
     settling: int
-    """Lloyd steps on all colors with centers rounded to 8 bits."""
+    """Lloyd steps on all colors from one 8-bit color to another, at the end."""
 
 
 EFFORTS: dict[str, Effort | None] = {
     "none": None,
-    "fast": Effort(10, 2000, 1 << 18, 2, 2, 10, 0, 0, 0, 0),
-    "balanced": Effort(32, 4000, 1 << 21, 8, 3, 20, 0, 0, 2, 1),
-    "best": Effort(64, 16000, 1 << 23, 16, 4, 60, 192, 20, 12, 6),
+    "fast": Effort((Level(10, 1000, 6, 10, 0),), 0),
+    "balanced": Effort(
+        (Level(12, 1500, 6, 20, 0), Level(64, 6000, 16, 4, 0), Level(512, 20_000, 1, 0, 10)), 1
+    ),
+    "best": Effort(
+        (Level(16, 4000, 4, 40, 0), Level(96, 16_000, 8, 40, 0), Level(1024, 100_000, 16, 20, 30)), 8
+    ),
 }
 """Name to effort; the choices of ``--effort``. `none` keeps the first centers."""
 
@@ -63,21 +73,37 @@ def find_centers(
     """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`."""
     if effort is None:
         return seeding(points, k, rng)
-    coarse = leaves(points, codes, max(effort.leaves * k, effort.least_leaves))
-    starts = max(1, min(effort.starts, effort.distances // (len(coarse) * k)))
-    width = max(k // 8, 2)
+    sums = running_sums(points)
+    centers = None
+    for done, level in enumerate(effort.levels):
+        share = done / len(effort.levels)
+        progress("cluster", share)
+        coarse = leaves(points, codes, sums, max(level.leaves * k, level.least))
+        width = -(-k // level.share)
+        if centers is None:
+            centers = best_start(coarse, k, width, level.rounds, seeding, rng, threads)
+        else:
+            centers = search(coarse, centers, width, level.rounds, threads)
+        centers = lloyd(coarse, centers, level.steps, threads)
+    return centers
+
+
+def best_start(
+    points: Points,
+    k: int,
+    width: int,
+    rounds: int,
+    seeding: Seeding,
+    rng: np.random.Generator,
+    threads: int,
+) -> Any:
+    """The best of the centers that the search finds from several first centers."""
+    starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
     best = None
-    for start in range(starts):
-        centers = seeding(coarse, k, rng)
-        centers = search(coarse, centers, width, effort.steps, effort.rounds, threads)
-        error = error_of(coarse, centers, threads)
+    for _ in range(starts):
+        centers = search(points, seeding(points, k, rng), width, rounds, threads)
+        error = error_of(points, centers, threads)
         if best is None or error < best[0]:
             best = error, centers
-        progress("cluster", 0.6 * (start + 1) / starts)
     assert best is not None
-    centers = best[1]
-    if effort.fine_leaves:
-        fine = leaves(points, codes, effort.fine_leaves * k)
-        centers = search(fine, centers, width, effort.steps, effort.fine_rounds, threads)
-        progress("cluster", 0.8)
-    return lloyd(points, centers, effort.final_steps, threads)
+    return best[1]

@@ -23,14 +23,14 @@ FLUSH = (1 << 32) - 1
 """Pixels that 32-bit bins can count before one could overflow."""
 
 
-def pack(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The keys, (n,) int64, of C-contiguous (n, 3) uint8 colors.
+def pack(colors: NDArray[np.uint8], out: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """The keys, (n,) int64, of C-contiguous (n, 3) uint8 colors; in the first n of `out` if given.
 
     All but the last two colors are read as overlapping 64-bit words, three bytes apart, and
     masked: one pass instead of five (21 ms instead of 88 ms for 24 million pixels).
     """
     count = len(colors)
-    keys = np.empty(count, np.int64)
+    keys = np.empty(count, np.int64) if out is None else out[:count]
     whole = max(count - 2, 0)
     words = np.ndarray((whole,), "<u8", colors, strides=(3,)) if whole else np.empty(0, "<u8")
     np.bitwise_and(words, KEYS - 1, out=keys[:whole].view(np.uint64))
@@ -83,19 +83,20 @@ class Histogram:
 def count_colors(
     pixels: Pixels, threads: int = 1, progress: Callable[[str, float], None] | None = None
 ) -> Histogram:
-    """Count the colors of `pixels`; threads read and pack slabs ahead of the one that counts."""
+    """Count the colors of `pixels`; threads fetch slabs ahead of the one that counts."""
     bins = np.zeros(KEYS, np.uint32)
-    rows = pixels.row_ranges(BATCH)
     total = Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
     room, done = FLUSH, 0
-    for keys in map_ahead(lambda interval: pack(pixels.slab(*interval)), rows, threads):
-        if len(keys) > room:
+    buffer = np.empty(max(BATCH, pixels.width), np.int64)
+    rows = pixels.row_ranges(BATCH)
+    for colors in map_ahead(lambda interval: pixels.slab(*interval), rows, threads):
+        if len(colors) > room:
             total += occurring(bins, threads)
             bins[:] = 0
             room = FLUSH
-        np.add.at(bins, keys, ONE)
-        room -= len(keys)
-        done += len(keys)
+        np.add.at(bins, pack(colors, buffer), ONE)
+        room -= len(colors)
+        done += len(colors)
         if progress:
             progress("count", done / len(pixels))
     counted = occurring(bins, threads)

@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from quantgpu.device import ranges
 from quantgpu.errors import InputError, OutputError, UsageError
@@ -27,8 +27,23 @@ BACKGROUND = (255, 255, 255)
 ORIENTATION = 0x0112
 """The EXIF tag that says which way is up; 1 is upright."""
 
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The value of `ORIENTATION` to what turns the image upright."""
+
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's gray modes that hold more than 8 bits."""
+
+KEY_TO_8_BITS = {"L;2": (85, 1), "L;4": (17, 1), "RGB;16B": (1, 256)}
+"""Samples of PNG files, as Pillow names them, to a factor and a divisor: Pillow brings the pixels
+to 8 bits, but not the color that the file declares transparent."""
 
 
 class Format(NamedTuple):
@@ -62,10 +77,12 @@ class Pixels:
         """`source`: a Pillow image in mode RGB, or an (H, W, 3) or (N, 3) uint8 array."""
         if isinstance(source, np.ndarray):
             self.shape = source.shape[:-1]
-            self.source = source.reshape(len(source), -1, 3)
+            self.source: NDArray[np.uint8] | Image.Image = source.reshape(len(source), -1, 3)
         else:
             self.shape = source.size[::-1]
             self.source = source
+        self.height: int
+        self.width: int
         self.height, self.width = self.shape if len(self.shape) == 2 else (*self.shape, 1)
 
     def __len__(self) -> int:
@@ -79,14 +96,19 @@ class Pixels:
             rows = np.asarray(self.source.crop((0, start, self.width, stop)))
         return np.ascontiguousarray(rows).reshape(-1, 3)
 
-    def row_ranges(self, batch: int) -> Iterator[tuple[int, int]]:
-        """Intervals of rows with about `batch` pixels each."""
-        return ranges(0, self.height, max(batch // self.width, 1))
+    def row_ranges(
+        self, batch: int, rows: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Intervals of rows, of all or of an interval, with about `batch` pixels each."""
+        first, last = rows or (0, self.height)
+        return ranges(first, last, max(batch // self.width, 1))
 
 
 def as_pixels(image: Any) -> Pixels:
     """`image` as pixels: a Pillow image, a path, an (H, W, 3) uint8 array or (N, 3) colors."""
     if isinstance(image, Image.Image):
+        if 0 in image.size:
+            raise UsageError("no pixels: the image is empty")
         return Pixels(to_rgb(image, [], BACKGROUND))
     if isinstance(image, str | os.PathLike):
         return Pixels(read_image(image)[0])
@@ -138,39 +160,56 @@ def read_image(
     Raises:
         InputError: The file is missing, unreadable, not an image, damaged or too large.
     """
-    name = "standard input" if hasattr(source, "read") else os.fspath(source)  # type: ignore[arg-type]
+    with reading(source), pillow_limits_lifted(), Image.open(source) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise InputError(
+                f"{width} x {height} = {width * height:,} pixels are more than "
+                f"{max_pixels:,}; raise the limit with --max-pixels {width * height}"
+            )
+        notes: list[str] = []
+        note_reductions(image, notes)
+        scale_transparent_color(image)
+        return to_rgb(image, notes, background), notes
+
+
+@contextlib.contextmanager
+def reading(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an InputError that begins with the name of `source`."""
     try:
-        with pillow_limits_lifted(), Image.open(source) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise InputError(
-                    f"{name}: {width} x {height} = {width * height:,} pixels are more than "
-                    f"{max_pixels:,}; raise the limit with --max-pixels {width * height}"
-                )
-            notes: list[str] = []
-            note_reductions(image, notes)
-            image.load()
-            return to_rgb(image, notes, background), notes
-    except InputError:
-        raise
+        yield
+        return
+    except InputError as error:
+        reason = str(error)
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not an image that can be read{kind_hint(source)}") from None
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        reason = f"not an image that can be read{' (it is empty)' if is_empty(source) else ''}"
+    except (FileNotFoundError, NotADirectoryError):
+        reason = "no such file"
     except IsADirectoryError:
-        raise InputError(f"{name}: is a folder; name the images in it") from None
-    except PermissionError:
-        raise InputError(f"{name}: not readable (permission denied)") from None
+        reason = "is a folder; name the images in it"
     except MemoryError:
-        raise InputError(f"{name}: not enough memory to decode it") from None
+        reason = "not enough memory to decode it"
     except Exception as error:  # decoders raise what they please on damaged bytes
-        raise InputError(f"{name}: damaged or truncated image ({error})") from None
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"not readable ({error.strerror.lower()})"
+        else:
+            reason = f"damaged or truncated image ({error})"
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "standard input"
+    raise InputError(f"{name}: {reason}") from None
 
 
-def kind_hint(source: Any) -> str:
-    """Why a file is no image, where its size says so."""
-    if not hasattr(source, "read") and os.path.getsize(source) == 0:
-        return " (the file is empty)"
+def is_empty(source: str | os.PathLike[str] | IO[bytes]) -> bool:
+    """Whether a file has no bytes."""
+    if isinstance(source, str | os.PathLike):
+        return os.path.getsize(source) == 0
+    return source.seek(0, os.SEEK_END) == 0
+
+
+def samples_of(image: Image.Image) -> str:
+    """Pillow's name for the samples in the file of an opened, not yet decoded image."""
+    for tile in getattr(image, "tile", []):
+        arguments = tile[3]
+        return str(arguments[0] if isinstance(arguments, tuple) else arguments)
     return ""
 
 
@@ -178,28 +217,55 @@ def note_reductions(image: Image.Image, notes: list[str]) -> None:
     """Note what of an opened, not yet decoded image is left out: frames, and bits below 8."""
     if getattr(image, "is_animated", False):
         notes.append(f"first of {getattr(image, 'n_frames', 'several')} frames")
-    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", [])]
-    if image.mode in SIXTEEN_BIT_MODES or any("16" in raw for raw in raw_modes):
+    samples = samples_of(image)
+    if image.mode in SIXTEEN_BIT_MODES or (";16" in samples and samples != "BGR;16"):
         notes.append("16 bits per channel reduced to 8")
+
+
+def scale_transparent_color(image: Image.Image) -> None:
+    """Bring the color that a PNG file declares transparent to 8 bits, as its pixels will be."""
+    factor, divisor = KEY_TO_8_BITS.get(samples_of(image), (1, 1))
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        image.info["transparency"] = key * factor // divisor
+    elif isinstance(key, tuple):
+        image.info["transparency"] = tuple(level * factor // divisor for level in key)
 
 
 def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int]) -> Image.Image:
     """A Pillow image of any mode, upright, 8 bits, laid on `background`, as mode RGB."""
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode in SIXTEEN_BIT_MODES:
-        levels = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(levels >> 8, 0, 255).astype(np.uint8))
-    if image.mode in ("F", "LAB"):
+    image.load()
+    if image.mode in ("F", "LAB", "La"):
         raise InputError(f"pixels of mode {image.mode}; convert the picture to 8-bit RGB first")
+    transparency = image.info.get("transparency")
+    turn = UPRIGHT.get(orientation_of(image, notes))
+    if turn is not None:
+        image = image.transpose(turn)
+        image.info = {} if transparency is None else {"transparency": transparency}
+    if image.mode in SIXTEEN_BIT_MODES:
+        levels = np.asarray(image) >> 8
+        image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+        if transparency is not None:
+            image.info["transparency"] = transparency >> 8
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:  # type: ignore[index]
+        if np.asarray(image.getchannel("A")).min() < 255:
             notes.append("transparent pixels laid on #{:02x}{:02x}{:02x}".format(*background))
         canvas = Image.new("RGBA", image.size, (*background, 255))
         canvas.alpha_composite(image)
         image = canvas
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def orientation_of(image: Image.Image, notes: list[str]) -> Any:
+    """The value of the EXIF tag `ORIENTATION`; 1 where the EXIF data is damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # it raises what it pleases on damaged bytes
+        notes.append("damaged EXIF data ignored")
+        return 1
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
@@ -217,14 +283,40 @@ def format_for(path: str | os.PathLike[str]) -> Format:
     return FORMATS[suffix]
 
 
+def check_colors(form: Format, k: int) -> None:
+    """Raise unless a format holds K colors."""
+    if k > form.colors:
+        holders = [suffix for suffix, other in FORMATS.items() if other.colors >= k]
+        hint = f"; write {' or '.join(holders)} instead" if holders else ""
+        raise UsageError(f"k = {k} is more than the {form.colors} colors of {form.name}{hint}")
+
+
+def check_sides(form: Format, width: int, height: int) -> None:
+    """Raise unless a format holds an image of that size."""
+    if max(width, height) > form.side:
+        raise UsageError(
+            f"{width} x {height} is more than {form.name} holds ({form.side} pixels a side); "
+            "write .png instead"
+        )
+
+
 def encode(
     index: NDArray[Any], palette: NDArray[np.uint8], form: Format, stream: IO[bytes], level: int
 ) -> None:
-    """Write an (H, W) index map with its (K, 3) palette to a stream."""
+    """Write an (H, W) or (N,) index map with its (K, 3) palette to a stream.
+
+    Raises:
+        UsageError: The format cannot hold so many colors or pixels, or `level` is outside 0..9.
+    """
+    picture = to_picture(index, palette)
+    check_colors(form, len(palette))
+    check_sides(form, *picture.size)
+    if not 0 <= level <= 9:
+        raise UsageError(f"compress_level = {level} is outside 0..9")
     options = dict(form.options)
     if form.name == "PNG":
         options["compress_level"] = level
-    to_picture(index, palette).save(stream, form.name, **options)
+    picture.save(stream, form.name, **options)
 
 
 def to_picture(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:
@@ -245,37 +337,48 @@ def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
         OutputError: `path` exists and `force` is not given, or cannot be written.
     """
     temporary: str | None = None
+    check_target(path, force)
     try:
-        refuse_to_overwrite(path, force)
-        descriptor, temporary = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=".partial", dir=path.parent
-        )
-        with open(descriptor, "wb") as stream:
-            yield stream
-        os.chmod(temporary, 0o666 & ~current_umask())
-        refuse_to_overwrite(path, force)
-        os.replace(temporary, path)
-        temporary = None
-    except FileNotFoundError:
-        raise OutputError(f"{path.parent}: no such folder; create it first") from None
-    except PermissionError:
-        raise OutputError(f"{path}: not writable (permission denied)") from None
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise OutputError(f"{path}: the disk is full; nothing was written") from None
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
+        with writing(path):
+            descriptor, temporary = tempfile.mkstemp(".partial", ".quantgpu-", path.parent)
+            with open(descriptor, "wb") as stream:
+                yield stream
+            os.chmod(temporary, 0o666 & ~current_umask())
+            check_target(path, force)
+            os.replace(temporary, path)
+            temporary = None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
 
-def refuse_to_overwrite(path: Path, force: bool) -> None:
-    """Raise unless `path` is free, or a file that may be replaced."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file, or use --output-dir")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists; use --force to replace it, or -o for another name")
+@contextlib.contextmanager
+def writing(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever the system refuses inside becomes an OutputError that begins with `name`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            reason = "the disk is full; nothing was written"
+        elif isinstance(error, PermissionError):
+            reason = "not writable (permission denied)"
+        else:
+            reason = f"cannot be written ({(error.strerror or str(error)).lower()})"
+        raise OutputError(f"{os.fspath(name)}: {reason}") from None
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Raise unless `path` is free, or a file that may be replaced, in a folder that exists."""
+    with writing(path):
+        if not path.parent.is_dir():
+            if path.parent.exists():
+                raise OutputError(f"{path.parent}: is not a folder")
+            raise OutputError(f"{path.parent}: no such folder; create it first")
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file, or use --output-dir")
+        if path.exists() and not force:
+            raise OutputError(f"{path}: exists; use --force to replace it, or -o for another name")
 
 
 def current_umask() -> int:

@@ -1,0 +1,86 @@
+"""Octree levels: exact sums, true cells, and the splits that matter most."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures import photo
+
+from quantgpu.cells import leaves, morton_codes, order_of, running_sums
+from quantgpu.colorspace import srgb_to_grid
+from quantgpu.histogram import count_colors, unpack
+from quantgpu.image import Pixels
+from quantgpu.kmeans import Points, weighted_points
+
+
+def sorted_points(picture: NDArray[np.uint8]) -> tuple[Points, NDArray[np.int32]]:
+    histogram = count_colors(Pixels(picture))
+    codes = morton_codes(histogram.colors)
+    order = order_of(codes)
+    grid = srgb_to_grid(unpack(histogram.keys[order]))
+    return weighted_points(grid, histogram.counts[order]), codes[order]
+
+
+def test_morton_codes_interleave_the_bits() -> None:
+    colors = np.array([[0b10000001, 0, 0], [0, 0b10000001, 0], [0, 0, 0b10000001]], np.uint8)
+    assert [f"{code:024b}" for code in morton_codes(colors).tolist()] == [
+        "100000000000000000000100",
+        "010000000000000000000010",
+        "001000000000000000000001",
+    ]
+
+
+def test_the_order_sorts_all_24_bits() -> None:
+    codes = np.random.default_rng(0).integers(0, 1 << 24, 70_001).astype(np.int32)
+    np.testing.assert_array_equal(codes[order_of(codes)], np.sort(codes))
+
+
+@pytest.mark.parametrize("most", [1, 2, 9, 100, 1000])
+def test_leaves_are_at_most_so_many_and_keep_all_weight(most: int) -> None:
+    points, codes = sorted_points(photo())
+    found = leaves(points, codes, running_sums(points), most)
+    assert 1 <= len(found) <= most
+    assert found.weights.sum() == points.weights.sum()
+
+
+def test_few_points_are_their_own_leaves() -> None:
+    points, codes = sorted_points(photo(3, 4))
+    assert leaves(points, codes, running_sums(points), len(points)) is points
+
+
+def test_a_leaf_is_the_rounded_mean_of_a_run_of_points() -> None:
+    points, codes = sorted_points(photo())
+    found = leaves(points, codes, running_sums(points), 300)
+    ends = np.cumsum(found.weights)
+    stops = np.searchsorted(np.cumsum(points.weights), ends) + 1
+    for leaf, (start, stop) in enumerate(zip([0, *stops[:-1]], stops, strict=True)):
+        weights = points.weights[start:stop]
+        sums = (points.columns[:-1, start:stop].astype(np.int64) * weights).sum(axis=1)
+        expected = (2 * sums + weights.sum()) // (2 * weights.sum())
+        np.testing.assert_array_equal(found.columns[:-1, leaf], expected)
+
+
+def test_leaves_serve_better_than_cells_of_equal_size() -> None:
+    picture = photo(200, 300)
+    picture[:, :280] = 128 + picture[:, :280] % 16
+    points, codes = sorted_points(picture)
+    cells, counts = np.unique(codes >> 12, return_counts=True)
+    found = leaves(points, codes, running_sums(points), len(cells))
+
+    def within(starts: NDArray[np.intp]) -> float:
+        x = points.columns[:-1].astype(np.float64)
+        squares = np.add.reduceat(points.weights * (x * x), starts, axis=1).sum()
+        sums = np.add.reduceat(points.weights * x, starts, axis=1)
+        return float(squares - (sums * sums / np.add.reduceat(points.weights, starts)).sum())
+
+    uniform = np.cumsum(counts) - counts
+    edges = np.cumsum(found.weights) - found.weights
+    adaptive = np.searchsorted(np.cumsum(points.weights), edges, side="right")
+    assert within(adaptive) < 0.8 * within(uniform)
+
+
+def test_equal_errors_are_split_together() -> None:
+    corner = np.array([[0, 0, 0], [0, 0, 9]], np.uint8)
+    picture = np.concatenate([corner + offset for offset in (0, 64, 128)])[:, None].astype(np.uint8)
+    points, codes = sorted_points(picture)
+    assert len(leaves(points, codes, running_sums(points), 5)) == 3
+    assert len(leaves(points, codes, running_sums(points), 6)) == 6

@@ -1,0 +1,142 @@
+"""Assignment and centroids against naive oracles."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import naive_assignment, naive_error, random_centers, random_points
+
+from quantgpu import kmeans
+from quantgpu.kmeans import (
+    assign,
+    assign_boxes,
+    cluster_sums,
+    distance_matrix,
+    lloyd,
+    step_to_means,
+    total_error,
+    two_nearest,
+    weighted_points,
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 31, 255, 256, 257, 5003])
+@pytest.mark.parametrize("k", [1, 2, 17, 256, 700])
+def test_every_route_finds_the_naive_nearest_center(count: int, k: int) -> None:
+    points, centers = random_points(count), random_centers(k)
+    expected = naive_assignment(points, centers)
+    np.testing.assert_array_equal(assign(points, centers), expected)
+    np.testing.assert_array_equal(assign_boxes(points, centers), expected)
+    if k > 1:
+        np.testing.assert_array_equal(two_nearest(points, centers)[0], expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("distances", [1 << 8, 1 << 12, 1 << 16])
+def test_batches_and_threads_change_nothing(
+    threads: int, distances: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points, centers = random_points(3001), random_centers(33)
+    expected = assign(points, centers)
+    monkeypatch.setattr(kmeans, "DISTANCES", distances)
+    monkeypatch.setattr(kmeans, "PARALLEL", 0)
+    np.testing.assert_array_equal(assign(points, centers, threads), expected)
+    np.testing.assert_array_equal(assign_boxes(points, centers, threads), expected)
+
+
+def test_ties_go_to_the_lowest_index() -> None:
+    points = weighted_points(np.array([[0], [0], [0]], np.float32), np.array([1]))
+    around = np.array([[8, 0, 0], [0, -8, 0], [0, 0, 8], [-8, 0, 0]], np.float32)
+    for shift in range(4):
+        assert assign(points, np.roll(around, shift, axis=0)).tolist() == [0]
+        assert assign_boxes(points, np.roll(around, shift, axis=0)).tolist() == [0]
+    doubled = np.concatenate([around[:1], around[:1]])
+    assert assign(points, doubled).tolist() == [0]
+
+
+def test_distances_are_exact_at_the_corners_of_the_space() -> None:
+    corners = np.array(np.meshgrid(*[[-1024, 1016]] * 3)).reshape(3, -1).astype(np.float32)
+    rows = np.vstack([corners, np.ones(8, np.float32)]).T
+    found = rows @ distance_matrix(np.ascontiguousarray(corners.T))
+    x = corners.T.astype(np.int64)
+    exact = ((x[:, None] - x[None]) ** 2).sum(axis=2) - (x * x).sum(axis=1)[:, None]
+    np.testing.assert_array_equal(found, exact)
+
+
+def test_the_gap_is_the_distance_to_the_second_center_less_that_to_the_first() -> None:
+    points, centers = random_points(517), random_centers(29)
+    x = points.columns[:-1].T.astype(np.int64)
+    distances = np.sort(((x[:, None] - centers[None].astype(np.int64)) ** 2).sum(axis=2), axis=1)
+    np.testing.assert_array_equal(two_nearest(points, centers)[1], distances[:, 1] - distances[:, 0])
+
+
+def test_sums_are_exact_beyond_32_bits() -> None:
+    coordinates = np.array([[-1024, 1015, 7], [3, -5, 1016], [1, 2, -1023]], np.float32)
+    weights = np.array([2**31 + 1, 2**33 + 7, 3])
+    mass, sums = cluster_sums(weighted_points(coordinates, weights), np.array([1, 1, 0]), 3)
+    assert mass.tolist() == [3, 2**31 + 2**33 + 8, 0]
+    for axis, (a, b, c) in enumerate(coordinates.astype(int).tolist()):
+        assert sums[:, axis].tolist() == [3 * c, (2**31 + 1) * a + (2**33 + 7) * b, 0]
+
+
+@given(
+    old=st.integers(-1024, 1016),
+    mass=st.integers(1, 2**40),
+    mean=st.fractions(-1024, 1016),
+    relaxation=st.sampled_from([(1, 1), kmeans.RELAXATION]),
+)
+def test_a_center_moves_to_the_exact_rounded_quotient(
+    old: int, mass: int, mean: Fraction, relaxation: tuple[int, int]
+) -> None:
+    total = round(mean * mass)
+    target = old + Fraction(*relaxation) * (Fraction(total, mass) - old)
+    expected = (target + Fraction(1, 2)).__floor__()
+    moved = step_to_means(
+        np.array([[old]], np.float32), np.array([mass]), np.array([[total]]), relaxation
+    )
+    assert moved.tolist() == [[expected]]
+
+
+def test_the_center_of_an_empty_cluster_stays() -> None:
+    centers = np.array([[5, 6, 7]], np.float32)
+    moved = step_to_means(centers, np.array([0]), np.array([[0, 0, 0]]), kmeans.RELAXATION)
+    np.testing.assert_array_equal(moved, centers)
+
+
+def test_total_error_differs_from_the_definition_by_a_constant() -> None:
+    points = random_points(801)
+    differences = []
+    for seed in range(3):
+        centers = random_centers(11, seed)
+        sums = cluster_sums(points, assign(points, centers), 11)
+        differences.append(naive_error(points, centers) - total_error(centers, *sums))
+    assert differences[0] == differences[1] == differences[2]
+    x = points.columns[:-1].astype(np.int64)
+    assert differences[0] == (points.weights * (x * x).sum(axis=0)).sum()
+
+
+def test_plain_steps_never_raise_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "RELAXATION", (1, 1))
+    points, centers = random_points(900), random_centers(13)
+    errors = [naive_error(points, lloyd(points, centers, steps)) for steps in range(12)]
+    rounding = 3 * int(points.weights.sum()) / 4
+    assert all(after <= before + rounding for before, after in pairwise(errors))
+    assert errors[-1] < 0.8 * errors[0]
+
+
+def test_over_relaxed_steps_get_farther_than_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, centers = random_points(4000), random_centers(40)
+    relaxed = naive_error(points, lloyd(points, centers, 8))
+    monkeypatch.setattr(kmeans, "RELAXATION", (1, 1))
+    assert relaxed < naive_error(points, lloyd(points, centers, 8))
+
+
+def test_centers_stay_among_the_points() -> None:
+    points = random_points(300)
+    low, high = points.bounds
+    centers = lloyd(points, random_centers(50), 9)
+    assert (centers >= low).all()
+    assert (centers <= high).all()
