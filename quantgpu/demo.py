@@ -1,0 +1,41 @@
+"""The main job on a built-in picture: K = 4, 16, 64 and 256, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from quantgpu.image import refuse_to_overwrite, replacing
+from quantgpu.pipeline import quantize
+from quantgpu.report import contact_sheet
+from quantgpu.scene import FRAME_WIDTH, render_scene
+
+COLORS = 4, 16, 64, 256
+
+
+def run_demo(
+    megapixels: float, output: Path, force: bool, tell: Callable[[str], None]
+) -> None:
+    """Render the scene at about `megapixels`, quantize it, and write one sheet of all results.
+
+    Raises:
+        OutputError: `output` exists and `force` is not given, or cannot be written.
+    """
+    refuse_to_overwrite(output, force)
+    height = max(round(math.sqrt(megapixels * 1e6 / FRAME_WIDTH)), 1)
+    width = max(round(height * FRAME_WIDTH), 1)
+    scene = render_scene(width, height)
+    tell(f"built-in scene, {width} x {height}")
+    results = []
+    for k in COLORS:
+        picture = quantize(scene, min(k, width * height))
+        tell(
+            f"K = {k:3d}: MSE {picture.mse:8.2f}, PSNR {picture.psnr:5.2f} dB, "
+            f"{sum(picture.seconds.values()):.2f} s"
+        )
+        label = f"K = {k}  MSE {picture.mse:.1f}"
+        results.append((label, picture.to_array(), picture.palette.colors))
+    with replacing(output, force) as stream:
+        contact_sheet(scene, results).save(stream, "PNG")
+    tell(f"{output}: all of them side by side, with their palettes")
