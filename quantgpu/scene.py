@@ -34,6 +34,7 @@ from quantgpu.noise import (
     scaled,
     smooth,
     soft,
+    spire_heights,
     unit,
 )
 
