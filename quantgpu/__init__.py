@@ -31,7 +31,16 @@ _HOMES = {
 }
 """Public name to module: nothing is imported before it is used."""
 
-__all__ = ["Histogram", "Indexed", "InputError", "OutputError", "Palette", "QuantgpuError", "UsageError", "quantize"]
+__all__ = [
+    "Histogram",
+    "Indexed",
+    "InputError",
+    "OutputError",
+    "Palette",
+    "QuantgpuError",
+    "UsageError",
+    "quantize",
+]
 
 
 def __getattr__(name: str) -> Any:

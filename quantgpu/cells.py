@@ -20,7 +20,7 @@ SPREAD = sum(((np.arange(256, dtype=np.int32) >> bit) & 1) << (3 * bit) for bit 
 
 
 def morton_codes(colors: Any) -> Any:
-    """(n,) int32: the bits of red, green and blue interleaved, so that every octree cell is a run."""
+    """(n,) int32: the bits of red, green and blue interleaved: an octree cell is a run of codes."""
     xp = array_module(colors)
     spread = xp.asarray(SPREAD)
     codes = xp.zeros(len(colors), xp.int32)
@@ -129,12 +129,14 @@ def subcells(cell: Any, starts: Any, ends: Any) -> tuple[Any, Any]:
     lengths = ends - starts
     offsets = xp.cumsum(lengths) - lengths
     total = int(lengths.sum())
-    members = slice(None) if total == len(cell) else xp.arange(total) + xp.repeat(starts - offsets, lengths)
-    inside = cell[members]
+    members = None
+    if total < len(cell):
+        members = xp.arange(total) + xp.repeat(starts - offsets, lengths)
+    inside = cell if members is None else cell[members]
     first = xp.ones(total, bool)
     xp.not_equal(inside[1:], inside[:-1], out=first[1:])
     position = xp.flatnonzero(first)
-    begin = position if total == len(cell) else members[position]
+    begin = position if members is None else members[position]
     return begin, begin + xp.diff(xp.append(position, total))
 
 

@@ -6,30 +6,32 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from quantgpu.image import refuse_to_overwrite, replacing
+from quantgpu.image import check_target, replacing
 from quantgpu.pipeline import quantize
+from quantgpu.progress import Bar
 from quantgpu.report import contact_sheet
 from quantgpu.scene import FRAME_WIDTH, render_scene
 
 COLORS = 4, 16, 64, 256
 
 
-def run_demo(
-    megapixels: float, output: Path, force: bool, tell: Callable[[str], None]
-) -> None:
+def run_demo(megapixels: float, output: Path, force: bool, tell: Callable[[str], None]) -> None:
     """Render the scene at about `megapixels`, quantize it, and write one sheet of all results.
 
     Raises:
         OutputError: `output` exists and `force` is not given, or cannot be written.
     """
-    refuse_to_overwrite(output, force)
+    check_target(output, force)
     height = max(round(math.sqrt(megapixels * 1e6 / FRAME_WIDTH)), 1)
     width = max(round(height * FRAME_WIDTH), 1)
-    scene = render_scene(width, height)
+    with Bar("built-in scene", shown=True) as bar:
+        bar("render", 0)
+        scene = render_scene(width, height)
     tell(f"built-in scene, {width} x {height}")
     results = []
     for k in COLORS:
-        picture = quantize(scene, min(k, width * height))
+        with Bar(f"K = {k}", shown=True) as bar:
+            picture = quantize(scene, min(k, width * height), progress=bar)
         tell(
             f"K = {k:3d}: MSE {picture.mse:8.2f}, PSNR {picture.psnr:5.2f} dB, "
             f"{sum(picture.seconds.values()):.2f} s"

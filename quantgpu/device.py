@@ -1,6 +1,7 @@
 """The seam between NumPy and CuPy, and the threads of the CPU.
 
-Algorithms are written once against the array module of their arguments, ``xp = array_module(points)``.
+Algorithms are written once, against the array module of their arguments:
+``xp = array_module(points)``.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ def no_dither(
             progress("remap", stop / pixels.height)
 
     each_range(map_rows, pixels.height, threads)
+    progress("remap", 1)
     return index
 
 

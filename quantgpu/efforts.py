@@ -54,7 +54,12 @@ EFFORTS: dict[str, Effort | None] = {
         (Level(12, 1500, 6, 20, 0), Level(64, 6000, 16, 4, 0), Level(512, 20_000, 1, 0, 10)), 1
     ),
     "best": Effort(
-        (Level(16, 4000, 4, 40, 0), Level(96, 16_000, 8, 40, 0), Level(1024, 100_000, 16, 20, 30)), 8
+        (
+            Level(16, 4000, 4, 40, 0),
+            Level(96, 16_000, 8, 40, 0),
+            Level(1024, 100_000, 16, 20, 30),
+        ),
+        8,
     ),
 }
 """Name to effort; the choices of ``--effort``. `none` keeps the first centers."""

@@ -95,8 +95,8 @@ def wu(points: Points, k: int, rng: np.random.Generator) -> Any:
         if gain <= 0:
             break
         low, high = boxes[widest]
-        middle_high = high[:axis] + (position,) + high[axis + 1 :]
-        middle_low = low[:axis] + (position,) + low[axis + 1 :]
+        middle_high = (*high[:axis], position, *high[axis + 1 :])
+        middle_low = (*low[:axis], position, *low[axis + 1 :])
         boxes[widest] = low, middle_high
         boxes.append((middle_low, high))
         cuts[widest] = best_cut(moments, *boxes[widest])

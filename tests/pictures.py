@@ -32,7 +32,8 @@ def naive_assignment(points: Points, centers: NDArray[np.float32]) -> NDArray[np
     """Nearest centers by the definition, in int64, ties to the first."""
     x = points.columns[:-1].T.astype(np.int64)
     differences = x[:, None] - centers[None].astype(np.int64)
-    return (differences**2).sum(axis=2).argmin(axis=1)
+    nearest: NDArray[np.intp] = np.argmin((differences**2).sum(axis=2), axis=1)
+    return nearest
 
 
 def naive_error(points: Points, centers: NDArray[np.float32]) -> int:

@@ -13,7 +13,9 @@ from quantgpu.histogram import Histogram, count_colors, pack, unpack
 from quantgpu.image import Pixels
 
 pictures = arrays(
-    np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)), elements=st.integers(0, 255)
+    np.uint8,
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)),
+    elements=st.integers(0, 255),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quantgpu import scene
+from quantgpu.noise import Color
 from quantgpu.scene import render_scene, render_window
 
 AWKWARD = [(1, 1), (1, 7), (7, 1), (17, 31), (61, 5), (3, 71)]
@@ -87,7 +88,7 @@ def test_a_photo_has_this_many_colors() -> None:
         ("orange", scene.ORANGE),
     ],
 )
-def test_saturated_colors_are_few_but_present(name: str, color: scene.Color) -> None:
+def test_saturated_colors_are_few_but_present(name: str, color: Color) -> None:
     pixels = render_scene(600, 400).astype(np.float64)
     near = np.abs(pixels - color).max(axis=2) < 36
     assert 20 < near.sum() < 0.02 * near.size, name

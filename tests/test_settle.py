@@ -1,0 +1,73 @@
+"""From centers to exactly K distinct 8-bit colors."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures import naive_assignment, naive_error
+
+from quantgpu import settle as settle_module
+from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.kmeans import Points, weighted_points
+from quantgpu.settle import grid_centers, settle, worst_served
+
+SRGB = COLOR_SPACES["srgb"]
+
+
+def points_of(colors: NDArray[np.uint8], weights: list[int] | None = None) -> Points:
+    counts = np.array(weights or [1] * len(colors))
+    return weighted_points(SRGB.to_grid(colors), counts)
+
+
+def grays(*levels: int) -> NDArray[np.uint8]:
+    return np.repeat(np.array(levels, np.uint8)[:, None], 3, axis=1)
+
+
+def test_colors_that_rounding_made_equal_give_way_to_the_worst_served() -> None:
+    colors = grays(10, 11, 12, 200, 250)
+    centers = grid_centers(grays(10, 10, 11), SRGB) + np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    found, labels = settle(points_of(colors), colors, centers.astype(np.float32), 3, SRGB, 0, 1)
+    assert found[:, 0].tolist() == [10, 11, 250]
+    assert labels.tolist() == [0, 1, 1, 2, 2]
+
+
+def test_colors_that_nothing_is_nearest_to_give_way() -> None:
+    colors = grays(10, 12, 200, 240)
+    centers = grid_centers(grays(11, 90, 220), SRGB)
+    found, _ = settle(points_of(colors), colors, centers, 3, SRGB, 0, 1)
+    assert found[:, 0].tolist() == [11, 200, 220]
+
+
+@pytest.mark.parametrize("repairs", [1, 8])
+@pytest.mark.parametrize("k", [1, 5, 29, 30])
+def test_there_are_always_k_distinct_colors(
+    k: int, repairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle_module, "REPAIRS", repairs)
+    rng = np.random.default_rng(k)
+    colors = np.unique(rng.integers(0, 4, (60, 3)).astype(np.uint8), axis=0)[:31]
+    assert len(colors) == 31
+    centers = np.zeros((k, 3), np.float32)
+    points = points_of(colors)
+    found, labels = settle(points, colors, centers, k, SRGB, 3, 1)
+    assert len({tuple(color) for color in found.tolist()}) == k
+    np.testing.assert_array_equal(labels, naive_assignment(points, grid_centers(found, SRGB)))
+
+
+def test_settling_lowers_the_error_of_the_rounded_palette() -> None:
+    rng = np.random.default_rng(0)
+    colors = np.unique(rng.integers(100, 140, (3000, 3)).astype(np.uint8), axis=0)
+    points = points_of(colors)
+    start = grid_centers(colors[::100], SRGB)
+    errors = []
+    for steps in (0, 1, 6):
+        found, _ = settle(points, colors, start, len(start), SRGB, steps, 1)
+        errors.append(naive_error(points, grid_centers(found, SRGB)))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_the_worst_served_have_the_greatest_weighted_error() -> None:
+    points = points_of(grays(0, 10, 20, 30, 30), [1, 100, 1, 1, 7])
+    served_by = grid_centers(grays(0, 11, 0, 30, 31), SRGB)
+    assert worst_served(points, served_by, 2).tolist() == [2, 1]
+    tied = points_of(grays(5, 5, 5))
+    assert worst_served(tied, grid_centers(grays(6, 6, 6), SRGB), 2).tolist() == [0, 1]
