@@ -49,7 +49,7 @@ class Effort(NamedTuple):
 
 EFFORTS: dict[str, Effort | None] = {
     "none": None,
-    "fast": Effort((Level(10, 1000, 6, 10, 0),), 0),
+    "fast": Effort((Level(10, 1000, 6, 5, 0),), 0),
     "balanced": Effort(
         (Level(12, 1500, 6, 20, 0), Level(64, 6000, 16, 4, 0), Level(512, 20_000, 1, 0, 10)), 1
     ),

@@ -10,6 +10,7 @@ S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Informati
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,14 +19,16 @@ from quantgpu.device import array_module, each_range, ranges
 
 DISTANCES = 1 << 16
 """Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS does
-not spread so small a product over threads of its own."""
+not spread so small a product over threads of its own, which would fight with ours."""
 
 PARALLEL = 1 << 22
 """Distances below which threads cost more than they save."""
 
 MANY = 512
-"""Centers above which boxes of points are compared with them first (measured, 588,000 points:
-K = 256 35 ms against 45, K = 1024 70 against 175, K = 16 8 against 9)."""
+"""Centers above which, and"""
+LARGE = 1 << 26
+"""distances above which boxes of points are first compared with the centers. Measured, 588,000
+points: K = 256 35 ms against 45, 1024 70 against 175; but 10,000 points: K = 1024 8 against 3."""
 
 BOX = 512
 """Points in a box."""
@@ -90,53 +93,77 @@ def distance_matrix(centers: Any) -> Any:
 
 def assign(points: Points, centers: Any, threads: int = 1) -> Any:
     """The index, (n,) intp, of each point's nearest center; ties go to the lowest index."""
-    if len(points) * len(centers) < PARALLEL:
-        threads = 1
-    if len(centers) > MANY:
-        return assign_boxes(points, centers, threads)
     xp = array_module(centers)
-    matrix = distance_matrix(centers)
     labels = xp.empty(len(points), xp.intp)
-    batch = max(DISTANCES // len(centers), 16)
 
-    def assign_range(interval: tuple[int, int]) -> None:
-        distances = xp.empty((batch, len(centers)), xp.float32)
-        for start, stop in ranges(*interval, batch):
-            found = distances[: stop - start]
-            xp.matmul(points.columns[:, start:stop].T, matrix, out=found)
-            found.argmin(axis=1, out=labels[start:stop])
+    def assign_rows(rows: slice, distances: Any, candidates: Any) -> None:
+        nearest = distances.argmin(axis=1)
+        labels[rows] = nearest if candidates is None else candidates[nearest]
 
-    each_range(assign_range, len(points), threads)
+    each_product(assign_rows, points, centers, 1, threads)
     return labels
 
 
-def assign_boxes(points: Points, centers: Any, threads: int = 1) -> Any:
-    """`assign` that skips, box by box, the centers that cannot be nearest to any point in it.
+def two_nearest(points: Points, centers: Any, threads: int = 1) -> tuple[Any, Any]:
+    """Each point's label and, (n,) float32, how much farther (squared) its second center lies."""
+    xp = array_module(centers)
+    labels = xp.empty(len(points), xp.intp)
+    gaps = xp.empty(len(points), xp.float32)
 
-    A center is out when its least distance to the box exceeds another's greatest. The distances
-    compared are exact, so nothing changes but the time.
+    def compare_rows(rows: slice, distances: Any, candidates: Any) -> None:
+        each = xp.arange(len(distances))
+        nearest = distances.argmin(axis=1)
+        first = distances[each, nearest]
+        distances[each, nearest] = xp.inf
+        gaps[rows] = distances[each, distances.argmin(axis=1)] - first
+        labels[rows] = nearest if candidates is None else candidates[nearest]
+
+    each_product(compare_rows, points, centers, 2, threads)
+    return labels, gaps
+
+
+def each_product(
+    use: Callable[[slice, Any, Any], None], points: Points, centers: Any, rank: int, threads: int
+) -> None:
+    """Call `use` with batches of distances: their rows, the distances, and whose they are.
+
+    The centers are None for all of them, or those, ascending, among which are the `rank` nearest
+    to every point of the batch: large problems are pruned box by box.
     """
     xp = array_module(centers)
     matrix = distance_matrix(centers)
-    labels = xp.empty(len(points), xp.intp)
-    low, high = points.boxes
-    batch = max(DISTANCES // len(centers), 16)
+    size = len(points) * len(centers)
+    threads = threads if size > PARALLEL else 1
 
-    def assign_range(interval: tuple[int, int]) -> None:
-        for first, last in ranges(*interval, batch):
-            possible = possible_centers(low[:, first:last], high[:, first:last], centers)
+    def multiply(first: int, last: int, factors: Any, candidates: Any) -> None:
+        for start, stop in ranges(first, last, max(DISTANCES // factors.shape[1], 1)):
+            distances = points.columns[:, start:stop].T @ factors
+            use(slice(start, stop), distances, candidates)
+
+    def all_centers(interval: tuple[int, int]) -> None:
+        multiply(*interval, matrix, None)
+
+    def possible_centers(interval: tuple[int, int]) -> None:
+        for first, last in ranges(*interval, max(DISTANCES // len(centers), 1)):
+            possible = possible_in_boxes(low[:, first:last], high[:, first:last], centers, rank)
             for box, row in enumerate(possible, first):
                 candidates = xp.flatnonzero(row)
-                inside = slice(box * BOX, (box + 1) * BOX)
-                distances = points.columns[:, inside].T @ matrix[:, candidates]
-                labels[inside] = candidates[distances.argmin(axis=1)]
+                stop = min((box + 1) * BOX, len(points))
+                multiply(box * BOX, stop, matrix[:, candidates], candidates)
 
-    each_range(assign_range, low.shape[1], threads)
-    return labels
+    if len(centers) > MANY and size > LARGE:
+        low, high = points.boxes
+        each_range(possible_centers, low.shape[1], threads)
+    else:
+        each_range(all_centers, len(points), threads)
 
 
-def possible_centers(low: Any, high: Any, centers: Any) -> Any:
-    """(boxes, K) bool: whether a center can be nearest to a point in the box ``low … high``."""
+def possible_in_boxes(low: Any, high: Any, centers: Any, rank: int) -> Any:
+    """(boxes, K) bool: whether a center can be of the `rank` nearest to a point of ``low … high``.
+
+    It is out when its least distance to the box exceeds the greatest distances of `rank` others.
+    The distances compared are exact, so nothing changes but the time.
+    """
     xp = array_module(centers)
     nearest = xp.zeros((low.shape[1], len(centers)), xp.float32)
     farthest = xp.zeros_like(nearest)
@@ -147,23 +174,8 @@ def possible_centers(low: Any, high: Any, centers: Any) -> Any:
         nearest += gap * gap
         reach = xp.minimum(below, above)
         farthest += reach * reach
-    return nearest <= farthest.min(axis=1)[:, None]
-
-
-def two_nearest(points: Points, centers: Any) -> tuple[Any, Any]:
-    """Each point's label and, (n,) float32, how much farther (squared) its second center lies."""
-    xp = array_module(centers)
-    matrix = distance_matrix(centers)
-    labels = xp.empty(len(points), xp.intp)
-    gaps = xp.empty(len(points), xp.float32)
-    for start, stop in ranges(0, len(points), max(DISTANCES // len(centers), 16)):
-        distances = points.columns[:, start:stop].T @ matrix
-        rows = xp.arange(stop - start)
-        labels[start:stop] = nearest = distances.argmin(axis=1)
-        first = distances[rows, nearest]
-        distances[rows, nearest] = xp.inf
-        gaps[start:stop] = distances[rows, distances.argmin(axis=1)] - first
-    return labels, gaps
+    bound = xp.partition(farthest, rank - 1, axis=1)[:, rank - 1]
+    return nearest <= bound[:, None]
 
 
 def cluster_sums(points: Points, labels: Any, clusters: int) -> tuple[Any, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantgpu.device import array_module
+from quantgpu.device import array_module, ranges
 from quantgpu.kmeans import (
+    DISTANCES,
     Points,
     assign,
     cluster_sums,
@@ -88,17 +89,15 @@ def split(points: Points, centers: Any, labels: Any, more: int) -> Any:
     return xp.clip(xp.floor(halves + 0.5), *points.bounds).astype(xp.float32)
 
 
-def drop(points: Points, centers: Any, fewer: int) -> Any:
+def drop(points: Points, centers: Any, fewer: int, threads: int = 1) -> Any:
     """The centers less the `fewer` whose points are served almost as well by their neighbors.
 
     Of a center and its nearest neighbor only one goes, as each counts on the other to stay.
     """
     xp = array_module(centers)
-    labels, gaps = two_nearest(points, centers)
+    labels, gaps = two_nearest(points, centers, threads)
     loss = xp.bincount(labels, points.masses * gaps, minlength=len(centers))
-    between = centers @ distance_matrix(centers)[:-1] + distance_matrix(centers)[-1]
-    xp.fill_diagonal(between, xp.inf)
-    neighbor = between.argmin(axis=1).tolist()
+    neighbor = nearest_others(centers).tolist()
     cheapest = xp.argsort(loss, kind="stable").tolist()
     stays: set[int] = set()
     goes: list[int] = []
@@ -110,6 +109,18 @@ def drop(points: Points, centers: Any, fewer: int) -> Any:
         gone = set(goes)
         goes += [center for center in cheapest if center not in gone][: fewer - len(goes)]
     return xp.delete(centers, goes, axis=0)
+
+
+def nearest_others(centers: Any) -> Any:
+    """(K,) intp: the index of each center's nearest other center, ties to the lowest."""
+    xp = array_module(centers)
+    matrix = distance_matrix(centers)
+    nearest = xp.empty(len(centers), xp.intp)
+    for start, stop in ranges(0, len(centers), max(DISTANCES // len(centers), 1)):
+        distances = centers[start:stop] @ matrix[:-1] + matrix[-1]
+        distances[xp.arange(stop - start), xp.arange(start, stop)] = xp.inf
+        nearest[start:stop] = distances.argmin(axis=1)
+    return nearest
 
 
 def error_of(points: Points, centers: Any, threads: int) -> int:
@@ -131,7 +142,7 @@ def search(points: Points, centers: Any, width: int, rounds: int, threads: int =
     least = total_error(best, *cluster_sums(points, labels, len(best)))
     for _ in range(rounds):
         wider = lloyd(points, split(points, best, labels, width), STEPS, threads)
-        candidate = lloyd(points, drop(points, wider, width), STEPS, threads)
+        candidate = lloyd(points, drop(points, wider, width, threads), STEPS, threads)
         nearest = assign(points, candidate, threads)
         error = total_error(candidate, *cluster_sums(points, nearest, len(candidate)))
         if error < least:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from quantgpu.demo import COLORS, run_demo
@@ -25,7 +26,7 @@ def test_the_sheet_shows_the_scene_at_every_k(tmp_path: Path) -> None:
         assert f"K = {k:3d}: MSE" in line
 
 
-def is_inside(panel: np.ndarray, sheet: np.ndarray) -> bool:  # type: ignore[type-arg]
+def is_inside(panel: NDArray[np.uint8], sheet: NDArray[np.uint8]) -> bool:
     height, width = panel.shape[:2]
     corners = np.argwhere((sheet == panel[0, 0]).all(axis=2)).tolist()
     return any(

@@ -12,10 +12,10 @@ from pictures import naive_assignment, naive_error, random_centers, random_point
 from quantgpu import kmeans
 from quantgpu.kmeans import (
     assign,
-    assign_boxes,
     cluster_sums,
     distance_matrix,
     lloyd,
+    possible_in_boxes,
     step_to_means,
     total_error,
     two_nearest,
@@ -23,36 +23,62 @@ from quantgpu.kmeans import (
 )
 
 
+@pytest.fixture(params=["all centers", "boxes"])
+def _either_route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small problems take the route that is meant for them, or that of large ones."""
+    if request.param == "boxes":
+        monkeypatch.setattr(kmeans, "MANY", 0)
+        monkeypatch.setattr(kmeans, "LARGE", 0)
+        monkeypatch.setattr(kmeans, "BOX", 37)
+
+
+@pytest.mark.usefixtures("_either_route")
 @pytest.mark.parametrize("count", [1, 2, 31, 255, 256, 257, 5003])
 @pytest.mark.parametrize("k", [1, 2, 17, 256, 700])
-def test_every_route_finds_the_naive_nearest_center(count: int, k: int) -> None:
+def test_the_naive_nearest_center_is_found(count: int, k: int) -> None:
     points, centers = random_points(count), random_centers(k)
     expected = naive_assignment(points, centers)
     np.testing.assert_array_equal(assign(points, centers), expected)
-    np.testing.assert_array_equal(assign_boxes(points, centers), expected)
     if k > 1:
         np.testing.assert_array_equal(two_nearest(points, centers)[0], expected)
 
 
+@pytest.mark.usefixtures("_either_route")
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
-@pytest.mark.parametrize("distances", [1 << 8, 1 << 12, 1 << 16])
+@pytest.mark.parametrize("distances", [1 << 5, 1 << 12, 1 << 16])
 def test_batches_and_threads_change_nothing(
     threads: int, distances: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points, centers = random_points(3001), random_centers(33)
-    expected = assign(points, centers)
+    labels, gaps = two_nearest(points, centers)
     monkeypatch.setattr(kmeans, "DISTANCES", distances)
     monkeypatch.setattr(kmeans, "PARALLEL", 0)
-    np.testing.assert_array_equal(assign(points, centers, threads), expected)
-    np.testing.assert_array_equal(assign_boxes(points, centers, threads), expected)
+    np.testing.assert_array_equal(assign(points, centers, threads), labels)
+    np.testing.assert_array_equal(two_nearest(points, centers, threads)[0], labels)
+    np.testing.assert_array_equal(two_nearest(points, centers, threads)[1], gaps)
 
 
+def test_boxes_of_close_points_leave_few_centers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "BOX", 20)
+    points = random_points(2000)
+    x = points.columns[:-1].astype(np.int64)
+    order = np.lexsort((x[2], x[1] // 200, x[0] // 200))
+    points = weighted_points(points.columns[:-1, order], points.weights[order])
+    centers = random_centers(400)
+    low, high = points.boxes
+    assert possible_in_boxes(low, high, centers, 1).mean() < 0.4
+    tight = points.columns[:-1]
+    single = possible_in_boxes(tight, tight, centers, 1)
+    np.testing.assert_array_equal(single.argmax(axis=1), naive_assignment(points, centers))
+    assert (possible_in_boxes(tight, tight, centers, 2).sum(axis=1) >= 2).all()
+
+
+@pytest.mark.usefixtures("_either_route")
 def test_ties_go_to_the_lowest_index() -> None:
     points = weighted_points(np.array([[0], [0], [0]], np.float32), np.array([1]))
     around = np.array([[8, 0, 0], [0, -8, 0], [0, 0, 8], [-8, 0, 0]], np.float32)
     for shift in range(4):
         assert assign(points, np.roll(around, shift, axis=0)).tolist() == [0]
-        assert assign_boxes(points, np.roll(around, shift, axis=0)).tolist() == [0]
     doubled = np.concatenate([around[:1], around[:1]])
     assert assign(points, doubled).tolist() == [0]
 
@@ -66,6 +92,7 @@ def test_distances_are_exact_at_the_corners_of_the_space() -> None:
     np.testing.assert_array_equal(found, exact)
 
 
+@pytest.mark.usefixtures("_either_route")
 def test_the_gap_is_the_distance_to_the_second_center_less_that_to_the_first() -> None:
     points, centers = random_points(517), random_centers(29)
     x = points.columns[:-1].T.astype(np.int64)

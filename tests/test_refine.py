@@ -5,7 +5,7 @@ import pytest
 from pictures import naive_assignment, naive_error, random_centers, random_points
 
 from quantgpu.kmeans import assign, lloyd, weighted_points
-from quantgpu.refine import DIRECTIONS, drop, search, split, spread
+from quantgpu.refine import DIRECTIONS, drop, nearest_others, search, split, spread
 
 
 def test_the_spread_along_a_line_is_the_weighted_variance() -> None:
@@ -50,6 +50,14 @@ def test_the_center_that_is_missed_least_is_dropped() -> None:
 @pytest.mark.parametrize("fewer", [0, 1, 5, 9, 10])
 def test_as_many_centers_are_dropped_as_asked(fewer: int) -> None:
     assert drop(random_points(200), random_centers(11), fewer).shape == (11 - fewer, 3)
+
+
+@pytest.mark.parametrize("k", [2, 3, 41, 300])
+def test_the_nearest_other_center_is_found(k: int) -> None:
+    centers = random_centers(k)
+    x = centers.astype(np.int64)
+    distances = ((x[:, None] - x) ** 2).sum(axis=2) + 2**30 * np.eye(k, dtype=np.int64)
+    np.testing.assert_array_equal(nearest_others(centers), distances.argmin(axis=1))
 
 
 def test_the_search_escapes_a_bad_start() -> None:
