@@ -55,6 +55,17 @@ def keys_of(table: str) -> Any:
     return complete
 
 
+@contextlib.contextmanager
+def orderly_stop() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the program with one line, after everything was cleaned up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("quantgpu: interrupted; the file at work was not written", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
 EXAMPLES = """Examples:
 
   quantgpu quantize photo.jpg                      256 colors, to photo-256.png
@@ -68,6 +79,7 @@ EXAMPLES = """Examples:
 
 
 @app.command(epilog=EXAMPLES)
+@orderly_stop()
 def quantize(
     inputs: Annotated[
         list[str],
@@ -161,42 +173,50 @@ def quantize(
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
     taken = {identity(name): "is an input; originals are never replaced" for name in inputs}
-    with orderly_stop():
-        try:
-            check_options(options)
-        except UsageError as error:
-            fail(error)
-        if verbose:
-            decided = ", ".join(f"{name} {value}" for name, value in options.items())
-            say(f"quantgpu {__version__}: {decided}", err=True)
-        for name in inputs:
-            with complaining(failures):
-                target = destination.of(name, k)
-                if target != STREAM and (reason := taken.get(identity(target))):
-                    raise UsageError(f"{name}: {target} {reason}")
-                with Bar(name, shown=not (quiet or as_json)) as bar:
-                    report = quantize_file(name, destination, max_pixels, options, bar)
-                taken[identity(target)] = f"was just made from {name}"
-                for note in [] if quiet else report.notes:
-                    say(f"quantgpu: warning: {name}: {note}", err=True)
-                if as_json or not quiet:
-                    line = json.dumps(report.as_json()) if as_json else report.as_line()
-                    say(line, err=target == STREAM)
+    try:
+        check_options(options)
+    except UsageError as error:
+        fail(error)
+    if verbose:
+        decided = ", ".join(f"{name} {value}" for name, value in options.items())
+        say(f"quantgpu {__version__}: {decided}", err=True)
+    for name in inputs:
+        with complaining(failures):
+            target = destination.of(name, k)
+            if target != STREAM and (reason := taken.get(identity(target))):
+                raise UsageError(f"{name}: {target} {reason}")
+            with Bar(name, shown=not (quiet or as_json)) as bar:
+                report = quantize_file(name, destination, max_pixels, options, bar)
+            taken[identity(target)] = f"was just made from {name}"
+            for note in [] if quiet else report.notes:
+                say(f"quantgpu: warning: {name}: {note}", err=True)
+            if as_json or not quiet:
+                line = json.dumps(report.as_json()) if as_json else report.as_line()
+                say(line, err=target == STREAM)
     if len(inputs) > 1 and failures:
         fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
 
-@contextlib.contextmanager
-def orderly_stop() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the program with one line, after everything was cleaned up."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("quantgpu: interrupted; the file at work was not written", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+@app.command()
+def demo(
+    megapixels: Annotated[
+        float, typer.Option(min=0.0001, max=1000, help="The size of the picture.")
+    ] = 6,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="A PNG file.")
+    ] = Path("quantgpu-demo.png"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Quantize a built-in picture to 4, 16, 64 and 256 colors, drawn side by side."""
+    from quantgpu.demo import run_demo
+
+    failures: list[QuantgpuError] = []
+    with complaining(failures), orderly_stop():
+        run_demo(megapixels, output, force, say)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
 
 
 @contextlib.contextmanager

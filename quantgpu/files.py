@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from quantgpu.efforts import Progress
-from quantgpu.errors import OutputError, UsageError
-from quantgpu.image import FORMATS, Format, encode, format_for, read_image, refuse_to_overwrite, replacing
-from quantgpu.pipeline import DEFAULT_K, quantize
+from quantgpu.errors import InputError, UsageError
+from quantgpu.image import (
+    FORMATS,
+    Format,
+    check_colors,
+    check_sides,
+    check_target,
+    encode,
+    format_for,
+    read_image,
+    reading,
+    replacing,
+    writing,
+)
+from quantgpu.pipeline import DEFAULT_K, MOST_COLORS, checked_k, quantize
 
 STREAM = "-"
 """Standard input or standard output."""
@@ -85,6 +99,21 @@ def as_bytes(count: int) -> str:
     return f"{count} B"
 
 
+def check_options(options: dict[str, Any]) -> None:
+    """Raise what is wrong with the options of `quantize` whatever the image."""
+    checked_k(options["k"], MOST_COLORS)
+    quantize([(0, 0, 0)], **{**options, "k": None})
+
+
+def identity(path: str) -> Any:
+    """What tells one file from another, whatever names it goes by."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
 def quantize_file(
     name: str,
     destination: Destination,
@@ -97,38 +126,38 @@ def quantize_file(
     Raises:
         QuantgpuError: Anything that the user can mend; then nothing was written.
     """
-    output = destination.of(name, options["k"])
-    form = check_output(name, output, options["k"], destination.force)
-    seconds: dict[str, float] = {}
-
     progress("read", 0)
     started = time.perf_counter()
-    source = io.BytesIO(sys.stdin.buffer.read()) if name == STREAM else name
-    image, notes = read_image(source, max_pixels)
-    bytes_in = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else os.path.getsize(name)
-    width, height = image.size
-    if max(width, height) > form.side:
-        raise UsageError(
-            f"{output}: {width} x {height} is more than {form.name} holds "
-            f"({form.side} pixels a side); write a .png instead"
+    source = standard_input() if name == STREAM else name
+    with reading(name):
+        bytes_in = (
+            len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
         )
-    seconds["read"] = time.perf_counter() - started
+    output = destination.of(name, options["k"])
+    form = check_output(output, options["k"], destination.force)
+    image, notes = read_image(source, max_pixels)
+    width, height = image.size
+    with naming(name):
+        check_sides(form, width, height)
+    seconds = {"read": time.perf_counter() - started}
 
-    result = quantize(image, progress=progress, **options)
+    with naming(name):
+        result = quantize(image, progress=progress, **options)
     del image
     seconds |= {stage: t for stage, t in result.seconds.items() if stage != "read"}
 
     progress("write", 0)
     started = time.perf_counter()
+    written = result.index, result.palette.colors, form
     if output == STREAM:
         stream = io.BytesIO()
-        encode(result.index, result.palette.colors, form, stream, destination.compress_level)
-        bytes_out = sys.stdout.buffer.write(stream.getbuffer())
-        sys.stdout.buffer.flush()
+        bytes_out = encode(*written, stream, destination.compress_level)
+        with writing("standard output"):
+            sys.stdout.buffer.write(stream.getbuffer())
+            sys.stdout.buffer.flush()
     else:
         with replacing(Path(output), destination.force) as file:
-            encode(result.index, result.palette.colors, form, file, destination.compress_level)
-            bytes_out = file.tell()
+            bytes_out = encode(*written, file, destination.compress_level)
     seconds["write"] = time.perf_counter() - started
     return Report(
         *(name, output, width, height, result.colors_in, len(result.palette)),
@@ -136,21 +165,29 @@ def quantize_file(
     )
 
 
-def check_output(name: str, output: str, k: int | None, force: bool) -> Format:
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """A UsageError inside begins with the name of the image that it is about."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def standard_input() -> io.BytesIO:
+    """All of standard input."""
+    if sys.stdin is None:
+        raise InputError("standard input: is closed")
+    with reading("standard input"):
+        return io.BytesIO(sys.stdin.buffer.read())
+
+
+def check_output(output: str, k: int | None, force: bool) -> Format:
     """The output's format, if it may be written: found out before any work is done."""
-    if output == STREAM:
-        if sys.stdout.isatty():
-            raise UsageError("standard output is a terminal; name a file with -o FILE")
-        return FORMATS[".png"]
-    form = format_for(output)
-    if k is not None and k > form.colors:
-        holders = [suffix for suffix, other in FORMATS.items() if other.colors >= k]
-        hint = f"; write {' or '.join(holders)} instead" if holders else ""
-        raise UsageError(f"k = {k} is more than the {form.colors} colors of {form.name}{hint}")
-    path = Path(output)
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: no such folder; create it first")
-    if name != STREAM and path.exists() and os.path.exists(name) and path.samefile(name):
-        raise UsageError(f"{output}: is the input itself; the original is never replaced")
-    refuse_to_overwrite(path, force)
+    if output == STREAM and (sys.stdout is None or sys.stdout.isatty()):
+        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
+    form = FORMATS[".png"] if output == STREAM else format_for(output)
+    check_colors(form, 1 if k is None else k)
+    if output != STREAM:
+        check_target(Path(output), force)
     return form

@@ -41,9 +41,8 @@ UPRIGHT = {
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's gray modes that hold more than 8 bits."""
 
-KEY_TO_8_BITS = {"L;2": (85, 1), "L;4": (17, 1), "RGB;16B": (1, 256)}
-"""Samples of PNG files, as Pillow names them, to a factor and a divisor: Pillow brings the pixels
-to 8 bits, but not the color that the file declares transparent."""
+HIGHEST_GRAY = {"1": 1, "L;2": 3, "L;4": 15}
+"""Pillow's names of gray samples of fewer than 8 bits to their highest level."""
 
 
 class Format(NamedTuple):
@@ -223,13 +222,16 @@ def note_reductions(image: Image.Image, notes: list[str]) -> None:
 
 
 def scale_transparent_color(image: Image.Image) -> None:
-    """Bring the color that a PNG file declares transparent to 8 bits, as its pixels will be."""
-    factor, divisor = KEY_TO_8_BITS.get(samples_of(image), (1, 1))
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        image.info["transparency"] = key * factor // divisor
-    elif isinstance(key, tuple):
-        image.info["transparency"] = tuple(level * factor // divisor for level in key)
+    """Bring the color that a PNG file declares transparent to 8 bits, as its pixels will be.
+
+    Pillow leaves it as it is in the file, except at a bit depth of 1 from some version on.
+    """
+    samples, key = samples_of(image), image.info.get("transparency")
+    highest = HIGHEST_GRAY.get(samples, 255)
+    if isinstance(key, int) and key <= highest:
+        image.info["transparency"] = key * 255 // highest
+    elif isinstance(key, tuple) and samples == "RGB;16B":
+        image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
 def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int]) -> Image.Image:
@@ -302,8 +304,8 @@ def check_sides(form: Format, width: int, height: int) -> None:
 
 def encode(
     index: NDArray[Any], palette: NDArray[np.uint8], form: Format, stream: IO[bytes], level: int
-) -> None:
-    """Write an (H, W) or (N,) index map with its (K, 3) palette to a stream.
+) -> int:
+    """Write an (H, W) or (N,) index map with its (K, 3) palette to a stream; the bytes written.
 
     Raises:
         UsageError: The format cannot hold so many colors or pixels, or `level` is outside 0..9.
@@ -317,6 +319,7 @@ def encode(
     if form.name == "PNG":
         options["compress_level"] = level
     picture.save(stream, form.name, **options)
+    return stream.seek(0, os.SEEK_END)  # TIFF is not written from front to back
 
 
 def to_picture(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:

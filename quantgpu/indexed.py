@@ -53,7 +53,8 @@ class Indexed:
 
     def to_array(self) -> NDArray[np.uint8]:
         """The colors of the pixels, (H, W, 3) uint8."""
-        return self.palette.colors[self.index]
+        pixels: NDArray[np.uint8] = self.palette.colors[self.index]
+        return pixels
 
     def to_image(self) -> Image.Image:
         """A Pillow image: mode P, or RGB where there are more than 256 colors."""
@@ -85,5 +86,4 @@ class Indexed:
 
         form = format_for(path)
         with replacing(Path(path), force) as stream:
-            encode(self.index, self.palette.colors, form, stream, compress_level)
-            return stream.tell()
+            return encode(self.index, self.palette.colors, form, stream, compress_level)

@@ -14,10 +14,7 @@ WIDTH = 1000
 
 
 class Bar:
-    """A bar on standard error that appears when the work takes longer than `PATIENCE`.
-
-    Call it with a stage's name and the share of it that is done.
-    """
+    """A bar on standard error that appears when the work takes longer than `PATIENCE`."""
 
     def __init__(self, title: str, shown: bool) -> None:
         self.title = title
@@ -40,6 +37,7 @@ class Bar:
             self.display.stop()
 
     def __call__(self, stage: str, share: float) -> None:
+        """Show the name of the stage at work, and the share of it that is done, 0 to 1."""
         self.stage, self.share = stage, share
         if self.task is not None:
             self.display.update(self.task, description=self.text(), completed=share * WIDTH)

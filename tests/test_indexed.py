@@ -1,0 +1,286 @@
+"""A result says truly what it is, and every format gives it back as it was."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import stat
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+from image_files import noise
+from numpy.typing import NDArray
+from pictures import photo
+from PIL import Image
+
+from quantgpu import Indexed, OutputError, Palette, UsageError, quantize
+from quantgpu.image import FORMATS
+
+COLORS = noise(300, 3)
+"""Distinct, and in no order."""
+
+
+def indexed(k: int, height: int = 23, width: int = 29) -> Indexed:
+    """Random indices into the first K of `COLORS`, all of them used."""
+    index = np.random.default_rng(1).permutation(np.arange(height * width) % k)
+    return Indexed(
+        index=index.astype(np.uint8 if k <= 256 else np.uint16).reshape(height, width),
+        palette=Palette(COLORS[:k]),
+        counts=np.bincount(index, minlength=k),
+        colors_in=k,
+        squared_error=0,
+    )
+
+
+def decoded(path: Path) -> NDArray[np.uint8]:
+    """The colors of a file's pixels."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def files_in(folder: Path) -> list[str]:
+    """The names of all files, hidden ones too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("k", [1, 2, 3, 17, 256])
+def test_every_format_gives_the_pixels_back(suffix: str, k: int, tmp_path: Path) -> None:
+    picture = indexed(k)
+    path = tmp_path / f"out{suffix}"
+    assert picture.save(path) == path.stat().st_size
+    assert np.array_equal(decoded(path), picture.to_array())
+    with Image.open(path) as image:
+        assert image.format == FORMATS[suffix].name
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS.keys() - {".webp"}))
+@pytest.mark.parametrize("k", [1, 2, 5, 16, 255, 256])
+def test_indexed_formats_keep_indices_and_the_order_of_the_palette(
+    suffix: str, k: int, tmp_path: Path
+) -> None:
+    picture = indexed(k)
+    picture.save(tmp_path / f"out{suffix}")
+    with Image.open(tmp_path / f"out{suffix}") as image:
+        assert image.mode == "P"
+        stored = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+        assert np.array_equal(np.asarray(image), picture.index)
+    assert np.array_equal(stored[:k], COLORS[:k])
+
+
+def test_palette_entries_that_no_pixel_uses_are_kept(tmp_path: Path) -> None:
+    picture = quantize(np.zeros((3, 5, 3), np.uint8), k=1)
+    padded = Indexed(picture.index + 6, Palette(COLORS[:9]), picture.counts, 1, 0)
+    for suffix in sorted(FORMATS.keys() - {".webp"}):
+        padded.save(tmp_path / f"out{suffix}")
+        with Image.open(tmp_path / f"out{suffix}") as image:
+            assert set(np.asarray(image).flat) == {6}
+            assert image.getpalette()[:27] == COLORS[:9].ravel().tolist()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("k", "depth"),
+    [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (255, 8), (256, 8)],
+)
+def test_png_has_the_smallest_bit_depth_that_holds_k(k: int, depth: int, tmp_path: Path) -> None:
+    indexed(k).save(tmp_path / "out.png")
+    header = (tmp_path / "out.png").read_bytes()[:26]
+    assert header[12:16] == b"IHDR"
+    assert (header[24], header[25]) == (depth, 3), "bit depth, and color type 3: a palette"
+
+
+def test_webp_holds_more_than_256_colors(tmp_path: Path) -> None:
+    picture = indexed(300)
+    assert picture.index.max() == 299
+    picture.save(tmp_path / "out.webp")
+    assert np.array_equal(decoded(tmp_path / "out.webp"), picture.to_array())
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS.keys() - {".webp"}))
+def test_more_colors_than_the_format_holds_are_refused(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"k = 300 is more than the 256 colors of .*\.webp"):
+        indexed(300).save(tmp_path / f"out{suffix}")
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("suffix", "side"), [(".gif", 65_535), (".webp", 16_383)])
+def test_sides_that_the_format_cannot_hold_are_refused(
+    suffix: str, side: int, tmp_path: Path
+) -> None:
+    indexed(2, height=1, width=side).save(tmp_path / f"fits{suffix}")
+    assert decoded(tmp_path / f"fits{suffix}").shape == (1, side, 3)
+    with pytest.raises(UsageError, match=rf"{side + 1} x 1 is more than .*{side} pixels"):
+        indexed(2, height=1, width=side + 1).save(tmp_path / f"out{suffix}")
+    assert files_in(tmp_path) == [f"fits{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.jpg", "out.", ".png", "out.png.txt"])
+def test_unknown_suffix_is_refused_with_those_that_are_known(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"use one of \.png, \.gif"):
+        indexed(2).save(tmp_path / name)
+    assert files_in(tmp_path) == []
+
+
+def test_suffix_may_be_in_capitals(tmp_path: Path) -> None:
+    indexed(2).save(tmp_path / "OUT.PNG")
+    assert decoded(tmp_path / "OUT.PNG").shape == (23, 29, 3)
+
+
+def test_compress_level_changes_the_size_but_no_pixel(tmp_path: Path) -> None:
+    picture = quantize(photo(), k=16, effort="fast")
+    sizes = [picture.save(tmp_path / f"{n}.png", compress_level=n) for n in (0, 1, 9)]
+    assert sizes == sorted(set(sizes), reverse=True)
+    for level in (0, 1, 9):
+        assert np.array_equal(decoded(tmp_path / f"{level}.png"), picture.to_array())
+
+
+@pytest.mark.parametrize("level", [-1, 10])
+def test_compress_level_outside_0_to_9_is_refused(level: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"compress_level = {level} is outside 0..9"):
+        indexed(2).save(tmp_path / "out.png", compress_level=level)
+    assert files_in(tmp_path) == []
+
+
+def test_existing_file_is_replaced_only_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "out.png"
+    path.write_text("precious")
+    with pytest.raises(OutputError, match="exists; use --force"):
+        indexed(2).save(path)
+    assert path.read_text() == "precious"
+    indexed(2).save(path, force=True)
+    assert np.array_equal(decoded(path), indexed(2).to_array())
+    assert files_in(tmp_path) == ["out.png"]
+
+
+def test_longest_file_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".png")
+    indexed(2).save(path)
+    assert decoded(path).shape == (23, 29, 3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    indexed(2).save(tmp_path / "out.png")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none/out.png", "no such folder; create it first"),
+        ("file/out.png", "is not a folder"),
+        ("folder.png", "is a folder; name a file"),
+        ("n" * 300 + ".png", "cannot be written"),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_place_where_no_file_can_be_is_named(
+    name: str, reason: str, force: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(OutputError, match=reason):
+        indexed(2).save(tmp_path / name, force=force)
+    assert files_in(tmp_path) == ["file", "folder.png"]
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() == 0, reason="permission bits do not bind this user"
+)
+def test_folder_without_write_permission_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match=r"not writable \(permission denied\)"):
+        indexed(2).save(tmp_path / "out.png")
+    tmp_path.chmod(0o700)
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), OutputError, "the disk is full"),
+        (OSError(errno.EIO, "Input/output error"), OutputError, r"\(input/output error\)"),
+        (PermissionError(errno.EACCES, "Permission denied"), OutputError, "permission denied"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+        (MemoryError(), MemoryError, None),
+    ],
+    ids=["disk full", "bad disk", "permission", "Ctrl-C", "memory"],
+)
+@pytest.mark.parametrize("moment", ["middle", "end"])
+def test_failure_while_writing_leaves_everything_as_it_was(
+    failure: BaseException,
+    raised: type[BaseException],
+    message: str | None,
+    moment: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def save(image: Image.Image, stream: IO[bytes], *_: Any, **__: Any) -> None:
+        stream.write(b"half of it")
+        raise failure
+
+    def replace(*_: Any) -> None:
+        raise failure
+
+    path = tmp_path / "out.png"
+    path.write_text("precious")
+    if moment == "middle":
+        monkeypatch.setattr(Image.Image, "save", save)
+    else:
+        monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(raised, match=message):
+        indexed(2).save(path, force=True)
+    assert path.read_text() == "precious"
+    assert files_in(tmp_path) == ["out.png"]
+
+
+# What a result says
+
+
+def test_pillow_image_has_the_indices_and_the_palette() -> None:
+    picture = indexed(9)
+    image = picture.to_image()
+    assert image.mode == "P"
+    assert np.array_equal(np.asarray(image), picture.index)
+    assert image.getpalette() == COLORS[:9].ravel().tolist()
+
+
+def test_pillow_image_of_more_than_256_colors_is_true_color() -> None:
+    picture = indexed(300)
+    image = picture.to_image()
+    assert image.mode == "RGB"
+    assert np.array_equal(np.asarray(image), picture.to_array())
+
+
+def test_list_of_colors_has_one_index_each_and_is_saved_as_a_column(tmp_path: Path) -> None:
+    picture = quantize(COLORS.tolist(), k=7)
+    assert picture.index.shape == (300,)
+    assert picture.to_array().shape == (300, 3)
+    picture.save(tmp_path / "out.png")
+    assert np.array_equal(decoded(tmp_path / "out.png")[:, 0], picture.to_array())
+
+
+@pytest.mark.parametrize("k", [1, 6, 40, 300])
+def test_error_and_counts_are_those_of_the_pixels(k: int) -> None:
+    picture = quantize(photo(), k=k, effort="fast")
+    differences = picture.to_array().astype(np.int64) - photo()
+    mse = (differences**2).sum() / (61 * 83)
+    assert picture.mse == pytest.approx(mse, rel=1e-12)
+    assert picture.psnr == pytest.approx(10 * math.log10(255**2 / (differences**2).mean()))
+    assert np.array_equal(picture.counts, np.bincount(picture.index.ravel(), minlength=k))
+    assert picture.colors_in == len(np.unique(photo().reshape(-1, 3), axis=0))
+    assert picture.index.dtype == (np.uint8 if k <= 256 else np.uint16)
+
+
+def test_lossless_result_has_no_error_and_infinite_psnr() -> None:
+    picture = quantize(COLORS[:9], k=9)
+    assert (picture.mse, picture.psnr) == (0, math.inf)
+    assert np.array_equal(picture.to_array(), COLORS[:9])
