@@ -12,8 +12,11 @@ def main() -> None:
 
         print(f"quantgpu {__version__}")
         return
-    from quantgpu.cli import app
-
+    try:
+        from quantgpu.cli import app
+    except KeyboardInterrupt:
+        print("quantgpu: interrupted", file=sys.stderr)
+        sys.exit(130)
     app()
 
 

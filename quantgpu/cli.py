@@ -144,7 +144,7 @@ def quantize(
     ] = None,
     compress_level: Annotated[
         int, typer.Option(min=0, max=9, help="Of PNG files: 0 is fast, 9 is small.")
-    ] = 1,
+    ] = 2,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger images before they are decoded.")
     ] = 1_000_000_000,
@@ -160,13 +160,14 @@ def quantize(
     """Write each image with its best K colors."""
     import logging
 
-    from quantgpu.files import STREAM, Destination, check_options, identity, quantize_file
+    from quantgpu.files import STREAM, Destination, identity, quantize_file
+    from quantgpu.pipeline import check_options
     from quantgpu.progress import Bar
 
     if output is not None and (len(inputs) > 1 or output_dir is not None):
         fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
     destination = Destination(output, output_dir, force, compress_level)
-    options = {
+    options: dict[str, Any] = {
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
         "dither": dither, "threads": threads,
     }  # fmt: skip
@@ -174,7 +175,7 @@ def quantize(
     failures: list[QuantgpuError] = []
     taken = {identity(name): "is an input; originals are never replaced" for name in inputs}
     try:
-        check_options(options)
+        check_options(**options)
     except UsageError as error:
         fail(error)
     if verbose:
@@ -200,6 +201,7 @@ def quantize(
 
 
 @app.command()
+@orderly_stop()
 def demo(
     megapixels: Annotated[
         float, typer.Option(min=0.0001, max=1000, help="The size of the picture.")
@@ -213,7 +215,7 @@ def demo(
     from quantgpu.demo import run_demo
 
     failures: list[QuantgpuError] = []
-    with complaining(failures), orderly_stop():
+    with complaining(failures):
         run_demo(megapixels, output, force, say)
     if failures:
         raise typer.Exit(failures[0].exit_code)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from quantgpu.image import check_target, replacing
+from quantgpu.output import check_target, replacing
 from quantgpu.pipeline import quantize
 from quantgpu.progress import Bar
 from quantgpu.report import contact_sheet

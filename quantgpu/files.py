@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from quantgpu.efforts import Progress
 from quantgpu.errors import InputError, UsageError
-from quantgpu.image import (
+from quantgpu.image import read_image, reading
+from quantgpu.output import (
     FORMATS,
     Format,
     check_colors,
@@ -22,12 +23,10 @@ from quantgpu.image import (
     check_target,
     encode,
     format_for,
-    read_image,
-    reading,
     replacing,
     writing,
 )
-from quantgpu.pipeline import DEFAULT_K, MOST_COLORS, checked_k, quantize
+from quantgpu.pipeline import DEFAULT_K, quantize
 
 STREAM = "-"
 """Standard input or standard output."""
@@ -97,12 +96,6 @@ def as_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count} B"
-
-
-def check_options(options: dict[str, Any]) -> None:
-    """Raise what is wrong with the options of `quantize` whatever the image."""
-    checked_k(options["k"], MOST_COLORS)
-    quantize([(0, 0, 0)], **{**options, "k": None})
 
 
 def identity(path: str) -> Any:

@@ -1,22 +1,19 @@
-"""Files and pixels: everything that Pillow does for the project."""
+"""From files, Pillow images and arrays to pixels."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from quantgpu.device import ranges
-from quantgpu.errors import InputError, OutputError, UsageError
+from quantgpu.errors import InputError, UsageError
 
 MAX_PIXELS = 1_000_000_000
 """Pixels that an image may have unless more are asked for."""
@@ -43,30 +40,6 @@ SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 HIGHEST_GRAY = {"1": 1, "L;2": 3, "L;4": 15}
 """Pillow's names of gray samples of fewer than 8 bits to their highest level."""
-
-
-class Format(NamedTuple):
-    """What an output format holds."""
-
-    name: str
-    """Pillow's name."""
-    colors: int
-    """The most palette entries; with more than 256 the file is true color."""
-    side: int
-    """The greatest width and height, in pixels."""
-    options: dict[str, Any]
-    """What is passed to Pillow's writer."""
-
-
-FORMATS = {
-    ".png": Format("PNG", 256, 2**31 - 1, {}),
-    ".gif": Format("GIF", 256, 65_535, {"optimize": False}),
-    ".webp": Format("WEBP", 65_536, 16_383, {"lossless": True, "quality": 0, "method": 0}),
-    ".tif": Format("TIFF", 256, 2**31 - 1, {"compression": "tiff_adobe_deflate"}),
-    ".tiff": Format("TIFF", 256, 2**31 - 1, {"compression": "tiff_adobe_deflate"}),
-    ".bmp": Format("BMP", 256, 2**31 - 1, {}),
-}
-"""Suffix to output format."""
 
 
 class Pixels:
@@ -245,7 +218,8 @@ def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int
         image = image.transpose(turn)
         image.info = {} if transparency is None else {"transparency": transparency}
     if image.mode in SIXTEEN_BIT_MODES:
-        levels = np.asarray(image) >> 8
+        levels = np.asarray(image)
+        levels = levels >> 8 if image.mode != "I" or levels.max() > 255 else levels
         image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
         if transparency is not None:
             image.info["transparency"] = transparency >> 8
@@ -268,124 +242,3 @@ def orientation_of(image: Image.Image, notes: list[str]) -> Any:
     except Exception:  # it raises what it pleases on damaged bytes
         notes.append("damaged EXIF data ignored")
         return 1
-
-
-def format_for(path: str | os.PathLike[str]) -> Format:
-    """The output format that a file name's suffix asks for.
-
-    Raises:
-        UsageError: No format has that suffix.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise UsageError(
-            f"{os.fspath(path)}: no format for the suffix {suffix or '(none)'!r}; "
-            f"use one of {', '.join(FORMATS)}"
-        )
-    return FORMATS[suffix]
-
-
-def check_colors(form: Format, k: int) -> None:
-    """Raise unless a format holds K colors."""
-    if k > form.colors:
-        holders = [suffix for suffix, other in FORMATS.items() if other.colors >= k]
-        hint = f"; write {' or '.join(holders)} instead" if holders else ""
-        raise UsageError(f"k = {k} is more than the {form.colors} colors of {form.name}{hint}")
-
-
-def check_sides(form: Format, width: int, height: int) -> None:
-    """Raise unless a format holds an image of that size."""
-    if max(width, height) > form.side:
-        raise UsageError(
-            f"{width} x {height} is more than {form.name} holds ({form.side} pixels a side); "
-            "write .png instead"
-        )
-
-
-def encode(
-    index: NDArray[Any], palette: NDArray[np.uint8], form: Format, stream: IO[bytes], level: int
-) -> int:
-    """Write an (H, W) or (N,) index map with its (K, 3) palette to a stream; the bytes written.
-
-    Raises:
-        UsageError: The format cannot hold so many colors or pixels, or `level` is outside 0..9.
-    """
-    picture = to_picture(index, palette)
-    check_colors(form, len(palette))
-    check_sides(form, *picture.size)
-    if not 0 <= level <= 9:
-        raise UsageError(f"compress_level = {level} is outside 0..9")
-    options = dict(form.options)
-    if form.name == "PNG":
-        options["compress_level"] = level
-    picture.save(stream, form.name, **options)
-    return stream.seek(0, os.SEEK_END)  # TIFF is not written from front to back
-
-
-def to_picture(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:
-    """A Pillow image of mode P; of mode RGB for more than 256 colors."""
-    index = index.reshape(len(index), -1)
-    if len(palette) > 256:
-        return Image.fromarray(palette[index])
-    picture = Image.fromarray(index)
-    picture.putpalette(palette.tobytes())
-    return picture
-
-
-@contextlib.contextmanager
-def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
-    """A stream that becomes the file `path` when all went well, and nothing when it did not.
-
-    Raises:
-        OutputError: `path` exists and `force` is not given, or cannot be written.
-    """
-    temporary: str | None = None
-    check_target(path, force)
-    try:
-        with writing(path):
-            descriptor, temporary = tempfile.mkstemp(".partial", ".quantgpu-", path.parent)
-            with open(descriptor, "wb") as stream:
-                yield stream
-            os.chmod(temporary, 0o666 & ~current_umask())
-            check_target(path, force)
-            os.replace(temporary, path)
-            temporary = None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-@contextlib.contextmanager
-def writing(name: str | os.PathLike[str]) -> Iterator[None]:
-    """Whatever the system refuses inside becomes an OutputError that begins with `name`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            reason = "the disk is full; nothing was written"
-        elif isinstance(error, PermissionError):
-            reason = "not writable (permission denied)"
-        else:
-            reason = f"cannot be written ({(error.strerror or str(error)).lower()})"
-        raise OutputError(f"{os.fspath(name)}: {reason}") from None
-
-
-def check_target(path: Path, force: bool) -> None:
-    """Raise unless `path` is free, or a file that may be replaced, in a folder that exists."""
-    with writing(path):
-        if not path.parent.is_dir():
-            if path.parent.exists():
-                raise OutputError(f"{path.parent}: is not a folder")
-            raise OutputError(f"{path.parent}: no such folder; create it first")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file, or use --output-dir")
-        if path.exists() and not force:
-            raise OutputError(f"{path}: exists; use --force to replace it, or -o for another name")
-
-
-def current_umask() -> int:
-    """The process's file mode mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -16,9 +16,6 @@ from quantgpu.palette import Palette
 if TYPE_CHECKING:
     from PIL import Image
 
-COMPRESS_LEVEL = 1
-"""Of deflate in PNG files, 0 to 9."""
-
 
 @dataclass(frozen=True, eq=False)
 class Indexed:
@@ -58,7 +55,7 @@ class Indexed:
 
     def to_image(self) -> Image.Image:
         """A Pillow image: mode P, or RGB where there are more than 256 colors."""
-        from quantgpu.image import to_picture
+        from quantgpu.output import to_picture
 
         return to_picture(self.index, self.palette.colors)
 
@@ -67,7 +64,7 @@ class Indexed:
         path: str | os.PathLike[str],
         *,
         force: bool = False,
-        compress_level: int = COMPRESS_LEVEL,
+        compress_level: int | None = None,
     ) -> int:
         """Write a file in the format that its suffix names; the bytes written.
 
@@ -76,14 +73,15 @@ class Indexed:
         Args:
             path: Ends in .png, .gif, .webp, .tif, .tiff or .bmp.
             force: Replace a file that exists.
-            compress_level: Of PNG, 0 (fast) to 9 (small).
+            compress_level: Of PNG, 0 (fast) to 9 (small); 2 when not given.
 
         Raises:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
             OutputError: The file exists, or cannot be written.
         """
-        from quantgpu.image import encode, format_for, replacing
+        from quantgpu.output import COMPRESS_LEVEL, encode, format_for, replacing
 
         form = format_for(path)
         with replacing(Path(path), force) as stream:
-            return encode(self.index, self.palette.colors, form, stream, compress_level)
+            level = COMPRESS_LEVEL if compress_level is None else compress_level
+            return encode(self.index, self.palette.colors, form, stream, level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ DEFAULT_K = 256
 MOST_COLORS = 65_536
 """K is at most what 16-bit indices can tell apart."""
 
-Row = TypeVar("Row")
+MOST_THREADS = 1024
 
 
 def no_progress(stage: str, share: float) -> None:
@@ -73,8 +73,8 @@ def quantize(
     >>> picture.palette.hex(), picture.index.tolist()
     (['#000000', '#dab395'], [1, 1, 0])
     """
-    checked_choice("dither", dither, DITHERS)
-    threads = default_threads() if threads is None else checked("threads", threads, 1, 1024)
+    check_options(k, effort, init, seed, color_space, dither, threads)
+    threads = default_threads() if threads is None else threads
     seconds: dict[str, float] = {}
     started = time.perf_counter()
 
@@ -82,7 +82,7 @@ def quantize(
         seconds[stage] = time.perf_counter() - started - sum(seconds.values())
 
     pixels = as_pixels(image)
-    k = checked_k(k, len(pixels))
+    k = k_for(k, len(pixels))
     lap("read")
     histogram = count_colors(pixels, threads, progress)
     lap("count")
@@ -118,10 +118,8 @@ def cluster(
 
     The options are those of `quantize`.
     """
-    plan = checked_choice("effort", effort, EFFORTS)
-    seeding = checked_choice("init", init, SEEDINGS)
-    space = checked_choice("color_space", color_space, COLOR_SPACES)
-    generator = np.random.default_rng(checked("seed", seed, 0, 2**64 - 1))
+    plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
+    generator = np.random.default_rng(seed)
     if len(histogram) <= k:
         colors = in_order(histogram.colors)
         return Palette(colors), np.argsort(pack(colors))
@@ -137,32 +135,48 @@ def cluster(
     return Palette(colors), in_key_order
 
 
-def checked_k(k: int | None, pixels: int) -> int:
-    """K, if it is one of 1 … 65,536 and no greater than the number of pixels."""
-    if k is None:
-        return min(DEFAULT_K, pixels)
-    k = checked("k", k, 1, MOST_COLORS)
-    if k > pixels:
-        raise UsageError(f"k = {k} is greater than the number of pixels, {pixels}")
-    return k
+def check_options(
+    k: int | None,
+    effort: str,
+    init: str,
+    seed: int,
+    color_space: str,
+    dither: str,
+    threads: int | None,
+) -> None:
+    """Raise a UsageError for what is wrong with options of `quantize`, whatever the image."""
+    if k is not None:
+        check_number("k", k, 1, MOST_COLORS)
+    if threads is not None:
+        check_number("threads", threads, 1, MOST_THREADS)
+    check_number("seed", seed, 0, 2**64 - 1)
+    check_choice("effort", effort, EFFORTS)
+    check_choice("init", init, SEEDINGS)
+    check_choice("color_space", color_space, COLOR_SPACES)
+    check_choice("dither", dither, DITHERS)
 
 
-def checked(name: str, value: int, low: int, high: int) -> int:
-    """`value` as an integer, if it lies in ``low … high``."""
+def check_number(name: str, value: int, low: int, high: int) -> None:
+    """Raise unless `value` is an integer in ``low … high``."""
     try:
         number = operator.index(value)
     except TypeError:
         raise UsageError(f"{name} = {value!r} is not an integer") from None
     if not low <= number <= high:
         raise UsageError(f"{name} = {number} is outside {low}..{high}")
-    return number
 
 
-def checked_choice(name: str, key: str, table: Mapping[str, Row]) -> Row:
-    """The row of a table that an option names."""
+def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
+    """Raise unless a table has a row named `key`."""
     if key not in table:
         raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")
-    return table[key]
+
+
+def k_for(k: int | None, pixels: int) -> int:
+    """K, or its default, for so many pixels."""
+    if k is not None and k > pixels:
+        raise UsageError(f"k = {k} is greater than the number of pixels, {pixels}")
+    return min(DEFAULT_K, pixels) if k is None else k
 
 
 def squared_error(histogram: Histogram, palette: Palette, labels: NDArray[np.intp]) -> int:

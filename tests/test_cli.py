@@ -28,7 +28,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, image, indexed, pipeline
+from quantgpu import cli, image, output, pipeline
 
 IN_HASTE = ["-k", "5", "--effort", "fast"]
 
@@ -140,11 +140,11 @@ def test_fewer_pixels_than_256_are_no_error_when_k_is_not_given() -> None:
     assert np.array_equal(decoded("tiny-256.png"), noise(3, 5, 3))
 
 
-@pytest.mark.parametrize("suffix", image.FORMATS)
+@pytest.mark.parametrize("suffix", output.FORMATS)
 def test_suffix_of_the_output_chooses_the_format(suffix: str) -> None:
     assert run("photo.png", "-o", f"out{suffix}", *IN_HASTE).code == 0
     with Image.open(f"out{suffix}") as opened:
-        assert opened.format == image.FORMATS[suffix].name
+        assert opened.format == output.FORMATS[suffix].name
 
 
 def test_webp_takes_more_than_256_colors() -> None:
@@ -407,7 +407,6 @@ def test_memory_that_runs_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         raise MemoryError
 
     monkeypatch.setattr(pipeline, "count_colors", count)
-    monkeypatch.setattr("quantgpu.files.check_options", lambda options: None)
     assert_refused(run("photo.png"), 1, "not enough memory", contents())
 
 
@@ -487,7 +486,6 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
         "remap": "quantgpu.pipeline.squared_error",
         "write": "PIL.Image.Image.save",
     }
-    monkeypatch.setattr("quantgpu.files.check_options", lambda options: None)
     monkeypatch.setattr(doing[stage], interrupt)
     ran = run("photo.png", "odd.jpg", *IN_HASTE)
     assert (ran.code, ran.lines) == (130, [])
@@ -628,7 +626,7 @@ def test_defaults_are_those_of_the_library() -> None:
     assert shared == keywords.keys() - {"image", "progress"}
     assert {name: options[name] for name in shared} == {name: keywords[name] for name in shared}
     assert options["max_pixels"] == image.MAX_PIXELS
-    assert options["compress_level"] == indexed.COMPRESS_LEVEL
+    assert options["compress_level"] == output.COMPRESS_LEVEL
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -15,9 +15,9 @@ from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
 from quantgpu.errors import InputError
-from quantgpu.files import Destination, Report, as_bytes, check_options, identity, quantize_file
+from quantgpu.files import Destination, Report, as_bytes, identity, quantize_file
 from quantgpu.image import MAX_PIXELS
-from quantgpu.pipeline import no_progress
+from quantgpu.pipeline import check_options, no_progress
 
 BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
 OPTIONS: dict[str, Any] = {
@@ -180,9 +180,9 @@ def test_existing_output_is_found_out_before_the_input_is_decoded(
     ],
 )  # fmt: skip
 def test_options_wrong_for_any_image_are_found_without_one(option: str, value: Any) -> None:
-    check_options(OPTIONS | {"k": 65_536})
+    check_options(**OPTIONS | {"k": 65_536})
     with pytest.raises(UsageError, match=f"{option} = {value!r} is "):
-        check_options(OPTIONS | {option: value})
+        check_options(**OPTIONS | {option: value})
 
 
 def test_identity_is_that_of_the_file_not_of_its_name(picture: Path) -> None:

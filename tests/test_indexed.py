@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import stat
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from pictures import photo
 from PIL import Image
 
-from quantgpu import Indexed, OutputError, Palette, UsageError, quantize
-from quantgpu.image import FORMATS
+from quantgpu import Indexed, OutputError, Palette, UsageError, output, quantize
+from quantgpu.output import FORMATS
 
 COLORS = noise(300, 3)
 """Distinct, and in no order."""
@@ -284,3 +285,20 @@ def test_lossless_result_has_no_error_and_infinite_psnr() -> None:
     picture = quantize(COLORS[:9], k=9)
     assert (picture.mse, picture.psnr) == (0, math.inf)
     assert np.array_equal(picture.to_array(), COLORS[:9])
+
+
+def test_png_of_few_colors_is_as_small_as_the_better_strategy_makes_it() -> None:
+    rng = np.random.default_rng(0)
+    smooth = np.cumsum(rng.random((90, 400)) < 0.05, axis=1).astype(np.uint8) % 16
+    pattern = np.tile(rng.integers(0, 16, (10, 40)), (9, 10)).astype(np.uint8)
+    palette = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[:, None], 3, axis=1)
+    for index in (smooth, pattern):
+        sizes = []
+        for strategy in output.PNG_STRATEGIES:
+            stream = io.BytesIO()
+            picture = output.to_picture(index, palette)
+            picture.save(stream, "PNG", compress_level=2, compress_type=strategy)
+            sizes.append(stream.tell())
+        assert sizes[0] != sizes[1]
+        assert output.encode(index, palette, FORMATS[".png"], io.BytesIO(), 2) == min(sizes)
+    assert sizes[0] < sizes[1]
