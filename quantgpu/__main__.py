@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line; ``--version`` alone is answered before anything is imported."""
+    # Products are spread over threads of our own; BLAS need not start and stop its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.argv[1:] == ["--version"]:
         from quantgpu import __version__
 

@@ -16,7 +16,7 @@ Seeding = Callable[[Points, int, np.random.Generator], Any]
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the share of it that is done, 0 to 1."""
 
-START_DISTANCES = 1 << 17
+START_DISTANCES = 1 << 19
 """Small problems are searched from several first centers, as many as stay within this product of
 points and centers."""
 
@@ -51,7 +51,7 @@ EFFORTS: dict[str, Effort | None] = {
     "none": None,
     "fast": Effort((Level(10, 1000, 6, 5, 0),), 0),
     "balanced": Effort(
-        (Level(12, 1500, 6, 20, 0), Level(64, 6000, 16, 4, 0), Level(512, 20_000, 1, 0, 10)), 1
+        (Level(12, 2500, 6, 10, 0), Level(48, 10_000, 12, 3, 0), Level(192, 30_000, 1, 0, 5)), 0
     ),
     "best": Effort(
         (

@@ -34,9 +34,9 @@ OFFSET = 0.8
 """How far the halves of a split cluster lie from its mean, in standard deviations along the line
 (0.80 is what halving a normal distribution gives: the square root of 2 over pi)."""
 
-STEPS = 3
-"""Lloyd steps after splitting, and again after dropping: fewer stop short of the gain, more find
-little (measured)."""
+STEPS = 2
+"""Lloyd steps after splitting, and again after dropping: 3 lower the error by 0.1 % in the same
+number of rounds, but more rounds of 2 lower it as much."""
 
 
 def spread(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, Any]:
