@@ -18,6 +18,13 @@ import numpy as np
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the share of it that is done, 0 to 1."""
+
+
+def no_progress(stage: str, share: float) -> None:
+    """Progress that nobody sees."""
+
 
 def array_module(array: Any) -> ModuleType:
     """The module, `numpy` or one that speaks its language, that `array` belongs to."""

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import each_range
-from quantgpu.efforts import Progress
+from quantgpu.device import Progress, each_range
 from quantgpu.histogram import BATCH, KEYS, Histogram, pack
 from quantgpu.image import Pixels
 

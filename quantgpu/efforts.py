@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quantgpu.cells import leaves, running_sums
+from quantgpu.device import Progress
 from quantgpu.kmeans import Points, lloyd
 from quantgpu.refine import error_of, search
 
 Seeding = Callable[[Points, int, np.random.Generator], Any]
-
-Progress = Callable[[str, float], None]
-"""Called with a stage's name and the share of it that is done, 0 to 1."""
 
 START_DISTANCES = 1 << 19
 """Small problems are searched from several first centers, as many as stay within this product of

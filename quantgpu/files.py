@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quantgpu.efforts import Progress
+from quantgpu.device import Progress
 from quantgpu.errors import InputError, UsageError
 from quantgpu.image import read_image, reading
 from quantgpu.output import (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import map_ahead, ranges
+from quantgpu.device import Progress, map_ahead, no_progress, ranges
 from quantgpu.image import Pixels
 
 KEYS = 1 << 24
@@ -80,25 +79,26 @@ class Histogram:
         return Histogram(keys, counts)
 
 
-def count_colors(
-    pixels: Pixels, threads: int = 1, progress: Callable[[str, float], None] | None = None
-) -> Histogram:
-    """Count the colors of `pixels`; threads fetch slabs ahead of the one that counts."""
+def count_colors(pixels: Pixels, threads: int = 1, progress: Progress = no_progress) -> Histogram:
+    """Count the colors of `pixels`.
+
+    One thread counts: a second with bins of its own only takes the cache from the first (measured,
+    24 million pixels: 105 ms against 134), and fetching slabs ahead costs more than it hides.
+    Several find the bins that are not empty.
+    """
     bins = np.zeros(KEYS, np.uint32)
     total = Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
-    room, done = FLUSH, 0
+    room = FLUSH
     buffer = np.empty(max(BATCH, pixels.width), np.int64)
-    rows = pixels.row_ranges(BATCH)
-    for colors in map_ahead(lambda interval: pixels.slab(*interval), rows, threads):
+    for rows in pixels.row_ranges(BATCH):
+        colors = pixels.slab(*rows)
         if len(colors) > room:
             total += occurring(bins, threads)
             bins[:] = 0
             room = FLUSH
         np.add.at(bins, pack(colors, buffer), ONE)
         room -= len(colors)
-        done += len(colors)
-        if progress:
-            progress("count", done / len(pixels))
+        progress("count", rows[1] / pixels.height)
     counted = occurring(bins, threads)
     return total + counted if len(total) else counted
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from quantgpu.cells import morton_codes, order_of
 from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.device import default_threads
+from quantgpu.device import Progress, default_threads, no_progress
 from quantgpu.dither import DITHERS
-from quantgpu.efforts import EFFORTS, Progress, find_centers
+from quantgpu.efforts import EFFORTS, find_centers
 from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, unpack
 from quantgpu.image import as_pixels
@@ -30,10 +30,6 @@ MOST_COLORS = 65_536
 """K is at most what 16-bit indices can tell apart."""
 
 MOST_THREADS = 1024
-
-
-def no_progress(stage: str, share: float) -> None:
-    """Progress that nobody sees."""
 
 
 def quantize(
