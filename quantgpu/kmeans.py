@@ -24,13 +24,14 @@ not spread so small a product over threads of its own, which would fight with ou
 PARALLEL = 1 << 22
 """Distances below which threads cost more than they save."""
 
-MANY = 512
+MANY = 128
 """Centers above which, and"""
 LARGE = 1 << 26
 """distances above which boxes of points are first compared with the centers. Measured, 588,000
-points: K = 256 35 ms against 45, 1024 70 against 175; but 10,000 points: K = 1024 8 against 3."""
+points: K = 64 23 ms against 23, 256 28 against 46, 1024 60 against 175; but 10,000 points and
+K = 1024: 8 against 3."""
 
-BOX = 512
+BOX = 1024
 """Points in a box."""
 
 RELAXATION = 9, 5
@@ -129,6 +130,9 @@ def each_product(
 
     The centers are None for all of them, or those, ascending, among which are the `rank` nearest
     to every point of the batch: large problems are pruned box by box.
+
+    The second factor of each product is C-contiguous: OpenBLAS 0.3.31 multiplies two transposed
+    matrices wrongly now and then (once in 100,000 products) when two threads do so at a time.
     """
     xp = array_module(centers)
     matrix = distance_matrix(centers)
@@ -149,7 +153,7 @@ def each_product(
             for box, row in enumerate(possible, first):
                 candidates = xp.flatnonzero(row)
                 stop = min((box + 1) * BOX, len(points))
-                multiply(box * BOX, stop, matrix[:, candidates], candidates)
+                multiply(box * BOX, stop, matrix.take(candidates, axis=1), candidates)
 
     if len(centers) > MANY and size > LARGE:
         low, high = points.boxes

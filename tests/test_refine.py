@@ -5,7 +5,7 @@ import pytest
 from pictures import naive_assignment, naive_error, random_centers, random_points
 
 from quantgpu.kmeans import assign, lloyd, weighted_points
-from quantgpu.refine import DIRECTIONS, drop, nearest_others, search, split, spread
+from quantgpu.refine import DIRECTIONS, STEPS, drop, nearest_others, search, split, spread
 
 
 def test_the_spread_along_a_line_is_the_weighted_variance() -> None:
@@ -85,4 +85,6 @@ def test_few_centers_are_searched_too(k: int) -> None:
     points = random_points(50)
     found = search(points, random_centers(k), 1, 5)
     assert found.shape == (k, 3)
-    assert naive_error(points, found) <= naive_error(points, lloyd(points, random_centers(k), 6))
+    assert naive_error(points, found) <= naive_error(
+        points, lloyd(points, random_centers(k), 2 * STEPS)
+    )
