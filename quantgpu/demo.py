@@ -14,6 +14,8 @@ from quantgpu.scene import FRAME_WIDTH, render_scene
 
 COLORS = 4, 16, 64, 256
 
+PANEL_WIDTH = 640
+
 
 def run_demo(megapixels: float, output: Path, force: bool, tell: Callable[[str], None]) -> None:
     """Render the scene at about `megapixels`, quantize it, and write one sheet of all results.
@@ -39,5 +41,5 @@ def run_demo(megapixels: float, output: Path, force: bool, tell: Callable[[str],
         label = f"K = {k}  MSE {picture.mse:.1f}"
         results.append((label, picture.to_array(), picture.palette.colors))
     with replacing(output, force) as stream:
-        contact_sheet(scene, results).save(stream, "PNG")
+        contact_sheet(scene, results, min(PANEL_WIDTH, width)).save(stream, "PNG")
     tell(f"{output}: all of them side by side, with their palettes")
