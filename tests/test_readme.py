@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from quantgpu import errors, indexed, output, pipeline
+from quantgpu import errors, indexed
+from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.dither import DITHERS
+from quantgpu.efforts import EFFORTS
+from quantgpu.output import FORMATS
+from quantgpu.seeding import SEEDINGS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -39,7 +44,7 @@ def test_no_option_is_described_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [pipeline.EFFORTS, pipeline.SEEDINGS, pipeline.COLOR_SPACES, pipeline.DITHERS, output.FORMATS],
+    [EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, FORMATS],
 )
 def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
     for name in table:
