@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantgpu.device import array_module
-from quantgpu.kmeans import Points
+from quantgpu.kmeans import Points, assign
 
 WU_BINS = 32
 """Bins per axis of Wu's grid."""
@@ -176,8 +176,8 @@ def with_farthest(points: Points, centers: Any, k: int) -> Any:
     if len(centers) == k:
         return centers
     coordinates = points.columns[:-1]
-    differences = coordinates[:, :, None] - centers.T[:, None]
-    error = (differences * differences).sum(axis=0).min(axis=1).astype(xp.int64)
+    differences = coordinates - centers[assign(points, centers)].T
+    error = (differences * differences).sum(axis=0).astype(xp.int64)
     added = []
     for _ in range(k - len(centers)):
         added.append(int(error.argmax()))

@@ -29,7 +29,7 @@ def _either_route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     if request.param == "boxes":
         monkeypatch.setattr(kmeans, "MANY", 0)
         monkeypatch.setattr(kmeans, "LARGE", 0)
-        monkeypatch.setattr(kmeans, "BOX", 37)
+        monkeypatch.setattr(kmeans, "BOX", (5, 37))
 
 
 @pytest.mark.usefixtures("_either_route")
@@ -58,14 +58,13 @@ def test_batches_and_threads_change_nothing(
     np.testing.assert_array_equal(two_nearest(points, centers, threads)[1], gaps)
 
 
-def test_boxes_of_close_points_leave_few_centers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans, "BOX", 20)
+def test_boxes_of_close_points_leave_few_centers() -> None:
     points = random_points(2000)
     x = points.columns[:-1].astype(np.int64)
     order = np.lexsort((x[2], x[1] // 200, x[0] // 200))
     points = weighted_points(points.columns[:-1, order], points.weights[order])
     centers = random_centers(400)
-    low, high = points.boxes
+    low, high = points.boxes(20)
     assert possible_in_boxes(low, high, centers, 1).mean() < 0.4
     tight = points.columns[:-1]
     single = possible_in_boxes(tight, tight, centers, 1)
