@@ -26,8 +26,6 @@ class ColorSpace(NamedTuple):
     """(n, 3) uint8 colors to (3, n) float32 integers."""
     from_grid: Callable[[Any], Any]
     """(n, 3) float32 integers to the nearest (n, 3) uint8 colors."""
-    steps_per_level: float
-    """Grid steps per 8-bit level of gray, for errors reported in levels."""
 
 
 def srgb_to_grid(colors: Any) -> Any:
@@ -44,6 +42,6 @@ def srgb_from_grid(points: Any) -> Any:
 
 
 COLOR_SPACES = {
-    "srgb": ColorSpace(srgb_to_grid, srgb_from_grid, SRGB_SCALE),
+    "srgb": ColorSpace(srgb_to_grid, srgb_from_grid),
 }
 """Name to working space; the choices of ``--color-space``."""

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Progress, each_range
+from quantgpu.device import Progress, map_ahead
 from quantgpu.histogram import BATCH, KEYS, Histogram, pack
 from quantgpu.image import Pixels
+
+PIECE = 8 * BATCH
+"""Pixels that a thread maps at a time, in batches."""
 
 
 def no_dither(
@@ -30,15 +33,15 @@ def no_dither(
     table[histogram.keys] = labels
     index = np.empty((pixels.height, pixels.width), dtype)
 
-    def map_rows(rows: tuple[int, int]) -> None:
+    def map_rows(rows: tuple[int, int]) -> int:
         buffer = np.empty(max(BATCH, pixels.width), np.int64)
         for start, stop in pixels.row_ranges(BATCH, rows):
             keys = pack(pixels.slab(start, stop), buffer)
             table.take(keys, out=index[start:stop].reshape(-1), mode="clip")
-            progress("remap", stop / pixels.height)
+        return rows[1]
 
-    each_range(map_rows, pixels.height, threads)
-    progress("remap", 1)
+    for done in map_ahead(map_rows, pixels.row_ranges(PIECE), threads):
+        progress("remap", done / pixels.height)
     return index
 
 

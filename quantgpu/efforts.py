@@ -11,6 +11,7 @@ from quantgpu.cells import leaves, running_sums
 from quantgpu.device import Progress
 from quantgpu.kmeans import Points, lloyd
 from quantgpu.refine import error_of, search
+from quantgpu.seeding import random_colors
 
 Seeding = Callable[[Points, int, np.random.Generator], Any]
 
@@ -25,7 +26,7 @@ class Level(NamedTuple):
     """What is done on one coarse level."""
 
     leaves: int
-    """Octree leaves per center."""
+    """Octree leaves per center; ties can leave an eighth of them, so 8 at least."""
     least: int
     """Octree leaves at least, however few the centers."""
     share: int
@@ -78,16 +79,20 @@ def find_centers(
         return seeding(points, k, rng)
     sums = running_sums(points)
     centers = None
+    searched = 0
     for done, level in enumerate(effort.levels):
-        share = done / len(effort.levels)
-        progress("cluster", share)
+
+        def tell(share: float, done: int = done) -> None:
+            progress("cluster", (done + share) / len(effort.levels))
+
         coarse = leaves(points, codes, sums, max(level.leaves * k, level.least))
         width = -(-k // level.share)
         if centers is None:
-            centers = best_start(coarse, k, width, level.rounds, seeding, rng, threads)
-        else:
-            centers = search(coarse, centers, width, level.rounds, threads)
+            centers = best_start(coarse, k, width, level.rounds, seeding, rng, threads, tell)
+        elif len(coarse) > searched:
+            centers = search(coarse, centers, width, level.rounds, threads, tell)
         centers = lloyd(coarse, centers, level.steps, threads)
+        searched = len(coarse)
     return centers
 
 
@@ -99,12 +104,14 @@ def best_start(
     seeding: Seeding,
     rng: np.random.Generator,
     threads: int,
+    tell: Callable[[float], None],
 ) -> Any:
-    """The best of the centers that the search finds from several first centers."""
+    """The best of the centers that the search finds, from `seeding` and from random starts."""
     starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
     best = None
-    for _ in range(starts):
-        centers = search(points, seeding(points, k, rng), width, rounds, threads)
+    for start in range(starts):
+        first = seeding(points, k, rng) if start == 0 else random_colors(points, k, rng)
+        centers = search(points, first, width, rounds, threads, tell)
         error = error_of(points, centers, threads)
         if best is None or error < best[0]:
             best = error, centers

@@ -6,6 +6,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
+from threading import Lock
 from typing import IO, Any
 
 import numpy as np
@@ -34,6 +35,9 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """The value of `ORIENTATION` to what turns the image upright."""
+
+ONE_AT_A_TIME = Lock()
+"""Held while settings of the whole process are changed for a moment."""
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's gray modes that hold more than 8 bits."""
@@ -81,7 +85,8 @@ def as_pixels(image: Any) -> Pixels:
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise UsageError("no pixels: the image is empty")
-        return Pixels(to_rgb(image, [], BACKGROUND))
+        with reading("the Pillow image"):
+            return Pixels(to_rgb(image, [], BACKGROUND))
     if isinstance(image, str | os.PathLike):
         return Pixels(read_image(image)[0])
     if isinstance(image, np.ndarray) and image.dtype != np.uint8:
@@ -105,16 +110,18 @@ def as_pixels(image: Any) -> Pixels:
     return Pixels(array)
 
 
-@contextlib.contextmanager
-def pillow_limits_lifted() -> Iterator[None]:
-    """Pillow's own guard against huge images, off: `max_pixels` stands in for it."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Open an image without Pillow's own guard against huge ones: `max_pixels` stands in for it.
+
+    Both the guard and the filters of warnings belong to the whole process, hence the lock.
+    """
+    with ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(source)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def read_image(
@@ -132,7 +139,7 @@ def read_image(
     Raises:
         InputError: The file is missing, unreadable, not an image, damaged or too large.
     """
-    with reading(source), pillow_limits_lifted(), Image.open(source) as image:
+    with reading(source), open_image(source) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(
@@ -141,7 +148,6 @@ def read_image(
             )
         notes: list[str] = []
         note_reductions(image, notes)
-        scale_transparent_color(image)
         return to_rgb(image, notes, background), notes
 
 
@@ -194,25 +200,31 @@ def note_reductions(image: Image.Image, notes: list[str]) -> None:
         notes.append("16 bits per channel reduced to 8")
 
 
-def scale_transparent_color(image: Image.Image) -> None:
-    """Bring the color that a PNG file declares transparent to 8 bits, as its pixels will be.
+def transparent_color(image: Image.Image) -> Any:
+    """What an opened, not yet decoded image declares transparent, at 8 bits like its pixels.
 
-    Pillow leaves it as it is in the file, except at a bit depth of 1 from some version on.
+    Pillow leaves it as it is in a PNG file, except at a bit depth of 1 from some version on.
     """
     samples, key = samples_of(image), image.info.get("transparency")
     highest = HIGHEST_GRAY.get(samples, 255)
     if isinstance(key, int) and key <= highest:
-        image.info["transparency"] = key * 255 // highest
-    elif isinstance(key, tuple) and samples == "RGB;16B":
-        image.info["transparency"] = tuple(level >> 8 for level in key)
+        return key * 255 // highest
+    if isinstance(key, tuple) and samples == "RGB;16B":
+        return tuple(level >> 8 for level in key)
+    return key
 
 
 def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int]) -> Image.Image:
     """A Pillow image of any mode, upright, 8 bits, laid on `background`, as mode RGB."""
+    transparency = transparent_color(image)
     image.load()
     if image.mode in ("F", "LAB", "La"):
         raise InputError(f"pixels of mode {image.mode}; convert the picture to 8-bit RGB first")
-    transparency = image.info.get("transparency")
+    if has_foreign_profile(image):
+        notes.append("color profile ignored: colors are taken as sRGB")
+    if transparency != image.info.get("transparency"):
+        image = image.copy()
+        image.info["transparency"] = transparency
     turn = UPRIGHT.get(orientation_of(image, notes))
     if turn is not None:
         image = image.transpose(turn)
@@ -233,10 +245,16 @@ def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def has_foreign_profile(image: Image.Image) -> bool:
+    """Whether an image carries a color profile that does not call itself sRGB."""
+    profile = image.info.get("icc_profile") or b""
+    return bool(profile) and b"sRGB" not in profile.replace(b"\0", b"")
+
+
 def orientation_of(image: Image.Image, notes: list[str]) -> Any:
     """The value of the EXIF tag `ORIENTATION`; 1 where the EXIF data is damaged."""
     try:
-        with warnings.catch_warnings():
+        with ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return image.getexif().get(ORIENTATION, 1)
     except Exception:  # it raises what it pleases on damaged bytes

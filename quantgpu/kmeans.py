@@ -27,6 +27,9 @@ PARALLEL = 1 << 22
 BOXES = 16
 """Boxes that are first compared with the centers as one."""
 
+MOST_WEIGHT = 1 << 33
+"""Below it, sums of weight times two coordinates (2^10 each) stay exact in float64."""
+
 MANY = 128
 """Centers above which, and"""
 LARGE = 1 << 26
@@ -48,7 +51,7 @@ class Points:
     columns: Any
     """(d + 1, n) float32: integer coordinates, and a last row of ones."""
     weights: Any
-    """(n,) int64, at least 1."""
+    """(n,) int64, at least 1; their sum is below `MOST_WEIGHT`."""
 
     def __len__(self) -> int:
         return len(self.weights)

@@ -6,7 +6,8 @@ import contextlib
 import errno
 import io
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -24,6 +25,9 @@ COMPRESS_LEVEL = 2
 
 PNG_STRATEGIES = 0, 3
 """zlib's default strategy and its run lengths (Z_RLE)."""
+
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+"""How a file is opened that must not exist yet."""
 
 FEW_COLORS = 16
 """Up to so many colors PNG packs pixels into bytes, and run lengths make photographs smaller than
@@ -137,13 +141,17 @@ def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
         OutputError: `path` exists and `force` is not given, or cannot be written.
     """
     temporary: str | None = None
+    path = Path(os.path.realpath(path))
     check_target(path, force)
     try:
         with writing(path):
-            descriptor, temporary = tempfile.mkstemp(".partial", ".quantgpu-", path.parent)
+            candidate = str(path.parent / f".quantgpu-{secrets.token_hex(8)}.partial")
+            descriptor = os.open(candidate, NEW_FILE, 0o666)  # less what the umask takes
+            temporary = candidate
             with open(descriptor, "wb") as stream:
                 yield stream
-            os.chmod(temporary, 0o666 & ~current_umask())
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             check_target(path, force)
             os.replace(temporary, path)
             temporary = None
@@ -179,10 +187,3 @@ def check_target(path: Path, force: bool) -> None:
             raise OutputError(f"{path}: is a folder; name a file, or use --output-dir")
         if path.exists() and not force:
             raise OutputError(f"{path}: exists; use --force to replace it, or -o for another name")
-
-
-def current_umask() -> int:
-    """The process's file mode mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

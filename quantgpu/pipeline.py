@@ -19,7 +19,7 @@ from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, unpack
 from quantgpu.image import as_pixels
 from quantgpu.indexed import Indexed
-from quantgpu.kmeans import weighted_points
+from quantgpu.kmeans import MOST_WEIGHT, weighted_points
 from quantgpu.palette import Palette, in_order
 from quantgpu.seeding import SEEDINGS
 from quantgpu.settle import settle
@@ -70,6 +70,7 @@ def quantize(
     (['#000000', '#dab395'], [1, 1, 0])
     """
     check_options(k, effort, init, seed, color_space, dither, threads)
+    k = None if k is None else operator.index(k)
     threads = default_threads() if threads is None else threads
     seconds: dict[str, float] = {}
     started = time.perf_counter()
@@ -120,12 +121,15 @@ def cluster(
         colors = in_order(histogram.colors)
         return Palette(colors), np.argsort(pack(colors))
 
+    if histogram.pixels >= MOST_WEIGHT:
+        raise UsageError(f"{histogram.pixels:,} pixels are more than {MOST_WEIGHT:,}")
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = unpack(histogram.keys[order])
     points = weighted_points(space.to_grid(point_colors), histogram.counts[order])
     centers = find_centers(points, codes[order], k, plan, seeding, generator, threads, progress)
     steps = plan.settling if plan else 0
     colors, labels = settle(points, point_colors, centers, k, space, steps, threads)
+    progress("cluster", 1)
     in_key_order = np.empty_like(labels)
     in_key_order[order] = labels
     return Palette(colors), in_key_order
@@ -164,7 +168,7 @@ def check_number(name: str, value: int, low: int, high: int) -> None:
 
 def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
     """Raise unless a table has a row named `key`."""
-    if key not in table:
+    if key not in list(table):
         raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")
 
 

@@ -9,6 +9,7 @@ where a split gains most, and many centers change places at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from quantgpu.device import array_module, ranges
@@ -33,6 +34,9 @@ DIRECTIONS = (
 OFFSET = 0.8
 """How far the halves of a split cluster lie from its mean, in standard deviations along the line
 (0.80 is what halving a normal distribution gives: the square root of 2 over pi)."""
+
+SPLIT_GAP = 4096
+"""Gaps below 2^24 are summed in two halves, so that float64 holds the weighted sums exactly."""
 
 STEPS = 2
 """Lloyd steps after splitting, and again after dropping: 3 lower the error by 0.1 % in the same
@@ -96,7 +100,10 @@ def drop(points: Points, centers: Any, fewer: int, threads: int = 1) -> Any:
     """
     xp = array_module(centers)
     labels, gaps = two_nearest(points, centers, threads)
-    loss = xp.bincount(labels, points.masses * gaps, minlength=len(centers))
+    loss = xp.zeros(len(centers), xp.int64)
+    for part, scale in ((gaps // SPLIT_GAP, SPLIT_GAP), (gaps % SPLIT_GAP, 1)):
+        sums = xp.bincount(labels, points.masses * part, minlength=len(centers))
+        loss += sums.astype(xp.int64) * scale
     neighbor = nearest_others(centers).tolist()
     cheapest = xp.argsort(loss, kind="stable").tolist()
     stays: set[int] = set()
@@ -116,7 +123,7 @@ def nearest_others(centers: Any) -> Any:
     xp = array_module(centers)
     matrix = distance_matrix(centers)
     nearest = xp.empty(len(centers), xp.intp)
-    for start, stop in ranges(0, len(centers), max(DISTANCES // len(centers), 1)):
+    for start, stop in ranges(0, len(centers), max(DISTANCES // len(centers), 64)):
         distances = centers[start:stop] @ matrix[:-1] + matrix[-1]
         distances[xp.arange(stop - start), xp.arange(start, stop)] = xp.inf
         nearest[start:stop] = distances.argmin(axis=1)
@@ -129,18 +136,26 @@ def error_of(points: Points, centers: Any, threads: int) -> int:
     return total_error(centers, *cluster_sums(points, labels, len(centers)))
 
 
-def search(points: Points, centers: Any, width: int, rounds: int, threads: int = 1) -> Any:
+def search(
+    points: Points,
+    centers: Any,
+    width: int,
+    rounds: int,
+    threads: int = 1,
+    tell: Callable[[float], None] = lambda share: None,
+) -> Any:
     """Better centers, found by splitting and dropping `width` of them at a time.
 
     A round that does not lower the error is undone and halves the width; the search ends at
-    width 0 or after so many `rounds`.
+    width 0 or after so many `rounds`. `tell` is called with the share of them that is done.
     """
     if not rounds:
         return centers
     best = lloyd(points, centers, 2 * STEPS, threads)
     labels = assign(points, best, threads)
     least = total_error(best, *cluster_sums(points, labels, len(best)))
-    for _ in range(rounds):
+    for done in range(rounds):
+        tell(done / rounds)
         wider = lloyd(points, split(points, best, labels, width), STEPS, threads)
         candidate = lloyd(points, drop(points, wider, width, threads), STEPS, threads)
         nearest = assign(points, candidate, threads)

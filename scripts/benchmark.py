@@ -5,7 +5,7 @@
 Without images the built-in scene is rendered at 24 megapixels. Whole processes, PNG in and indexed
 file out, run in turn (A B C, A B C, …), so that drifts of the machine hit all alike; medians are
 printed, and times as multiples of the first peer's. Then the stages of quantization proper, how
-they grow with the pixels and with K, and the start-up, each beside its goal.
+they grow with the pixels and with K, and the start-up.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -89,8 +90,6 @@ def run(command: Sequence[str]) -> tuple[float, float]:
 
 def words(command: str, **fields: object) -> list[str]:
     """A command's words, each filled in alone, so that names may hold spaces."""
-    import shlex
-
     return [word.format(**fields) for word in shlex.split(command)]
 
 
@@ -239,6 +238,8 @@ def main() -> None:
         return
     chosen = options.only.split(",") if options.only else [peer.name for peer in PEERS]
     peers = [p for p in PEERS if p.name in chosen and (not p.program or shutil.which(p.program))]
+    if not peers:
+        parser.error(f"--only takes names among {', '.join(peer.name for peer in PEERS)}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = options.images or [render(folder, 24)]

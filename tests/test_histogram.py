@@ -1,5 +1,7 @@
 """Counting, packing and adding."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from pictures import photo
 
 from quantgpu import histogram
-from quantgpu.histogram import Histogram, count_colors, pack, unpack
+from quantgpu.histogram import Histogram, count_colors, occurring, pack, unpack
 from quantgpu.image import Pixels
 
 pictures = arrays(
@@ -69,9 +71,18 @@ def test_slabs_and_threads_change_nothing(
 
 def test_counts_carry_on_when_the_bins_could_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = count_colors(Pixels(photo()))
+    emptied = 0
+
+    def count_and_find(*arguments: Any) -> Histogram:
+        nonlocal emptied
+        emptied += 1
+        return occurring(*arguments)
+
     monkeypatch.setattr(histogram, "BATCH", 83)
-    monkeypatch.setattr(histogram, "FLUSH", 200)
+    monkeypatch.setattr(histogram, "FLUSH", 600)
+    monkeypatch.setattr(histogram, "occurring", count_and_find)
     assert_same(count_colors(Pixels(photo())), expected)
+    assert emptied == -(-photo().shape[0] // (600 // photo().shape[1]))
 
 
 def test_counts_beyond_32_bits_add_exactly() -> None:

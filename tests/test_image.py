@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from image_files import (
 )
 from numpy.typing import NDArray
 from pictures import photo
-from PIL import Image
+from PIL import Image, ImageCms
 
 from quantgpu import quantize
 from quantgpu.errors import InputError, UsageError
@@ -240,7 +242,7 @@ def test_damaged_color_profile_costs_no_pixels(kind: str) -> None:
     options = LOSSLESS_KINDS.get(kind, {})
     pixels, notes = read(encoded(PIXELS, kind, icc_profile=b"rubbish", **options))
     assert np.array_equal(pixels, read(encoded(PIXELS, kind, **options))[0])
-    assert notes == []
+    assert notes == ["color profile ignored: colors are taken as sRGB"]
 
 
 @pytest.mark.parametrize(
@@ -539,3 +541,32 @@ def test_a_pillow_image_is_left_as_it_was() -> None:
     quantize(image, k=4)
     assert (image.mode, image.size, image.tobytes()) == (before.mode, before.size, before.tobytes())
     assert image.getexif()[0x0112] == 6
+
+
+def test_srgb_profiles_are_no_news() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert read(encoded(PIXELS, "PNG", icc_profile=profile))[1] == []
+
+
+def test_reading_in_threads_leaves_the_settings_of_the_process_alone() -> None:
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    data = encoded(PIXELS, "PNG")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: read(data), range(120)))
+    assert limit == Image.MAX_IMAGE_PIXELS
+    assert list(warnings.filters) == filters
+
+
+def test_an_opened_image_gives_what_its_file_gives(tmp_path: Path) -> None:
+    path = tmp_path / "gray4.png"
+    levels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    picture = Image.fromarray(levels)
+    picture.putpalette(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).tobytes())
+    picture.convert("L").save(path, transparency=5 * 17)
+    for opened in (Image.open(path), str(path)):
+        np.testing.assert_array_equal(
+            as_pixels(opened).slab(0, 4), np.asarray(read_image(path)[0]).reshape(-1, 3)
+        )
+    with Image.open(path) as twice:
+        first, second = (as_pixels(twice).slab(0, 4) for _ in range(2))
+    np.testing.assert_array_equal(first, second)

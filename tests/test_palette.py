@@ -15,9 +15,10 @@ def test_the_order_is_dark_to_light_and_does_not_depend_on_the_order_given() -> 
 
 
 def test_equally_light_colors_are_ordered_by_green() -> None:
-    same = np.array([[0, 0, 0], [0, 1, 2], [7, 0, 2]], np.uint8)
-    assert in_order(same)[0].tolist() == [0, 0, 0]
-    assert len({tuple(c) for c in in_order(same).tolist()}) == 3
+    same = np.array([[0, 10, 0], [17, 0, 49]], np.uint8)
+    assert (same.astype(int) @ [2126, 7152, 722]).tolist() == [71520, 71520]
+    assert in_order(same).tolist() == [[17, 0, 49], [0, 10, 0]]
+    assert in_order(same[::-1]).tolist() == [[17, 0, 49], [0, 10, 0]]
 
 
 def test_distinct_keeps_the_first_of_each() -> None:

@@ -1,6 +1,7 @@
 """The whole way from pixels to palette and index map."""
 
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from pictures import photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import histogram
+from quantgpu import dither, histogram, kmeans
 from quantgpu.colorspace import srgb_to_grid
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import UsageError
@@ -56,8 +57,13 @@ def test_threads_slabs_and_repetition_change_nothing(
     effort: str, init: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = quantize(PHOTO, 40, effort=effort, init=init, threads=1)
+    monkeypatch.setattr(kmeans, "PARALLEL", 0)
     for threads, batch in ((1, 100), (2, 1 << 17), (5, 300)):
         monkeypatch.setattr(histogram, "BATCH", batch)
+        monkeypatch.setattr(dither, "BATCH", batch)
+        monkeypatch.setattr(dither, "PIECE", 2 * batch)
+        monkeypatch.setattr(kmeans, "MANY", 0 if threads == 5 else 128)
+        monkeypatch.setattr(kmeans, "LARGE", 0 if threads == 5 else 1 << 26)
         again = quantize(PHOTO, 40, effort=effort, init=init, threads=threads)
         np.testing.assert_array_equal(again.palette.colors, expected.palette.colors)
         np.testing.assert_array_equal(again.index, expected.index)
@@ -199,11 +205,24 @@ def test_images_that_cannot_be_taken_are_named(image: object, message: str) -> N
         quantize(image)
 
 
-def test_progress_tells_each_stage_to_its_end() -> None:
-    seen: dict[str, float] = {}
-    quantize(PHOTO, 8, progress=lambda stage, share: seen.__setitem__(stage, share))
+def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histogram, "BATCH", 1000)
+    monkeypatch.setattr(dither, "PIECE", 1000)
+    seen: dict[str, list[float]] = {}
+    callers = set()
+
+    def progress(stage: str, share: float) -> None:
+        seen.setdefault(stage, []).append(share)
+        callers.add(threading.current_thread())
+
+    quantize(PHOTO, 8, threads=4, progress=progress)
     assert list(seen) == ["count", "cluster", "remap"]
-    assert seen["count"] == seen["remap"] == 1
+    for shares in seen.values():
+        assert shares[-1] == 1
+        assert len(shares) > 2
+    assert seen["remap"] == sorted(seen["remap"])
+    assert seen["count"] == sorted(seen["count"])
+    assert callers == {threading.main_thread()}
 
 
 def test_public_names_are_there_and_nothing_else_is() -> None:
