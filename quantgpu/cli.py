@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import signal
 import sys
@@ -164,6 +165,7 @@ def quantize(
     from quantgpu.pipeline import check_options
     from quantgpu.progress import Bar
 
+    gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
         fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
     destination = Destination(output, output_dir, force, compress_level)
@@ -214,6 +216,7 @@ def demo(
     """Quantize a built-in picture to 4, 16, 64 and 256 colors, drawn side by side."""
     from quantgpu.demo import run_demo
 
+    gc.enable()
     failures: list[QuantgpuError] = []
     with complaining(failures):
         run_demo(megapixels, output, force, say)

@@ -104,10 +104,15 @@ def as_pixels(image: Any) -> Pixels:
         raise UsageError(
             f"array of shape {array.shape}: quantize takes (height, width, 3) or (colors, 3)"
         )
-    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+    if array.dtype != np.uint8 and not all_levels(array):
         raise UsageError("colors must be integers in 0..255")
     array = array.astype(np.uint8, copy=False)
     return Pixels(array)
+
+
+def all_levels(array: NDArray[Any]) -> bool:
+    """Whether all numbers are integers in 0 … 255."""
+    return array.dtype.kind in "iu" and bool(array.min() >= 0 and array.max() <= 255)
 
 
 def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
