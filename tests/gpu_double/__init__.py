@@ -1,0 +1,28 @@
+"""The GPU path without a GPU: CUDA kernels on the CPU, and a strict stand-in for CuPy.
+
+- `installed(memory=8 << 30, …)` puts the stand-in in place of `cupy` and yields it with its `log`.
+- `run_kernel(text, name, grid, block, arguments, …)` runs one kernel on NumPy arrays in place.
+"""
+
+from gpu_double.cuda_on_cpu import MODES, ORDERS, CompileError, KernelError
+from gpu_double.cupy_standin import Double, installed
+from gpu_double.direct import run_kernel
+from gpu_double.errors import MisuseError
+from gpu_double.launch_rules import LaunchError
+from gpu_double.log import Log
+from gpu_double.machine import Machine, Model
+
+__all__ = [
+    "MODES",
+    "ORDERS",
+    "CompileError",
+    "Double",
+    "KernelError",
+    "LaunchError",
+    "Log",
+    "Machine",
+    "MisuseError",
+    "Model",
+    "installed",
+    "run_kernel",
+]
