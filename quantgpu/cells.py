@@ -8,16 +8,19 @@ lead to an MSE of 54.4 and 53.1; 4,000 and 24,000 such leaves to 54.1 and 52.9.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.device import array_module
+from quantgpu.device import array_module, on_host
+from quantgpu.kernels import cells as kernels
 from quantgpu.kmeans import Points, weighted_points
 
 SPREAD = sum(((np.arange(256, dtype=np.int32) >> bit) & 1) << (3 * bit) for bit in range(8))
 """(256,) int32: the bits of a byte, three places apart."""
+
+UNBOUNDED = np.finfo(float).max
+"""The error of the root, so that it is split first."""
 
 
 def morton_codes(colors: Any) -> Any:
@@ -32,31 +35,46 @@ def morton_codes(colors: Any) -> Any:
 
 
 def order_of(codes: Any) -> Any:
-    """The permutation that sorts 24-bit codes: two passes of NumPy's 16-bit radix sort."""
+    """The permutation that sorts distinct 24-bit codes; two passes of NumPy's 16-bit radix sort."""
     xp = array_module(codes)
+    if not on_host(codes):
+        return xp.argsort(codes)
     order = xp.argsort((codes & 0xFFFF).astype(xp.uint16), kind="stable")
     return order[xp.argsort((codes >> 16).astype(xp.uint16)[order], kind="stable")]
 
 
-class Level(NamedTuple):
-    """Occupied cells of one octree level, in Morton order."""
+class Octree(NamedTuple):
+    """Occupied cells of an octree over Morton-sorted points, and the order to split them in."""
 
     starts: Any
-    """(m,) intp: the first point of each cell."""
+    """(m,) integers: the first point of each cell."""
     ends: Any
-    """(m,) intp: one past its last point."""
-    split_error: Any
+    """(m,) integers: one past its last point."""
+    error: Any
     """(m,) float64: the least squared error among the cell and its ancestors."""
-    parent: Any
-    """(m,) intp: the index of each cell's parent among the cells of the level above."""
+    parent_error: Any
+    """(m,) float64: that of its parent."""
+    descending: Any
+    """(s + 1,) float64: the errors of cells that can be split, largest first, and a last 0."""
+    leaves_after: Any
+    """(s,) integers: the leaves that there are when all cells up to this one are split."""
 
 
 class RunningSums(NamedTuple):
-    """Sums over runs of points, as differences of (n + 1,) int64 prefix sums."""
+    """Sums over runs of points, as differences of prefix sums."""
 
-    weight: Any
-    moments: list[Any]
-    squares: Any
+    table: Any
+    """(d + 2, n + 1) int64: of weight, weight * x for each axis, and weight * |x|^2."""
+
+    @property
+    def weight(self) -> Any:
+        """(n + 1,): prefix sums of the weights."""
+        return self.table[0]
+
+    @property
+    def moments(self) -> Any:
+        """(d, n + 1): of weight times coordinate."""
+        return self.table[1:-1]
 
     def squared_error(self, starts: Any, ends: Any) -> Any:
         """(m,) float64: the weighted squared distances of the runs' points to their means.
@@ -64,7 +82,8 @@ class RunningSums(NamedTuple):
         Elementwise float64 arithmetic rounds the same way everywhere.
         """
         mass = self.weight[ends] - self.weight[starts]
-        error = (self.squares[ends] - self.squares[starts]).astype(float)
+        squares = self.table[-1]
+        error = (squares[ends] - squares[starts]).astype(float)
         for running in self.moments:
             total = (running[ends] - running[starts]).astype(float)
             error -= total * total / mass
@@ -81,77 +100,90 @@ class RunningSums(NamedTuple):
 def running_sums(points: Points) -> RunningSums:
     """Prefix sums of weight, weight * x and weight * x^2."""
     xp = array_module(points.weights)
-
-    def prefix(values: Any) -> Any:
-        sums = xp.zeros(len(points) + 1, xp.int64)
-        xp.cumsum(values, out=sums[1:])
-        return sums
-
     coordinates = points.columns[:-1].astype(xp.int64)
     moments = [points.weights * x for x in coordinates]
     squares = sum(moment * x for moment, x in zip(moments, coordinates, strict=True))
-    weight = prefix(points.weights)
-    return RunningSums(weight, [prefix(moment) for moment in moments], prefix(squares))
+    table = xp.zeros((len(moments) + 2, len(points) + 1), xp.int64)
+    for row, values in zip(table, [points.weights, *moments, squares], strict=True):
+        xp.cumsum(values, out=row[1:])
+    return RunningSums(table)
 
 
-def leaves(points: Points, codes: Any, sums: RunningSums, most: int) -> Points:
-    """At most `most` octree leaves over Morton-sorted `points`, as points.
+def octree(codes: Any, sums: RunningSums, most: int) -> Octree:
+    """The cells over Morton-sorted points that `leaves` may ask for, up to `most` of them.
 
-    Cells are split in descending order of squared error; equal errors are split together or not
-    at all. Only cells that can still be split are looked into.
+    On the host only cells that can still be split are looked into. A GPU looks into all: that takes
+    less time than to wait for what is left.
     """
-    xp = array_module(codes)
-    if len(points) <= most:
-        return points
-    everything = xp.zeros(1, xp.intp), xp.full(1, len(points), xp.intp)
-    levels = [Level(*everything, xp.full(1, xp.inf), xp.zeros(1, xp.intp))]
+    if not on_host(codes):
+        starts, ends, error, bound, count = kernels.octree_cells(codes, sums, UNBOUNDED)
+        return Octree(starts, ends, error, bound, *split_order([error], [count]))
+    starts, ends = np.zeros(1, np.intp), np.full(1, len(codes), np.intp)
+    levels: list[Any] = [(starts, ends, np.full(1, UNBOUNDED), np.full(1, np.inf))]
+    children: list[Any] = []
     threshold = 0.0
     for bits in range(1, 9):
-        above = levels[-1]
-        active = xp.flatnonzero(above.split_error > threshold)
-        starts, ends = subcells(codes >> (3 * (8 - bits)), above.starts[active], above.ends[active])
-        parent = active[xp.searchsorted(above.starts[active], starts, side="right") - 1]
-        error = xp.minimum(sums.squared_error(starts, ends), above.split_error[parent])
-        levels.append(Level(starts, ends, error, parent))
-        threshold = split_threshold(levels, most, threshold)
+        above_starts, above_ends, above_error, _ = levels[-1]
+        active = np.flatnonzero(above_error > threshold)
+        starts, ends = subcells(codes >> (3 * (8 - bits)), above_starts[active], above_ends[active])
+        parent = active[np.searchsorted(above_starts[active], starts, side="right") - 1]
+        bound = above_error[parent]
+        error = np.minimum(sums.squared_error(starts, ends), bound) if bits < 8 else 0 * bound
+        children.append(np.bincount(parent, minlength=len(above_starts)))
+        splits = split_order([level[2] for level in levels], children, threshold)
+        threshold = max(threshold, float(split_threshold(*splits, most)))
+        levels.append((starts, ends, error, bound))
+    starts, ends, error, bound = (np.concatenate(column) for column in zip(*levels, strict=True))
+    return Octree(starts, ends, error, bound, *splits)
 
-    starts, ends = everything if threshold == xp.inf else (xp.zeros(0, xp.intp),) * 2
-    for above, level in pairwise(levels):
-        is_leaf = (above.split_error[level.parent] > threshold) & (level.split_error <= threshold)
-        starts = xp.concatenate([starts, level.starts[is_leaf]])
-        ends = xp.concatenate([ends, level.ends[is_leaf]])
+
+def split_order(errors: list[Any], children: list[Any], least: float = 0.0) -> tuple[Any, Any]:
+    """`Octree.descending` and `Octree.leaves_after`, of the cells whose error is at least `least`.
+
+    Equal errors may come in any order: they are split together or not at all.
+    """
+    xp = array_module(errors[0])
+    if on_host(errors[0]):
+        chosen = [error >= least for error in errors]
+        errors = [error[mask] for error, mask in zip(errors, chosen, strict=True)]
+        children = [count[mask] for count, mask in zip(children, chosen, strict=True)]
+    error = xp.concatenate(errors)
+    added = xp.maximum(xp.concatenate(children) - 1, 0)
+    largest = xp.argsort(-error)
+    leaves_after = 1 + xp.cumsum(xp.where(error > 0, added, 0)[largest])
+    return xp.append(error[largest], 0.0), leaves_after
+
+
+def split_threshold(descending: Any, leaves_after: Any, most: int) -> Any:
+    """() float64: the error above which cells are split, so that at most `most` leaves remain."""
+    return descending.take((leaves_after <= most).sum())
+
+
+def leaves(tree: Octree, sums: RunningSums, most: int) -> Points:
+    """At most `most` leaves of an octree, as points in Morton order.
+
+    Cells are split in descending order of squared error; equal errors are split together or not
+    at all.
+    """
+    xp = array_module(tree.error)
+    threshold = split_threshold(tree.descending, tree.leaves_after, most)
+    chosen = xp.flatnonzero((tree.parent_error > threshold) & (tree.error <= threshold))
+    starts = tree.starts[chosen]
     order = xp.argsort(starts)
-    return weighted_points(*sums.means(starts[order], ends[order]))
+    return weighted_points(*sums.means(starts[order], tree.ends[chosen][order]))
 
 
 def subcells(cell: Any, starts: Any, ends: Any) -> tuple[Any, Any]:
     """Starts and ends of the runs of equal `cell` numbers inside the runs ``starts … ends``."""
-    xp = array_module(cell)
     lengths = ends - starts
-    offsets = xp.cumsum(lengths) - lengths
+    offsets = np.cumsum(lengths) - lengths
     total = int(lengths.sum())
     members = None
     if total < len(cell):
-        members = xp.arange(total) + xp.repeat(starts - offsets, lengths)
+        members = np.arange(total) + np.repeat(starts - offsets, lengths)
     inside = cell if members is None else cell[members]
-    first = xp.ones(total, bool)
-    xp.not_equal(inside[1:], inside[:-1], out=first[1:])
-    position = xp.flatnonzero(first)
+    first = np.ones(total, bool)
+    np.not_equal(inside[1:], inside[:-1], out=first[1:])
+    position = np.flatnonzero(first)
     begin = position if members is None else members[position]
-    return begin, begin + xp.diff(xp.append(position, total))
-
-
-def split_threshold(levels: list[Level], most: int, least: float) -> float:
-    """The error, at least `least`, above which cells are split so that `most` leaves may remain."""
-    xp = array_module(levels[0].starts)
-    errors, added = [], []
-    for level, below in pairwise(levels):
-        large = level.split_error > least
-        children = xp.bincount(below.parent, minlength=len(level.starts))
-        errors.append(level.split_error[large])
-        added.append(children[large] - 1)
-    error = xp.concatenate(errors)
-    largest = xp.argsort(-error)
-    leaves_after = 1 + xp.cumsum(xp.concatenate(added)[largest])
-    splits = int((leaves_after <= most).sum())
-    return float(error[largest[splits]]) if splits < len(largest) else least
+    return begin, begin + np.diff(np.append(position, total))

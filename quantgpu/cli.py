@@ -17,7 +17,8 @@ from quantgpu import __version__
 from quantgpu.errors import INTERRUPTED, OutputError, PartialError, QuantgpuError, UsageError
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
-4 an output cannot be written; 5 some of several inputs failed; 130 interrupted."""
+4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
+cannot be used; 130 interrupted."""
 
 app = typer.Typer(
     name="quantgpu",
@@ -143,6 +144,22 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|gpu|gpu:N",
+            help="Where the work is done; auto takes a GPU that works, else the CPU. "
+            "The result does not depend on it.",
+        ),
+    ] = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="Device memory to use, such as 2GB. [default: most of what is free]",
+            show_default=False,
+        ),
+    ] = None,
     compress_level: Annotated[
         int, typer.Option(min=0, max=9, help="Of PNG files: 0 is fast, 9 is small.")
     ] = 2,
@@ -161,6 +178,7 @@ def quantize(
     """Write each image with its best K colors."""
     import logging
 
+    from quantgpu.device import parse_bytes
     from quantgpu.files import STREAM, Destination, identity, quantize_file
     from quantgpu.pipeline import check_options
     from quantgpu.progress import Bar
@@ -171,12 +189,14 @@ def quantize(
     destination = Destination(output, output_dir, force, compress_level)
     options: dict[str, Any] = {
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "dither": dither, "threads": threads,
+        "dither": dither, "threads": threads, "device": device,
     }  # fmt: skip
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
+    said: set[str] = set()
     taken = {identity(name): "is an input; originals are never replaced" for name in inputs}
     try:
+        options["memory"] = None if memory is None else parse_bytes(memory)
         check_options(**options)
     except UsageError as error:
         fail(error)
@@ -191,8 +211,11 @@ def quantize(
             with Bar(name, shown=not (quiet or as_json)) as bar:
                 report = quantize_file(name, destination, max_pixels, options, bar)
             taken[identity(target)] = f"was just made from {name}"
-            for note in [] if quiet else report.notes:
-                say(f"quantgpu: warning: {name}: {note}", err=True)
+            warnings = [f"{name}: {note}" for note in report.notes] + report.device_notes
+            for warning in [] if quiet else warnings:
+                if warning not in said:
+                    say(f"quantgpu: warning: {warning}", err=True)
+                said.add(warning)
             if as_json or not quiet:
                 line = json.dumps(report.as_json()) if as_json else report.as_line()
                 say(line, err=target == STREAM)

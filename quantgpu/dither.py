@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Progress, map_ahead
+from quantgpu.device import Progress, array_module, map_ahead
 from quantgpu.histogram import BATCH, KEYS, Histogram, pack
 from quantgpu.image import Pixels
+from quantgpu.kernels import pixels as kernels
+from quantgpu.transfer import GpuPixels
 
 PIECE = 8 * BATCH
 """Pixels that a thread maps at a time, in batches."""
@@ -22,15 +25,19 @@ def no_dither(
     k: int,
     threads: int,
     progress: Progress,
-) -> NDArray[Any]:
-    """(H, W) uint8 or uint16: each pixel's own nearest palette color.
+    stay: bool = False,
+) -> Any:
+    """(H, W) uint8 or uint16: each pixel's own nearest palette color; on a GPU it may `stay`.
 
     A table of 2^24 entries, filled for the colors that occur, answers for every pixel; its cost
     does not depend on K.
     """
+    xp = array_module(histogram.keys)
     dtype = np.uint8 if k <= 256 else np.uint16
-    table = np.empty(KEYS, dtype)
-    table[histogram.keys] = labels
+    table = xp.empty(KEYS, dtype)
+    table[histogram.keys] = labels.astype(dtype)
+    if isinstance(pixels, GpuPixels):
+        return pixels.map(dtype, partial(kernels.remap, table), stay, progress)
     index = np.empty((pixels.height, pixels.width), dtype)
 
     def map_rows(rows: tuple[int, int]) -> int:

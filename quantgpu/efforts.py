@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.cells import leaves, running_sums
-from quantgpu.device import Progress
+from quantgpu.cells import leaves, octree, running_sums
+from quantgpu.device import Progress, array_module
 from quantgpu.kmeans import Points, lloyd
 from quantgpu.refine import error_of, search
 from quantgpu.seeding import random_colors
@@ -20,6 +20,9 @@ START_DISTANCES = 1 << 19
 points and centers."""
 
 MOST_STARTS = 4
+
+FEW = 1 << 16
+"""First centers of so many points are found on the host: a GPU would wait for each of them."""
 
 
 class Level(NamedTuple):
@@ -77,7 +80,9 @@ def find_centers(
     """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`."""
     if effort is None:
         return seeding(points, k, rng)
+    most = [max(level.leaves * k, level.least) for level in effort.levels]
     sums = running_sums(points)
+    tree = octree(codes, sums, max(most)) if len(points) > min(most) else None
     centers = None
     searched = 0
     for done, level in enumerate(effort.levels):
@@ -85,7 +90,8 @@ def find_centers(
         def tell(share: float, done: int = done) -> None:
             progress("cluster", (done + share) / len(effort.levels))
 
-        coarse = leaves(points, codes, sums, max(level.leaves * k, level.least))
+        few = len(points) <= most[done]
+        coarse = points if few or tree is None else leaves(tree, sums, most[done])
         width = -(-k // level.share)
         if centers is None:
             centers = best_start(coarse, k, width, level.rounds, seeding, rng, threads, tell)
@@ -107,11 +113,13 @@ def best_start(
     tell: Callable[[float], None],
 ) -> Any:
     """The best of the centers that the search finds, from `seeding` and from random starts."""
+    xp = array_module(points.weights)
     starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
+    few = points.to_host() if len(points) <= FEW else points
     best = None
     for start in range(starts):
-        first = seeding(points, k, rng) if start == 0 else random_colors(points, k, rng)
-        centers = search(points, first, width, rounds, threads, tell)
+        first = seeding(few, k, rng) if start == 0 else random_colors(few, k, rng)
+        centers = search(points, xp.asarray(first), width, rounds, threads, tell)
         error = error_of(points, centers, threads)
         if best is None or error < best[0]:
             best = error, centers

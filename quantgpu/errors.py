@@ -31,5 +31,11 @@ class PartialError(QuantgpuError):
     exit_code = 5
 
 
+class DeviceError(QuantgpuError):
+    """The GPU that was asked for cannot be used."""
+
+    exit_code = 6
+
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""

@@ -68,6 +68,8 @@ class Report(NamedTuple):
     bytes_out: int
     seconds: dict[str, float]
     notes: list[str]
+    device: str
+    device_notes: list[str]
 
     def as_json(self) -> dict[str, Any]:
         """The fields; `psnr` is None where there is no error at all."""
@@ -82,7 +84,8 @@ class Report(NamedTuple):
         return (
             f"{self.output}: {self.width} x {self.height}, {self.colors_in:,} colors -> "
             f"{self.colors_out:,}, {quality}, {as_bytes(self.bytes_in)} -> "
-            f"{as_bytes(self.bytes_out)}, {sum(self.seconds.values()):.2f} s ({stages})"
+            f"{as_bytes(self.bytes_out)}, {sum(self.seconds.values()):.2f} s"
+            f"{'' if self.device == 'cpu' else ' on ' + self.device} ({stages})"
         )
 
 
@@ -155,6 +158,7 @@ def quantize_file(
     return Report(
         *(name, output, width, height, result.colors_in, len(result.palette)),
         *(result.mse, result.psnr, bytes_in, bytes_out, seconds, notes),
+        *(result.device, result.notes),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Progress, map_ahead, no_progress, ranges
+from quantgpu.device import Progress, array_module, map_ahead, no_progress, on_host, ranges
 from quantgpu.image import Pixels
+from quantgpu.kernels import pixels as kernels
 
 KEYS = 1 << 24
 """8-bit RGB colors; a color's key is ``red + 256 * green + 65536 * blue``."""
@@ -38,11 +40,12 @@ def pack(colors: NDArray[np.uint8], out: NDArray[np.int64] | None = None) -> NDA
     return keys
 
 
-def unpack(keys: NDArray[np.int64]) -> NDArray[np.uint8]:
+def unpack(keys: Any) -> Any:
     """The (n, 3) uint8 colors of (n,) keys; each channel is contiguous."""
-    planes = np.empty((3, len(keys)), np.uint8)
-    for channel, plane in enumerate(planes):
-        np.copyto(plane, keys >> (8 * channel), casting="unsafe")
+    xp = array_module(keys)
+    planes = xp.empty((3, len(keys)), xp.uint8)
+    for channel in range(3):
+        xp.copyto(planes[channel], keys >> (8 * channel), casting="unsafe")
     return planes.T
 
 
@@ -53,13 +56,13 @@ class Histogram:
     Histograms add: ``count(top) + count(bottom)`` equals ``count(whole)``.
     """
 
-    keys: NDArray[np.int64]
-    """(n,) packed colors, ascending and distinct."""
-    counts: NDArray[np.int64]
-    """(n,) pixels of each color, at least 1."""
+    keys: Any
+    """(n,) int64: packed colors, ascending and distinct."""
+    counts: Any
+    """(n,) int64: pixels of each color, at least 1."""
 
     @property
-    def colors(self) -> NDArray[np.uint8]:
+    def colors(self) -> Any:
         """The distinct colors, (n, 3) uint8."""
         return unpack(self.keys)
 
@@ -72,10 +75,11 @@ class Histogram:
         return len(self.keys)
 
     def __add__(self, other: Histogram) -> Histogram:
-        keys, inverse = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
-        counts = np.zeros(len(keys), np.int64)
-        np.add.at(counts, inverse[: len(self)], self.counts)
-        np.add.at(counts, inverse[len(self) :], other.counts)
+        xp = array_module(self.keys)
+        keys, inverse = xp.unique(xp.concatenate([self.keys, other.keys]), return_inverse=True)
+        counts = xp.zeros(len(keys), xp.int64)
+        for part, places in ((self, inverse[: len(self)]), (other, inverse[len(self) :])):
+            counts[places] += part.counts
         return Histogram(keys, counts)
 
 
@@ -86,25 +90,31 @@ def count_colors(pixels: Pixels, threads: int = 1, progress: Progress = no_progr
     24 million pixels: 105 ms against 134), and fetching slabs ahead costs more than it hides.
     Several find the bins that are not empty.
     """
-    bins = np.zeros(KEYS, np.uint32)
-    total = Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
+    xp = pixels.xp
+    bins = xp.zeros(KEYS, xp.uint32)
+    total = Histogram(xp.empty(0, xp.int64), xp.empty(0, xp.int64))
     room = FLUSH
-    buffer = np.empty(max(BATCH, pixels.width), np.int64)
-    for rows in pixels.row_ranges(BATCH):
-        colors = pixels.slab(*rows)
+    buffer = np.empty(max(BATCH, pixels.width), np.int64) if xp is np else None
+    for rows, colors in pixels.slabs(BATCH):
         if len(colors) > room:
             total += occurring(bins, threads)
             bins[:] = 0
             room = FLUSH
-        np.add.at(bins, pack(colors, buffer), ONE)
+        if xp is np:
+            np.add.at(bins, pack(colors, buffer), ONE)
+        else:
+            kernels.add_to_bins(bins, colors)
         room -= len(colors)
         progress("count", rows[1] / pixels.height)
     counted = occurring(bins, threads)
     return total + counted if len(total) else counted
 
 
-def occurring(bins: NDArray[np.uint32], threads: int) -> Histogram:
-    """The histogram of all keys with a count, found by several threads."""
+def occurring(bins: Any, threads: int) -> Histogram:
+    """The histogram of all keys with a count; on the host several threads look for them."""
+    if not on_host(bins):
+        keys = array_module(bins).flatnonzero(bins)
+        return Histogram(keys, bins[keys].astype("int64"))
 
     def keys_in(interval: tuple[int, int]) -> NDArray[np.int64]:
         return np.flatnonzero(bins[slice(*interval)] != 0) + interval[0]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from quantgpu.device import ranges
+from quantgpu.device import device_array, ranges, to_host
 from quantgpu.errors import InputError, UsageError
 
 MAX_PIXELS = 1_000_000_000
@@ -49,14 +49,17 @@ HIGHEST_GRAY = {"1": 1, "L;2": 3, "L;4": 15}
 class Pixels:
     """An image's pixels, handed out as slabs of rows, so that no second copy of all is made."""
 
-    def __init__(self, source: Image.Image | NDArray[np.uint8]) -> None:
+    xp: Any = np
+    """The array module of the slabs."""
+
+    def __init__(self, source: Any) -> None:
         """`source`: a Pillow image in mode RGB, or an (H, W, 3) or (N, 3) uint8 array."""
-        if isinstance(source, np.ndarray):
-            self.shape = source.shape[:-1]
-            self.source: NDArray[np.uint8] | Image.Image = source.reshape(len(source), -1, 3)
-        else:
+        if isinstance(source, Image.Image):
             self.shape = source.size[::-1]
-            self.source = source
+            self.source: Any = source
+        else:
+            self.shape = source.shape[:-1]
+            self.source = source.reshape(len(source), -1, 3)
         self.height: int
         self.width: int
         self.height, self.width = self.shape if len(self.shape) == 2 else (*self.shape, 1)
@@ -66,11 +69,26 @@ class Pixels:
 
     def slab(self, start: int, stop: int) -> NDArray[np.uint8]:
         """The colors of the rows ``start … stop``, (pixels, 3) uint8, C-contiguous."""
-        if isinstance(self.source, np.ndarray):
-            rows = self.source[start:stop]
-        else:
+        if isinstance(self.source, Image.Image):
             rows = np.asarray(self.source.crop((0, start, self.width, stop)))
+        else:
+            rows = self.source[start:stop]
         return np.ascontiguousarray(rows).reshape(-1, 3)
+
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that the pixels are on; None for the host."""
+        is_array = not isinstance(self.source, Image.Image | np.ndarray)
+        return int(self.source.device.id) if is_array else None
+
+    def to_host(self) -> Pixels:
+        """The same pixels on the host."""
+        return self if self.gpu is None else Pixels(to_host(self.source).reshape(*self.shape, 3))
+
+    def slabs(self, batch: int) -> Iterator[tuple[tuple[int, int], Any]]:
+        """Intervals of rows with about `batch` pixels each, and their colors, (pixels, 3) uint8."""
+        for rows in self.row_ranges(batch):
+            yield rows, self.slab(*rows)
 
     def row_ranges(
         self, batch: int, rows: tuple[int, int] | None = None
@@ -81,7 +99,10 @@ class Pixels:
 
 
 def as_pixels(image: Any) -> Pixels:
-    """`image` as pixels: a Pillow image, a path, an (H, W, 3) uint8 array or (N, 3) colors."""
+    """`image` as pixels: a Pillow image, a path, an (H, W, 3) uint8 array or (N, 3) colors.
+
+    An array on a GPU stays there.
+    """
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise UsageError("no pixels: the image is empty")
@@ -89,13 +110,15 @@ def as_pixels(image: Any) -> Pixels:
             return Pixels(to_rgb(image, [], BACKGROUND))
     if isinstance(image, str | os.PathLike):
         return Pixels(read_image(image)[0])
-    if isinstance(image, np.ndarray) and image.dtype != np.uint8:
+    array = image if isinstance(image, np.ndarray) else device_array(image)
+    if array is not None and array.dtype != np.uint8:
+        levels = LEVELS_OF.get(array.dtype.kind, "numpy.clip(image, 0, 255)")
         raise UsageError(
-            f"array of {image.dtype}: quantize takes uint8; convert with "
-            "numpy.clip(image, 0, 255).astype(numpy.uint8)"
+            f"array of {array.dtype}: quantize takes uint8; convert with "
+            f"({levels}).astype(numpy.uint8)"
         )
     try:
-        array = np.asarray(image)
+        array = np.asarray(image) if array is None else array
     except ValueError as error:
         raise UsageError(f"colors must be triples of integers: {error}") from None
     if array.size == 0:
@@ -106,8 +129,14 @@ def as_pixels(image: Any) -> Pixels:
         )
     if array.dtype != np.uint8 and not all_levels(array):
         raise UsageError("colors must be integers in 0..255")
-    array = array.astype(np.uint8, copy=False)
-    return Pixels(array)
+    return Pixels(array.astype(np.uint8, copy=False))
+
+
+LEVELS_OF = {
+    "f": "numpy.clip(image, 0, 1) * 255 + 0.5",
+    "u": "image >> 8",
+}
+"""The kind of a dtype to what makes 8-bit levels of its usual range."""
 
 
 def all_levels(array: NDArray[Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.device import to_host
 from quantgpu.palette import Palette
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Indexed:
     """An image of K colors."""
 
-    index: NDArray[Any]
+    index: Any
     """(H, W), or (N,) for a list of colors: rows of the palette; uint8, uint16 if K > 256."""
     palette: Palette
     """K distinct colors, fewer if the image had fewer."""
@@ -33,6 +34,10 @@ class Indexed:
     """Squared differences of 8-bit levels, summed over pixels and channels."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent in each stage."""
+    device: str = "cpu"
+    """Where the work was done: ``cpu`` or ``gpu:N``."""
+    notes: list[str] = field(default_factory=list)
+    """Why it was not done where it was meant to be."""
 
     @property
     def mse(self) -> float:
@@ -50,14 +55,14 @@ class Indexed:
 
     def to_array(self) -> NDArray[np.uint8]:
         """The colors of the pixels, (H, W, 3) uint8."""
-        pixels: NDArray[np.uint8] = self.palette.colors[self.index]
+        pixels: NDArray[np.uint8] = self.palette.colors[to_host(self.index)]
         return pixels
 
     def to_image(self) -> Image.Image:
         """A Pillow image: mode P, or RGB where there are more than 256 colors."""
         from quantgpu.output import to_picture
 
-        return to_picture(self.index, self.palette.colors)
+        return to_picture(to_host(self.index), self.palette.colors)
 
     def save(
         self,
@@ -84,4 +89,4 @@ class Indexed:
         form = format_for(path)
         with replacing(Path(path), force) as stream:
             level = COMPRESS_LEVEL if compress_level is None else compress_level
-            return encode(self.index, self.palette.colors, form, stream, level)
+            return encode(to_host(self.index), self.palette.colors, form, stream, level)

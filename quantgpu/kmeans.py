@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from quantgpu.device import array_module, each_range, ranges
+import numpy as np
+
+from quantgpu.device import array_module, each_range, on_host, ranges, to_host
+from quantgpu.kernels import clusters as kernels
 
 DISTANCES = 1 << 16
 """Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS does
@@ -73,10 +76,13 @@ class Points:
 
     def boxes(self, size: int) -> tuple[Any, Any]:
         """The least and greatest coordinates of every `size` points, (d, boxes) float32 each."""
-        xp = array_module(self.columns)
-        starts = xp.arange(0, len(self), size)
-        low = xp.minimum.reduceat(self.columns[:-1], starts, axis=1)
-        return low, xp.maximum.reduceat(self.columns[:-1], starts, axis=1)
+        starts = np.arange(0, len(self), size)
+        low = np.minimum.reduceat(self.columns[:-1], starts, axis=1)
+        return low, np.maximum.reduceat(self.columns[:-1], starts, axis=1)
+
+    def to_host(self) -> Points:
+        """The same points in NumPy arrays."""
+        return Points(to_host(self.columns), to_host(self.weights))
 
 
 def weighted_points(coordinates: Any, weights: Any) -> Points:
@@ -98,9 +104,10 @@ def distance_matrix(centers: Any) -> Any:
 
 
 def assign(points: Points, centers: Any, threads: int = 1) -> Any:
-    """The index, (n,) intp, of each point's nearest center; ties go to the lowest index."""
-    xp = array_module(centers)
-    labels = xp.empty(len(points), xp.intp)
+    """The index, (n,) integers, of each point's nearest center; ties go to the lowest index."""
+    if not on_host(centers):
+        return kernels.assign(points, centers)
+    labels = np.empty(len(points), np.intp)
 
     def assign_rows(rows: slice, distances: Any, candidates: Any) -> None:
         nearest = distances.argmin(axis=1)
@@ -163,7 +170,7 @@ def each_product(
                 stop = min((box + 1) * box_size, len(points))
                 multiply(box * box_size, stop, matrix.take(candidates, axis=1), candidates)
 
-    if len(centers) > MANY and size > LARGE:
+    if xp is np and len(centers) > MANY and size > LARGE:
         box_size = min(max(4 * len(points) // len(centers), BOX[0]), BOX[1])
         lows, highs = points.boxes(box_size)
         each_range(possible_centers, lows.shape[1], threads)
@@ -222,13 +229,29 @@ def total_error(centers: Any, mass: Any, sums: Any) -> int:
     return int(((s * s).sum(axis=1) * mass - 2 * (s * sums).sum(axis=1)).sum())
 
 
+def nearest_sums(points: Points, centers: Any, threads: int = 1) -> tuple[Any, Any]:
+    """`cluster_sums` of the points nearest to each center."""
+    if not on_host(centers):
+        return kernels.nearest_sums(points, centers)
+    return cluster_sums(points, assign(points, centers, threads), len(centers))
+
+
+def relaxations(steps: int) -> list[tuple[int, int]]:
+    """How far each of so many of Lloyd's steps goes; all but the last are over-relaxed."""
+    return [RELAXATION] * (steps - 1) + [(1, 1)] * (steps > 0)
+
+
 def lloyd(points: Points, centers: Any, steps: int, threads: int = 1) -> Any:
-    """Centers after at most `steps` of Lloyd's steps; all but the last are over-relaxed."""
+    """Centers after at most `steps` of Lloyd's steps.
+
+    A step that moves nothing is the last, as every other would move nothing either; a GPU takes
+    them all the same, and does not wait to find out.
+    """
+    if not on_host(centers):
+        return kernels.lloyd(points, centers, relaxations(steps))
     xp = array_module(centers)
-    for step in range(steps):
-        labels = assign(points, centers, threads)
-        mass, sums = cluster_sums(points, labels, len(centers))
-        relaxation = RELAXATION if step < steps - 1 else (1, 1)
+    for relaxation in relaxations(steps):
+        mass, sums = nearest_sums(points, centers, threads)
         moved = xp.clip(step_to_means(centers, mass, sums, relaxation), *points.bounds)
         if (moved == centers).all():
             break

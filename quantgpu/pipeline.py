@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantgpu.cells import morton_codes, order_of
 from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.device import Progress, default_threads, no_progress
+from quantgpu.device import (
+    Device,
+    Progress,
+    array_module,
+    check_device,
+    choose_device,
+    default_threads,
+    give_back,
+    no_progress,
+    to_host,
+    using,
+)
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
 from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, unpack
-from quantgpu.image import as_pixels
+from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import MOST_WEIGHT, weighted_points
 from quantgpu.palette import Palette, in_order
 from quantgpu.seeding import SEEDINGS
 from quantgpu.settle import settle
+from quantgpu.transfer import GpuPixels
 
 DEFAULT_K = 256
 
@@ -30,6 +42,12 @@ MOST_COLORS = 65_536
 """K is at most what 16-bit indices can tell apart."""
 
 MOST_THREADS = 1024
+
+LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50
+"""Bytes of device memory that may be asked for."""
+
+SMALLER = 8
+"""When device memory runs out, the work is tried again with such a part of the budget."""
 
 
 def quantize(
@@ -42,14 +60,19 @@ def quantize(
     color_space: str = "srgb",
     dither: str = "none",
     threads: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    keep_on_device: bool = False,
     progress: Progress = no_progress,
 ) -> Indexed:
     """Reduce an image to K colors.
 
-    The same input and options give the same result on every machine and any number of threads.
+    The same input and options give the same result on every machine and device, and any number of
+    threads.
 
     Args:
-        image: A Pillow image, a path, an (H, W, 3) uint8 array or N triples (red, green, blue).
+        image: A Pillow image, a path, an (H, W, 3) uint8 array or N triples (red, green, blue). An
+            array on a GPU (CuPy's, PyTorch's, or any that speaks DLPack) is taken where it is.
         k: Colors, 1 to 65,536 and no more than there are pixels; 256, or the number of pixels
             if that is less, when not given. An image of at most K colors comes out unchanged.
         effort: ``none``, ``fast``, ``balanced`` or ``best``: the time spent on the palette.
@@ -59,17 +82,21 @@ def quantize(
         color_space: ``srgb``: the space in which distances are measured.
         dither: ``none``.
         threads: At least 1; as many as there are processors when not given.
+        device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
+        memory: Bytes of device memory to use; most of what is free when not given.
+        keep_on_device: Leave the index map on the GPU that made it, as a `cupy.ndarray`.
         progress: Called with the name of a stage and the share of it that is done.
 
     Raises:
         UsageError: An argument is outside its range; it is a `ValueError` too.
         InputError: The file at a path cannot be read as an image.
+        DeviceError: The GPU that was asked for cannot be used.
 
     >>> picture = quantize([(216, 175, 145), (220, 183, 152), (0, 0, 0)], k=2)
     >>> picture.palette.hex(), picture.index.tolist()
     (['#000000', '#dab395'], [1, 1, 0])
     """
-    check_options(k, effort, init, seed, color_space, dither, threads)
+    check_options(k, effort, init, seed, color_space, dither, threads, device, memory)
     k = None if k is None else operator.index(k)
     threads = default_threads() if threads is None else threads
     seconds: dict[str, float] = {}
@@ -78,26 +105,53 @@ def quantize(
     def lap(stage: str) -> None:
         seconds[stage] = time.perf_counter() - started - sum(seconds.values())
 
+    def work(pixels: Pixels) -> Indexed:
+        histogram = count_colors(pixels, threads, progress)
+        lap("count")
+        palette, labels = cluster(
+            histogram, most, effort=effort, init=init, seed=seed, color_space=color_space,
+            threads=threads, progress=progress,
+        )  # fmt: skip
+        lap("cluster")
+        index = DITHERS[dither](
+            pixels, histogram, labels, len(palette), threads, progress, keep_on_device
+        )
+        lap("remap")
+        xp = array_module(labels)
+        counts = to_host(xp.bincount(labels, histogram.counts, minlength=len(palette)))
+        return Indexed(
+            index=index.reshape(pixels.shape),
+            palette=palette,
+            counts=counts.astype(np.int64),
+            colors_in=len(histogram),
+            squared_error=squared_error(histogram, palette, labels),
+            seconds=seconds,
+        )
+
     pixels = as_pixels(image)
-    k = k_for(k, len(pixels))
+    most = k_for(k, len(pixels))
     lap("read")
-    histogram = count_colors(pixels, threads, progress)
-    lap("count")
-    palette, labels = cluster(
-        histogram, k, effort=effort, init=init, seed=seed, color_space=color_space,
-        threads=threads, progress=progress,
-    )  # fmt: skip
-    lap("cluster")
-    index = DITHERS[dither](pixels, histogram, labels, len(palette), threads, progress)
-    lap("remap")
-    return Indexed(
-        index=index.reshape(pixels.shape),
-        palette=palette,
-        counts=np.bincount(labels, histogram.counts, minlength=len(palette)).astype(np.int64),
-        colors_in=len(histogram),
-        squared_error=squared_error(histogram, palette, labels),
-        seconds=seconds,
-    )
+    chosen, reason = choose_device(device, memory, pixels.gpu)
+    notes = [f"no GPU is used: {reason}"] if reason else []
+    return on_device(chosen, pixels, work, notes)
+
+
+def on_device(
+    device: Device, pixels: Pixels, work: Callable[[Pixels], Indexed], notes: list[str]
+) -> Indexed:
+    """The result of `work` on a device; with smaller slabs, then on the CPU, if memory runs out."""
+    if device.gpu is None:
+        return replace(work(pixels.to_host()), notes=notes)
+    smaller = device._replace(memory=device.memory // SMALLER)
+    for attempt, remedy in ((device, "smaller slabs"), (smaller, "the CPU")):
+        try:
+            with using(attempt) as xp:
+                found = work(GpuPixels(pixels, xp, attempt))
+                return replace(found, device=str(attempt), notes=notes)
+        except MemoryError:
+            notes = [f"{attempt} ran out of memory; went on with {remedy}"]
+        give_back(device)
+    return replace(work(pixels.to_host()), notes=notes)
 
 
 def cluster(
@@ -110,16 +164,17 @@ def cluster(
     color_space: str = "srgb",
     threads: int = 1,
     progress: Progress = no_progress,
-) -> tuple[Palette, NDArray[np.intp]]:
-    """The palette of a histogram, and the index, (n,) intp, of each of its colors in it.
+) -> tuple[Palette, Any]:
+    """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
     The options are those of `quantize`.
     """
+    xp = array_module(histogram.keys)
     plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
     generator = np.random.default_rng(seed)
     if len(histogram) <= k:
-        colors = in_order(histogram.colors)
-        return Palette(colors), np.argsort(pack(colors))
+        colors = in_order(to_host(histogram.colors))
+        return Palette(colors), xp.asarray(np.argsort(pack(colors)))
 
     if histogram.pixels >= MOST_WEIGHT:
         raise UsageError(f"{histogram.pixels:,} pixels are more than {MOST_WEIGHT:,}")
@@ -130,7 +185,7 @@ def cluster(
     steps = plan.settling if plan else 0
     colors, labels = settle(points, point_colors, centers, k, space, steps, threads)
     progress("cluster", 1)
-    in_key_order = np.empty_like(labels)
+    in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return Palette(colors), in_key_order
 
@@ -143,6 +198,8 @@ def check_options(
     color_space: str,
     dither: str,
     threads: int | None,
+    device: str,
+    memory: int | None,
 ) -> None:
     """Raise a UsageError for what is wrong with options of `quantize`, whatever the image."""
     if k is not None:
@@ -154,6 +211,9 @@ def check_options(
     check_choice("init", init, SEEDINGS)
     check_choice("color_space", color_space, COLOR_SPACES)
     check_choice("dither", dither, DITHERS)
+    check_device(device)
+    if memory is not None:
+        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
 
 
 def check_number(name: str, value: int, low: int, high: int) -> None:
@@ -179,10 +239,11 @@ def k_for(k: int | None, pixels: int) -> int:
     return min(DEFAULT_K, pixels) if k is None else k
 
 
-def squared_error(histogram: Histogram, palette: Palette, labels: NDArray[np.intp]) -> int:
+def squared_error(histogram: Histogram, palette: Palette, labels: Any) -> int:
     """Squared differences of 8-bit levels between a histogram and its palette, summed."""
+    xp = array_module(labels)
     total = 0
     for levels, entries in zip(histogram.colors.T, palette.colors.T.astype(np.int64), strict=True):
-        difference = entries[labels] - levels
-        total += int((histogram.counts * difference * difference).sum())
-    return total
+        difference = xp.asarray(entries)[labels] - levels
+        total += (histogram.counts * difference * difference).sum()
+    return int(total)

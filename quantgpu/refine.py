@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quantgpu.device import array_module, ranges
+from quantgpu.device import array_module, on_host, ranges
+from quantgpu.kernels import search as kernels
 from quantgpu.kmeans import (
     DISTANCES,
     Points,
@@ -20,6 +21,8 @@ from quantgpu.kmeans import (
     cluster_sums,
     distance_matrix,
     lloyd,
+    nearest_sums,
+    relaxations,
     total_error,
     two_nearest,
 )
@@ -132,8 +135,7 @@ def nearest_others(centers: Any) -> Any:
 
 def error_of(points: Points, centers: Any, threads: int) -> int:
     """`total_error` after assigning every point to its nearest center."""
-    labels = assign(points, centers, threads)
-    return total_error(centers, *cluster_sums(points, labels, len(centers)))
+    return total_error(centers, *nearest_sums(points, centers, threads))
 
 
 def search(
@@ -152,6 +154,8 @@ def search(
     if not rounds:
         return centers
     best = lloyd(points, centers, 2 * STEPS, threads)
+    if not on_host(best):
+        return kernels.search(points, best, width, rounds, relaxations(STEPS), OFFSET, tell)
     labels = assign(points, best, threads)
     least = total_error(best, *cluster_sums(points, labels, len(best)))
     for done in range(rounds):

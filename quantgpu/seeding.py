@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantgpu.device import array_module
+from quantgpu.device import array_module, to_host
 from quantgpu.kmeans import Points, assign
 
 WU_BINS = 32
@@ -19,14 +19,13 @@ def random_colors(points: Points, k: int, rng: np.random.Generator) -> Any:
     """K distinct points drawn like pixels from a bag, without putting any color back."""
     xp = array_module(points.weights)
     chosen: list[int] = []
-    weights = points.weights.copy()
+    weights = to_host(points.weights).copy()
     while len(chosen) < k:
-        running = xp.cumsum(weights)
+        running = np.cumsum(weights)
         draws = rng.integers(0, int(running[-1]), k - len(chosen))
-        found = xp.searchsorted(running, xp.asarray(draws), side="right").tolist()
-        fresh = list(dict.fromkeys(found))
+        fresh = list(dict.fromkeys(np.searchsorted(running, draws, side="right").tolist()))
         chosen += fresh
-        weights[xp.asarray(fresh)] = 0
+        weights[fresh] = 0
     return points.columns[:-1, xp.asarray(chosen)].T.copy()
 
 
@@ -40,9 +39,9 @@ def kmeans_plus_plus(points: Points, k: int, rng: np.random.Generator) -> Any:
     coordinates = points.columns[:-1]
     draws = 2 + k.bit_length() * 7 // 10
     running = xp.cumsum(points.weights)
-    first = int(xp.searchsorted(running, int(rng.integers(0, int(running[-1]))), side="right"))
-    chosen = [first]
-    error = squared_distance(coordinates, first)
+    draw = xp.asarray(rng.integers(0, int(running[-1])))
+    chosen = [int(xp.searchsorted(running, draw, side="right"))]
+    error = squared_distance(coordinates, chosen[0])
     for _ in range(k - 1):
         running = xp.cumsum(points.weights * error)
         targets = rng.integers(0, max(int(running[-1]), 1), draws)
@@ -108,15 +107,19 @@ def wu(points: Points, k: int, rng: np.random.Generator) -> Any:
 
 def cumulative_moments(points: Points) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(33, …, 33, d + 1): weight and weighted coordinates of all bins below, on the host."""
+    xp = array_module(points.weights)
     low, high = points.bounds
     coordinates = points.columns[:-1]
     scaled = (coordinates - low[:, None]) * WU_BINS // (high - low + 1)[:, None]
     shape = (WU_BINS,) * len(scaled)
-    cell = np.ravel_multi_index(tuple(scaled.astype(np.int64)), shape)
+    cell = xp.zeros(len(points), xp.int64)
+    for bins in scaled.astype(xp.int64):
+        cell = cell * WU_BINS + bins
     moments = np.zeros((*(bins + 1 for bins in shape), len(shape) + 1))
     inner = moments[(slice(1, None),) * len(shape)]
     for slot, values in enumerate([points.masses, *points.moments]):
-        inner[..., slot] = np.bincount(cell, values, minlength=WU_BINS ** len(shape)).reshape(shape)
+        sums = xp.bincount(cell, values, minlength=WU_BINS ** len(shape))
+        inner[..., slot] = to_host(sums).reshape(shape)
     for axis in range(len(shape)):
         np.cumsum(moments, axis=axis, out=moments)
     return moments

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.colorspace import ColorSpace
-from quantgpu.device import array_module
-from quantgpu.kmeans import Points, assign, cluster_sums, step_to_means
+from quantgpu.device import array_module, to_host
+from quantgpu.kmeans import Points, assign, nearest_sums, step_to_means
 from quantgpu.palette import distinct, in_order
 
 REPAIRS = 8
@@ -23,7 +23,7 @@ def grid_centers(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.flo
 
 def settle(
     points: Points,
-    point_colors: NDArray[np.uint8],
+    point_colors: Any,
     centers: Any,
     k: int,
     space: ColorSpace,
@@ -38,23 +38,25 @@ def settle(
     that rounding made equal, or that are nearest to no point, give way to the colors that are
     served worst: greatest weight times squared distance, ties to the first point.
     """
-    colors = in_order(distinct(space.from_grid(centers)))
+    xp = array_module(points.weights)
+    colors = in_order(distinct(space.from_grid(to_host(centers))))
     for _ in range(steps):
-        old = grid_centers(colors, space)
-        labels = assign(points, old, threads)
-        moved = step_to_means(old, *cluster_sums(points, labels, len(colors)))
-        rounded = in_order(distinct(space.from_grid(moved)))
+        old = xp.asarray(grid_centers(colors, space))
+        moved = step_to_means(old, *nearest_sums(points, old, threads))
+        rounded = in_order(distinct(space.from_grid(to_host(moved))))
         if np.array_equal(rounded, colors):
             break
         colors = rounded
     for repair in range(REPAIRS + 1):
-        labels = assign(points, grid_centers(colors, space), threads)
-        stays = np.bincount(labels, minlength=len(colors)) > 0 if repair < REPAIRS else slice(None)
+        served_by = xp.asarray(grid_centers(colors, space))
+        labels = assign(points, served_by, threads)
+        used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
+        stays = used if repair < REPAIRS else slice(None)
         missing = k - len(colors[stays])
         if missing == 0:
             break
-        worst = worst_served(points, grid_centers(colors, space)[labels], missing)
-        colors = in_order(np.concatenate([colors[stays], point_colors[worst]]))
+        worst = worst_served(points, served_by[labels], missing)
+        colors = in_order(np.concatenate([colors[stays], to_host(point_colors[worst])]))
     return colors, labels
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo
 
-from quantgpu.cells import leaves, morton_codes, order_of, running_sums
+from quantgpu.cells import leaves, morton_codes, octree, order_of, running_sums
 from quantgpu.colorspace import srgb_to_grid
 from quantgpu.histogram import count_colors, unpack
 from quantgpu.image import Pixels
@@ -18,6 +18,11 @@ def sorted_points(picture: NDArray[np.uint8]) -> tuple[Points, NDArray[np.int32]
     order = order_of(codes)
     grid = srgb_to_grid(unpack(histogram.keys[order]))
     return weighted_points(grid, histogram.counts[order]), codes[order]
+
+
+def leaves_of(points: Points, codes: NDArray[np.int32], most: int) -> Points:
+    sums = running_sums(points)
+    return leaves(octree(codes, sums, most), sums, most)
 
 
 def test_morton_codes_interleave_the_bits() -> None:
@@ -37,19 +42,30 @@ def test_the_order_sorts_all_24_bits() -> None:
 @pytest.mark.parametrize("most", [1, 2, 9, 100, 1000])
 def test_leaves_are_at_most_so_many_and_keep_all_weight(most: int) -> None:
     points, codes = sorted_points(photo())
-    found = leaves(points, codes, running_sums(points), most)
+    found = leaves_of(points, codes, most)
     assert 1 <= len(found) <= most
     assert found.weights.sum() == points.weights.sum()
 
 
-def test_few_points_are_their_own_leaves() -> None:
+def test_as_many_leaves_as_points_are_the_points() -> None:
     points, codes = sorted_points(photo(3, 4))
-    assert leaves(points, codes, running_sums(points), len(points)) is points
+    found = leaves_of(points, codes, len(points))
+    np.testing.assert_array_equal(found.columns, points.columns)
+    np.testing.assert_array_equal(found.weights, points.weights)
+
+
+@pytest.mark.parametrize("most", [1, 9, 100, 999])
+def test_an_octree_made_for_more_leaves_gives_the_same(most: int) -> None:
+    points, codes = sorted_points(photo())
+    sums = running_sums(points)
+    found, expected = (leaves(octree(codes, sums, size), sums, most) for size in (1000, most))
+    np.testing.assert_array_equal(found.columns, expected.columns)
+    np.testing.assert_array_equal(found.weights, expected.weights)
 
 
 def test_a_leaf_is_the_rounded_mean_of_a_run_of_points() -> None:
     points, codes = sorted_points(photo())
-    found = leaves(points, codes, running_sums(points), 300)
+    found = leaves_of(points, codes, 300)
     ends = np.cumsum(found.weights)
     stops = np.searchsorted(np.cumsum(points.weights), ends) + 1
     for leaf, (start, stop) in enumerate(zip([0, *stops[:-1]], stops, strict=True)):
@@ -64,7 +80,7 @@ def test_leaves_serve_better_than_cells_of_equal_size() -> None:
     picture[:, :280] = 128 + picture[:, :280] % 16
     points, codes = sorted_points(picture)
     cells, counts = np.unique(codes >> 12, return_counts=True)
-    found = leaves(points, codes, running_sums(points), len(cells))
+    found = leaves_of(points, codes, len(cells))
 
     def within(starts: NDArray[np.intp]) -> float:
         x = points.columns[:-1].astype(np.float64)
@@ -82,5 +98,5 @@ def test_equal_errors_are_split_together() -> None:
     corner = np.array([[0, 0, 0], [0, 0, 9]], np.uint8)
     picture = np.concatenate([corner + offset for offset in (0, 64, 128)])[:, None].astype(np.uint8)
     points, codes = sorted_points(picture)
-    assert len(leaves(points, codes, running_sums(points), 5)) == 3
-    assert len(leaves(points, codes, running_sums(points), 6)) == 6
+    assert len(leaves_of(points, codes, 5)) == 3
+    assert len(leaves_of(points, codes, 6)) == 6

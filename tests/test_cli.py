@@ -56,9 +56,13 @@ class Ran:
         return f"exit code {self.code}\n{self.lines}\n{self.complaints}"
 
 
+QUANTIZE = "quantize", "--device", "cpu"
+"""On the CPU, wherever the tests run: elsewhere a line says why no GPU is used."""
+
+
 def run(*arguments: str, stdin: bytes | None = None) -> Ran:
     """`quantgpu quantize` in this process."""
-    result = CliRunner().invoke(cli.app, ["quantize", *arguments], input=stdin)
+    result = CliRunner().invoke(cli.app, [*QUANTIZE, *arguments], input=stdin)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ran(result.exit_code, result.stdout_bytes, result.stderr_bytes)
@@ -76,7 +80,7 @@ def start(
     """Start `quantgpu quantize` in a process of its own, after `code`."""
     command = [sys.executable, "-c", f"{code}\nfrom quantgpu.__main__ import main; main()"]
     return subprocess.Popen(
-        [*command, "quantize", *arguments],
+        [*command, *QUANTIZE, *arguments],
         stdin=stdin, stdout=stdout, stderr=stderr, env=env, preexec_fn=preexec_fn,
     )  # fmt: skip
 
@@ -623,7 +627,7 @@ def test_defaults_are_those_of_the_library() -> None:
     doors = [inspect.signature(door).parameters for door in (cli.quantize, pipeline.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)
     shared = keywords.keys() & options.keys()
-    assert shared == keywords.keys() - {"image", "progress"}
+    assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}
     assert {name: options[name] for name in shared} == {name: keywords[name] for name in shared}
     assert options["max_pixels"] == image.MAX_PIXELS
     assert options["compress_level"] == output.COMPRESS_LEVEL

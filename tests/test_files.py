@@ -23,7 +23,7 @@ from quantgpu.pipeline import check_options
 BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
 OPTIONS: dict[str, Any] = {
     "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",
-    "dither": "none", "threads": 1,
+    "dither": "none", "threads": 1, "device": "cpu", "memory": None,
 }  # fmt: skip
 
 
@@ -177,7 +177,8 @@ def test_existing_output_is_found_out_before_the_input_is_decoded(
     ("option", "value"),
     [
         ("k", 0), ("k", 65_537), ("effort", "much"), ("init", "none"), ("seed", -1),
-        ("color_space", "cmyk"), ("dither", "floyd"), ("threads", 0),
+        ("color_space", "cmyk"), ("dither", "floyd"), ("threads", 0), ("device", "tpu"),
+        ("device", "gpu:-1"), ("memory", 0), ("memory", 5.5),
     ],
 )  # fmt: skip
 def test_options_wrong_for_any_image_are_found_without_one(option: str, value: Any) -> None:

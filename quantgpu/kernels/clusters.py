@@ -1,0 +1,117 @@
+"""Assignment, sums and Lloyd's steps as launches that never wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quantgpu.device import array_module
+from quantgpu.kernels import SHARED_BYTES, blocks_for, int32, launch
+
+if TYPE_CHECKING:
+    from quantgpu.kmeans import Points
+
+THREADS = 128
+"""Threads in a block of `reduce`, and"""
+POINTS = 4
+"""points that each of them takes at a time."""
+
+BIAS = 2048
+"""Added to coordinates, so that sums are of numbers that are not negative."""
+
+LABELS, SUMS, MOMENTS, GAPS = range(4)
+"""What `reduce` makes."""
+
+VALUES = {SUMS: 4, MOMENTS: 10, GAPS: 1}
+"""Sums of a cluster, for three axes."""
+
+ACCUMULATE_THREADS = 256
+
+DISTANCES = 1 << 26
+"""Distances computed at a time, where they are written: 256 MiB."""
+
+
+def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> None:
+    """Launch `reduce`: `count` is (1,) int32, the centers in use of those in `centers`."""
+    shared = 8 * VALUES.get(kind, 0) * len(centers)
+    in_shared = 0 < shared <= SHARED_BYTES
+    launch(
+        "reduce",
+        blocks_for(len(points), THREADS * POINTS),
+        (points.columns, points.weights, centers, count, int32(len(points)), int32(in_shared), out),
+        threads=THREADS,
+        shared=shared if in_shared else 0,
+        KIND=kind,
+    )
+
+
+def assign(points: Points, centers: Any) -> Any:
+    """The index, (n,) int32, of each point's nearest center; ties go to the lowest index."""
+    xp = array_module(centers)
+    labels = xp.empty(len(points), xp.int32)
+    reduce(points, centers, count_of(centers), LABELS, labels)
+    return labels
+
+
+def nearest_sums(points: Points, centers: Any) -> tuple[Any, Any]:
+    """The weight, (K,) int64, and coordinate sums, (K, d) int64, of each center's points."""
+    xp = array_module(centers)
+    sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
+    reduce(points, centers, count_of(centers), SUMS, sums)
+    return unbiased(sums)
+
+
+def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[Any, Any]:
+    """`nearest_sums` by matrix products: distances are written, and read once by `accumulate`."""
+    from quantgpu.kmeans import distance_matrix
+
+    xp = array_module(centers)
+    matrix = distance_matrix(centers)
+    sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
+    shared = 8 * VALUES[SUMS] * len(centers)
+    in_shared = shared <= SHARED_BYTES
+    rows = max(batch // len(centers), 1)
+    for first in range(0, len(points), rows):
+        distances = points.columns[:, first : first + rows].T @ matrix
+        numbers = len(distances), first, len(points), len(centers), in_shared
+        launch(
+            "accumulate",
+            blocks_for(len(distances), ACCUMULATE_THREADS // 32),
+            (distances, points.columns, points.weights, *map(int32, numbers), sums),
+            threads=ACCUMULATE_THREADS,
+            shared=shared if in_shared else 0,
+        )
+    return unbiased(sums)
+
+
+def unbiased(sums: Any) -> tuple[Any, Any]:
+    """Weights and coordinate sums from what `reduce` adds up."""
+    xp = array_module(sums)
+    signed = sums.view(xp.int64)
+    mass = signed[:, 0].copy()
+    return mass, signed[:, 1:] - BIAS * mass[:, None]
+
+
+def count_of(centers: Any) -> Any:
+    """(1,) int32: K."""
+    xp = array_module(centers)
+    return xp.full(1, len(centers), xp.int32)
+
+
+def move(points: Points, centers: Any, count: Any, sums: Any, relaxation: tuple[int, int]) -> None:
+    """One of Lloyd's steps, in place; `sums` are zero before and after."""
+    reduce(points, centers, count, SUMS, sums)
+    low, high = points.bounds
+    p, q = relaxation
+    arguments = sums.view("int64"), count, low, high, int32(p), int32(q), centers
+    launch("update", blocks_for(len(centers)), arguments)
+
+
+def lloyd(points: Points, centers: Any, relaxations: list[tuple[int, int]]) -> Any:
+    """Centers after Lloyd's steps with these relaxations."""
+    xp = array_module(centers)
+    centers = centers.copy()
+    count = count_of(centers)
+    sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
+    for relaxation in relaxations:
+        move(points, centers, count, sums, relaxation)
+    return centers

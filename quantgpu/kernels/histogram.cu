@@ -1,0 +1,38 @@
+// Counts the colors of packed RGB bytes; runs of equal neighbors are counted as one.
+//
+// pixels   (n, 3), beginning at a multiple of 4 bytes
+// bins     (2^24): pixels of each color red + 256 * green + 65536 * blue are added
+//
+// Launch: any block, any grid. A thread takes RUN pixels at a time, as 32-bit words.
+
+#define RUN 16
+#define WORDS (RUN * 3 / 4)
+
+extern "C" __global__ void
+histogram(const unsigned char* __restrict__ pixels, long long n, unsigned* __restrict__ bins) {
+    const unsigned* const words = (const unsigned*)pixels;
+    const long long step = (long long)gridDim.x * blockDim.x;
+    for (long long g = blockIdx.x * (long long)blockDim.x + threadIdx.x; g * RUN < n; g += step) {
+        if (n - g * RUN < RUN) {
+            for (long long p = g * RUN; p < n; ++p)
+                atomicAdd(&bins[pixels[3 * p] | pixels[3 * p + 1] << 8 | pixels[3 * p + 2] << 16],
+                          1u);
+            continue;
+        }
+        unsigned word[WORDS + 1] = {0};
+        for (int w = 0; w < WORDS; ++w) word[w] = words[g * WORDS + w];
+        unsigned key = word[0] & 0xffffff, run = 0;
+        for (int p = 0; p < RUN; ++p) {
+            const unsigned long long two =
+                word[3 * p / 4] | (unsigned long long)word[3 * p / 4 + 1] << 32;
+            const unsigned next = (unsigned)(two >> (3 * p % 4 * 8)) & 0xffffff;
+            if (next != key) {
+                atomicAdd(&bins[key], run);
+                key = next;
+                run = 0;
+            }
+            ++run;
+        }
+        atomicAdd(&bins[key], run);
+    }
+}

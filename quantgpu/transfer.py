@@ -1,0 +1,139 @@
+"""Pixels up to a GPU and indices down from it, in slabs, while the last slab is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.device import Device, Progress, array_module, ranges
+from quantgpu.image import Pixels
+
+SLAB = 32 << 20
+"""Bytes of pixels that go up at a time, unless the budget is small."""
+
+SLABS_IN_BUDGET = 64
+"""A slab is at most such a part of the budget."""
+
+FIXED = 400 << 20
+"""Bytes of device memory that are needed beside pixels and colors: 2^24 bins and their scan."""
+
+ROWS = 16
+"""Slabs begin at a multiple of so many rows: kernels read words and write 16 indices at a time."""
+
+PINNED = 1
+"""CUDA's name for page-locked host memory, which a GPU reads and writes by itself."""
+
+
+class GpuPixels(Pixels):
+    """Pixels on a GPU: they go up once and stay there if the budget allows, else once more."""
+
+    def __init__(self, pixels: Pixels, xp: Any, device: Device) -> None:
+        """`pixels` on the host, or on that device, the current one, already."""
+        self.shape, self.height, self.width = pixels.shape, pixels.height, pixels.width
+        self.xp, self.pixels = xp, pixels
+        self.resident = None if pixels.gpu is None else aligned(pixels.source)
+        size = min(SLAB, device.memory // SLABS_IN_BUDGET)
+        self.step = max(size // (3 * self.width) // ROWS * ROWS, ROWS)
+        self.keep = 3 * len(self) + FIXED <= device.memory
+        self.kept: list[Any] = []
+        self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
+        self.staging: list[Any] = [None, None]
+
+    def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
+        """Intervals of rows and their colors, (pixels, 3) uint8 on the device; in its own steps."""
+        intervals = list(ranges(0, self.height, self.step))
+        if self.resident is not None:
+            for rows in intervals:
+                yield rows, self.resident[slice(*rows)].reshape(-1, 3)
+        elif self.kept:
+            yield from zip(intervals, self.kept, strict=True)
+        else:
+            yield from self.upload(intervals)
+
+    def upload(self, intervals: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Any]]:
+        """The slabs, each while the next is on its way; the host waits only for staging memory."""
+        xp = self.xp
+        current = xp.cuda.get_current_stream()
+        count = len(intervals) if self.keep else min(2, len(intervals))
+        sizes = [(stop - start) * self.width for start, stop in intervals]
+        buffers = [xp.empty((size, 3), xp.uint8) for size in sizes[:count]]
+        free = [current.record()] * count
+        sent: list[Any] = [None, None]
+        for number, rows in enumerate(intervals):
+            turn, slot = number % 2, number % count
+            host = self.pixels.slab(*rows)
+            if not is_pinned(xp, host):
+                if sent[turn]:
+                    sent[turn].synchronize()
+                host = self.stage(turn, host)
+            colors = buffers[slot][: sizes[number]]
+            self.streams[turn].wait_event(free[slot])
+            colors.set(host, stream=self.streams[turn])
+            sent[turn] = self.streams[turn].record()
+            current.wait_event(sent[turn])
+            yield rows, colors
+            free[slot] = current.record()
+        self.kept = buffers if self.keep else []
+
+    def stage(self, turn: int, host: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A page-locked copy of `host`; the memory is kept, as the copy from it comes later."""
+        if self.staging[turn] is None:
+            self.staging[turn] = pinned_empty(self.xp, (self.step * self.width, 3), np.uint8)
+        copy: NDArray[np.uint8] = self.staging[turn][: len(host)]
+        copy[...] = host
+        return copy
+
+    def map(
+        self, dtype: Any, function: Callable[[Any, Any], None], stay: bool, progress: Progress
+    ) -> Any:
+        """(H, W): what `function` writes into its second argument, for the colors in its first.
+
+        In page-locked host memory, or on the device if it is to `stay` there.
+        """
+        xp = self.xp
+        current = xp.cuda.get_current_stream()
+        shape = self.height, self.width
+        index = xp.empty(shape, dtype) if stay else pinned_empty(xp, shape, dtype)
+        size = min(self.step, self.height) * self.width
+        buffers = [] if stay else [xp.empty(size, dtype) for _ in range(2)]
+        done: list[Any] = [None, None]
+        for number, (rows, colors) in enumerate(self.slabs()):
+            turn, there = number % 2, index[slice(*rows)].reshape(-1)
+            if stay:
+                function(colors, there)
+                continue
+            if done[turn]:
+                current.wait_event(done[turn])
+            here = buffers[turn][: len(colors)]
+            function(colors, here)
+            self.streams[turn].wait_event(current.record())
+            here.get(stream=self.streams[turn], out=there, blocking=False)
+            done[turn] = self.streams[turn].record()
+            progress("remap", rows[1] / self.height)
+        for event in done:
+            if event:
+                event.synchronize()
+        return index
+
+
+def aligned(colors: Any) -> Any:
+    """`colors`, C-contiguous and from a multiple of 4 bytes on; a copy only if it must be."""
+    colors = array_module(colors).ascontiguousarray(colors)
+    return colors.copy() if colors.data.ptr % 4 else colors
+
+
+def is_pinned(xp: Any, array: NDArray[Any]) -> bool:
+    """Whether a host array lies in page-locked memory."""
+    return bool(xp.cuda.runtime.pointerGetAttributes(array.ctypes.data).type == PINNED)
+
+
+def pinned_empty(xp: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """A host array in page-locked memory, or, if there is none, in any."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    try:
+        return np.ndarray(shape, dtype, xp.cuda.alloc_pinned_memory(size))
+    except (MemoryError, xp.cuda.runtime.CUDARuntimeError):
+        return np.empty(shape, dtype)
