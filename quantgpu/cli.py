@@ -14,7 +14,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quantgpu import __version__
-from quantgpu.errors import INTERRUPTED, OutputError, PartialError, QuantgpuError, UsageError
+from quantgpu.errors import (
+    INTERRUPTED,
+    DeviceError,
+    OutputError,
+    PartialError,
+    QuantgpuError,
+    UsageError,
+)
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
@@ -245,6 +252,23 @@ def demo(
         run_demo(megapixels, output, force, say)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+
+
+@app.command()
+@orderly_stop()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what this machine offers, and compare and measure its GPUs."""
+    from quantgpu.doctor import as_lines, differs, examine
+    from quantgpu.progress import Bar
+
+    with Bar("doctor", shown=not as_json) as bar:
+        found = examine(lambda stage: bar(stage, 0))
+    for line in [json.dumps(found)] if as_json else as_lines(found):
+        say(line)
+    if differs(found):
+        fail(DeviceError("a GPU computes other bytes than NumPy; use --device cpu"))
 
 
 @contextlib.contextmanager

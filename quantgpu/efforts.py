@@ -116,12 +116,11 @@ def best_start(
     xp = array_module(points.weights)
     starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
     few = points.to_host() if len(points) <= FEW else points
-    best = None
+    found = []
     for start in range(starts):
         first = seeding(few, k, rng) if start == 0 else random_colors(few, k, rng)
-        centers = search(points, xp.asarray(first), width, rounds, threads, tell)
-        error = error_of(points, centers, threads)
-        if best is None or error < best[0]:
-            best = error, centers
-    assert best is not None
-    return best[1]
+        found.append(search(points, xp.asarray(first), width, rounds, threads, tell))
+    if starts == 1:
+        return found[0]
+    errors = [error_of(points, centers, threads) for centers in found]
+    return found[errors.index(min(errors))]

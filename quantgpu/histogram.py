@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,9 @@ class Histogram:
     counts: Any
     """(n,) int64: pixels of each color, at least 1."""
 
-    @property
+    @cached_property
     def colors(self) -> Any:
-        """The distinct colors, (n, 3) uint8."""
+        """The distinct colors, (n, 3) uint8; each channel is contiguous."""
         return unpack(self.keys)
 
     @property

@@ -27,7 +27,7 @@ from quantgpu.device import (
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
 from quantgpu.errors import UsageError
-from quantgpu.histogram import Histogram, count_colors, pack, unpack
+from quantgpu.histogram import Histogram, count_colors, pack
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import MOST_WEIGHT, weighted_points
@@ -113,18 +113,18 @@ def quantize(
             threads=threads, progress=progress,
         )  # fmt: skip
         lap("cluster")
+        counts = pixel_counts(histogram, palette, labels)
+        error = squared_error(histogram, palette, labels)
         index = DITHERS[dither](
             pixels, histogram, labels, len(palette), threads, progress, keep_on_device
         )
         lap("remap")
-        xp = array_module(labels)
-        counts = to_host(xp.bincount(labels, histogram.counts, minlength=len(palette)))
         return Indexed(
             index=index.reshape(pixels.shape),
             palette=palette,
-            counts=counts.astype(np.int64),
+            counts=to_host(counts).astype(np.int64),
             colors_in=len(histogram),
-            squared_error=squared_error(histogram, palette, labels),
+            squared_error=int(error),
             seconds=seconds,
         )
 
@@ -146,8 +146,12 @@ def on_device(
     for attempt, remedy in ((device, "smaller slabs"), (smaller, "the CPU")):
         try:
             with using(attempt) as xp:
-                found = work(GpuPixels(pixels, xp, attempt))
-                return replace(found, device=str(attempt), notes=notes)
+                there = GpuPixels(pixels, xp, attempt)
+                try:
+                    return replace(work(there), device=str(attempt), notes=notes)
+                except BaseException:
+                    there.wait()
+                    raise
         except MemoryError:
             notes = [f"{attempt} ran out of memory; went on with {remedy}"]
         give_back(device)
@@ -179,7 +183,7 @@ def cluster(
     if histogram.pixels >= MOST_WEIGHT:
         raise UsageError(f"{histogram.pixels:,} pixels are more than {MOST_WEIGHT:,}")
     order = order_of(codes := morton_codes(histogram.colors))
-    point_colors = unpack(histogram.keys[order])
+    point_colors = histogram.colors.T.take(order, axis=1).T
     points = weighted_points(space.to_grid(point_colors), histogram.counts[order])
     centers = find_centers(points, codes[order], k, plan, seeding, generator, threads, progress)
     steps = plan.settling if plan else 0
@@ -239,11 +243,19 @@ def k_for(k: int | None, pixels: int) -> int:
     return min(DEFAULT_K, pixels) if k is None else k
 
 
-def squared_error(histogram: Histogram, palette: Palette, labels: Any) -> int:
-    """Squared differences of 8-bit levels between a histogram and its palette, summed."""
+def pixel_counts(histogram: Histogram, palette: Palette, labels: Any) -> Any:
+    """(K,) float64: the pixels of each palette entry."""
     xp = array_module(labels)
-    total = 0
+    counts = xp.zeros(len(palette))
+    xp.add.at(counts, labels, histogram.counts.astype(float))
+    return counts
+
+
+def squared_error(histogram: Histogram, palette: Palette, labels: Any) -> Any:
+    """() int64: squared differences of 8-bit levels between a histogram and its palette, summed."""
+    xp = array_module(labels)
+    total = xp.zeros((), xp.int64)
     for levels, entries in zip(histogram.colors.T, palette.colors.T.astype(np.int64), strict=True):
         difference = xp.asarray(entries)[labels] - levels
         total += (histogram.counts * difference * difference).sum()
-    return int(total)
+    return total

@@ -50,8 +50,9 @@ def settle(
     for repair in range(REPAIRS + 1):
         served_by = xp.asarray(grid_centers(colors, space))
         labels = assign(points, served_by, threads)
-        used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
-        stays = used if repair < REPAIRS else slice(None)
+        used = xp.zeros(len(colors), bool)
+        used[labels] = True
+        stays = to_host(used) if repair < REPAIRS else slice(None)
         missing = k - len(colors[stays])
         if missing == 0:
             break

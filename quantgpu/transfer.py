@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Device, Progress, array_module, ranges
+from quantgpu.device import Device, Progress, array_module, no_progress, ranges
 from quantgpu.image import Pixels
 
 SLAB = 32 << 20
@@ -87,7 +87,11 @@ class GpuPixels(Pixels):
         return copy
 
     def map(
-        self, dtype: Any, function: Callable[[Any, Any], None], stay: bool, progress: Progress
+        self,
+        dtype: Any,
+        function: Callable[[Any, Any], None],
+        stay: bool,
+        progress: Progress = no_progress,
     ) -> Any:
         """(H, W): what `function` writes into its second argument, for the colors in its first.
 
@@ -113,10 +117,14 @@ class GpuPixels(Pixels):
             here.get(stream=self.streams[turn], out=there, blocking=False)
             done[turn] = self.streams[turn].record()
             progress("remap", rows[1] / self.height)
-        for event in done:
-            if event:
-                event.synchronize()
+        if not stay:
+            self.wait()
         return index
+
+    def wait(self) -> None:
+        """Wait for all copies: before that, the memory that they use must not be given up."""
+        for stream in self.streams:
+            stream.synchronize()
 
 
 def aligned(colors: Any) -> Any:

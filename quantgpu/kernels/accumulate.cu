@@ -18,7 +18,7 @@
 #define BIAS 2048
 typedef unsigned long long Sum;
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(256)
 accumulate(const float* __restrict__ distances, const float* __restrict__ columns,
            const long long* __restrict__ weights, int rows, int first, int n, int k, int in_shared,
            Sum* __restrict__ sums) {

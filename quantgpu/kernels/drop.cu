@@ -16,7 +16,7 @@
 #endif
 #define THREADS 128
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(128)
 drop(const float* __restrict__ wide, long long* __restrict__ losses,
      const int* __restrict__ nearest, const int* __restrict__ order,
      const int* __restrict__ count, int k, float* __restrict__ candidate) {

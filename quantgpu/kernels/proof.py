@@ -34,7 +34,7 @@ def prove(cupy: Any, number: int) -> None:
     rng = np.random.default_rng(0)
     coordinates = rng.integers(-1024, 1017, (3, POINTS))
     points = weighted_points(coordinates, rng.integers(1, 2**28, POINTS))
-    centers = coordinates[:, :CENTERS].T.astype(np.float32)
+    centers = np.ascontiguousarray(coordinates[:, :CENTERS].T, np.float32)
     there = type(points)(cupy.asarray(points.columns), cupy.asarray(points.weights))
     expected = cluster_sums(points, assign(points, centers), CENTERS)
     for route in (nearest_sums, batched_sums):

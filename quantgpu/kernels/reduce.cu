@@ -63,7 +63,7 @@ __device__ __forceinline__ void flush(const Out* run, int cluster, int in_shared
 }
 #endif
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(128)
 reduce(const float* __restrict__ columns, const long long* __restrict__ weights,
        const float* __restrict__ centers, const int* __restrict__ count, int n, int in_shared,
        Out* __restrict__ out) {

@@ -1,0 +1,216 @@
+"""What this machine offers, and whether its GPUs compute the same bytes as NumPy."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import distributions, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu import __version__
+from quantgpu.device import (
+    CPU,
+    Device,
+    free_memory,
+    import_cupy,
+    open_gpu,
+    translated_errors,
+    using,
+)
+from quantgpu.errors import DeviceError
+from quantgpu.histogram import count_colors
+from quantgpu.image import Pixels
+from quantgpu.kmeans import lloyd, weighted_points
+from quantgpu.pipeline import quantize
+from quantgpu.scene import render_scene
+from quantgpu.transfer import GpuPixels
+
+CUPY_PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "cupy"
+
+CASES = ((2, "balanced"), (16, "best"), (256, "fast"), (256, "balanced"), (600, "fast"))
+"""K and effort of the comparisons."""
+
+MEASURED_WIDTH, MEASURED_HEIGHT = 6000, 4000
+"""The size of the picture that throughput is measured with."""
+
+STEP_POINTS, STEP_CENTERS = 500_000, 256
+"""The size of the problem of which one of Lloyd's steps is measured."""
+
+
+def examine(tell: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
+    """Everything `quantgpu doctor` prints; `tell` is called with what is about to be done.
+
+    Keys: ``versions``, ``reason`` (why no GPU can be used, None if one can), ``devices``; each
+    device has ``name``, ``memory``, ``free``, ``capability``, ``reason`` and, if that is None,
+    ``comparisons`` and ``throughput``.
+    """
+    found: dict[str, Any] = {"versions": versions(), "reason": None, "devices": []}
+    try:
+        xp = import_cupy()
+        with translated_errors():
+            found["versions"] |= cuda_versions(xp)
+            count = xp.cuda.runtime.getDeviceCount()
+    except DeviceError as error:
+        return found | {"reason": str(error)}
+    found["devices"] = [examine_gpu(xp, number, tell) for number in range(count)]
+    if not count:
+        found["reason"] = "the NVIDIA driver finds no GPU"
+    elif all(device["reason"] for device in found["devices"]):
+        found["reason"] = found["devices"][0]["reason"]
+    return found
+
+
+def versions() -> dict[str, str]:
+    """What is installed, without importing it."""
+    found = {"quantgpu": __version__, "Python": platform.python_version()}
+    for name, package in {"NumPy": "numpy", "Pillow": "pillow"}.items():
+        found[name] = version(package)
+    installed = {distribution.name: distribution.version for distribution in distributions()}
+    cupy = [f"{installed[name]} ({name})" for name in CUPY_PACKAGES if name in installed]
+    return found | {"CuPy": " and ".join(cupy) or "not installed"}
+
+
+def cuda_versions(xp: Any) -> dict[str, str]:
+    """The versions of CUDA that the driver, the runtime and the compiler belong to."""
+    runtime = xp.cuda.runtime
+    driver, library = (
+        f"{number // 1000}.{number % 1000 // 10}"
+        for number in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
+    )
+    major, minor = xp.cuda.nvrtc.getVersion()
+    return {"CUDA driver": driver, "CUDA runtime": library, "NVRTC": f"{major}.{minor}"}
+
+
+def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """One GPU: what it is, whether it can be used, and what it does."""
+    found: dict[str, Any] = {"number": number, "reason": None}
+    try:
+        with translated_errors():
+            properties = xp.cuda.runtime.getDeviceProperties(number)
+            capability = f"{properties['major']}.{properties['minor']}"
+            found |= {"name": properties["name"].decode(), "capability": capability}
+            with xp.cuda.Device(number):
+                found["free"], found["memory"] = map(int, xp.cuda.runtime.memGetInfo())
+        open_gpu(number)
+        device = Device(number, free_memory(number))
+        tell(f"gpu:{number}: comparing with NumPy")
+        found["comparisons"] = [compare(device, *case) for case in pictures()]
+        tell(f"gpu:{number}: measuring")
+        with translated_errors(), using(device) as module:
+            found["throughput"] = throughput(device, module)
+    except DeviceError as error:
+        found["reason"] = str(error)
+    return found
+
+
+def pictures() -> list[tuple[str, NDArray[np.uint8], int, str]]:
+    """Name, pixels, K and effort of the comparisons."""
+    scene = render_scene(451, 300)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 333, 3)).astype(np.uint8)
+    named = {"scene": scene, "noise": noise}
+    return [(name, picture, *case) for name, picture in named.items() for case in CASES]
+
+
+def compare(
+    device: Device, name: str, picture: NDArray[np.uint8], k: int, effort: str
+) -> dict[str, Any]:
+    """Whether a GPU gives the palette and the indices that NumPy gives."""
+    here = quantize(picture, k, effort=effort, device=str(CPU))
+    there = quantize(picture, k, effort=effort, device=str(device))
+    equal = there.device == str(device) and all(
+        np.array_equal(one, other)
+        for one, other in (
+            (here.index, there.index),
+            (here.palette.colors, there.palette.colors),
+            (here.counts, there.counts),
+        )
+    )
+    return {"picture": name, "k": k, "effort": effort, "equal": equal}
+
+
+def throughput(device: Device, xp: Any) -> dict[str, float]:
+    """Measured rates: GB/s of copies, megapixels/s of counting and mapping, ms of a Lloyd step."""
+    picture = render_scene(MEASURED_WIDTH // 4, MEASURED_HEIGHT // 4).repeat(4, 0).repeat(4, 1)
+    megapixels = picture.shape[0] * picture.shape[1] / 1e6
+    stream = xp.cuda.get_current_stream()
+
+    def seconds(function: Callable[[], Any]) -> float:
+        function()
+        stream.synchronize()
+        started = time.perf_counter()
+        function()
+        stream.synchronize()
+        return time.perf_counter() - started
+
+    pixels = Pixels(picture)
+
+    def upload() -> GpuPixels:
+        there = GpuPixels(pixels, xp, device)
+        list(there.slabs())
+        there.wait()
+        return there
+
+    there = upload()
+    table = xp.zeros(1 << 24, xp.uint8)
+    rng = np.random.default_rng(0)
+    points = weighted_points(
+        xp.asarray(rng.integers(-1024, 1017, (3, STEP_POINTS)).astype(np.float32)),
+        xp.ones(STEP_POINTS, xp.int64),
+    )
+    centers = points.columns[:-1, :STEP_CENTERS].T.copy()
+
+    def remap(stay: bool) -> Any:
+        from quantgpu.kernels.pixels import remap
+
+        return there.map(xp.uint8, lambda colors, out: remap(table, colors, out), stay)
+
+    mapping = seconds(lambda: remap(stay=True))
+    with_download = seconds(lambda: remap(stay=False))
+    return {
+        "upload_gb_per_s": 3 * megapixels / 1e3 / seconds(upload),
+        "count_megapixels_per_s": megapixels / seconds(lambda: count_colors(there)),
+        "lloyd_step_ms": 1e3 * seconds(lambda: lloyd(points, centers, 1)),
+        "remap_megapixels_per_s": megapixels / mapping,
+        "download_gb_per_s": megapixels / 1e3 / max(with_download - mapping, 1e-9),
+    }
+
+
+def as_lines(found: dict[str, Any]) -> list[str]:
+    """What was found, for people."""
+    lines = [f"{name:13} {number}" for name, number in found["versions"].items()]
+    for device in found["devices"]:
+        lines += ["", *gpu_lines(device)]
+    if found["reason"]:
+        lines += ["", f"no GPU can be used: {found['reason']}", "the CPU does the work instead"]
+    return lines
+
+
+def gpu_lines(device: dict[str, Any]) -> list[str]:
+    """What was found out about one GPU."""
+    lines = [f"gpu:{device['number']}         {device.get('name', '?')}"]
+    if "memory" in device:
+        lines.append(
+            f"memory        {device['memory'] / 2**30:.1f} GiB, {device['free'] / 2**30:.1f} free; "
+            f"compute capability {device['capability']}"
+        )
+    if device["reason"]:
+        return [*lines, f"cannot be used: {device['reason']}"]
+    wrong = [case for case in device["comparisons"] if not case["equal"]]
+    lines.append(
+        f"same bytes    {len(device['comparisons']) - len(wrong)} of {len(device['comparisons'])} "
+        "palettes and index maps are those of NumPy"
+    )
+    lines += [f"DIFFERENT     {c['picture']}, K = {c['k']}, {c['effort']}" for c in wrong]
+    for name, value in device["throughput"].items():
+        lines.append(f"measured      {name.replace('_', ' ')}: {value:,.2f}")
+    return lines
+
+
+def differs(found: dict[str, Any]) -> bool:
+    """Whether a GPU that can be used computes other bytes than NumPy."""
+    cases = [case for device in found["devices"] for case in device.get("comparisons", ())]
+    return not all(case["equal"] for case in cases)
