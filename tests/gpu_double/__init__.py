@@ -4,7 +4,8 @@
 - `run_kernel(text, name, grid, block, arguments, …)` runs one kernel on NumPy arrays in place.
 """
 
-from gpu_double.cuda_on_cpu import MODES, ORDERS, CompileError, KernelError
+from gpu_double.building import MODES, CompileError
+from gpu_double.cuda_on_cpu import ORDERS, KernelError
 from gpu_double.cupy_standin import Double, installed
 from gpu_double.direct import run_kernel
 from gpu_double.errors import MisuseError

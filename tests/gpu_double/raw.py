@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpu_double import machine as machines
-from gpu_double.cuda_on_cpu import CompileError, Geometry, KernelError, Module
+from gpu_double.building import CompileError
+from gpu_double.cuda_on_cpu import Geometry, KernelError, Module
 from gpu_double.errors import CompileException, CUDADriverError, DynamicLibNotFoundError
 from gpu_double.launch_rules import SHARED, LaunchError, check_arguments, check_geometry
 from gpu_double.log import Launch, caller

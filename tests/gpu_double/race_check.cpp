@@ -1,0 +1,174 @@
+// Finds data races of a kernel whose threads run as fibers: exactly, and in blocks that never ran at
+// the same time. g++ -fsanitize=thread puts a call before every access; these are the functions
+// called, in place of ThreadSanitizer's. Compile this file without -fsanitize.
+//
+// Two accesses to the same byte, one of them a write and not both atomic, are a race
+// - of two blocks: always, since nothing orders blocks;
+// - in a block: unless it is one thread, or a barrier or (in a warp) a warp operation lies between.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+
+struct Position {
+  unsigned block, thread, barriers, meetings;
+};
+extern "C" {
+Position cuda_on_cpu_position;
+}
+
+namespace {
+
+struct Access {
+  Position by;
+  uintptr_t code;  // the caller; 0: there was no access
+  bool atomic;
+};
+
+struct Shadow {
+  Access write, reads[2];  // reads are of two threads
+};
+
+struct Region {
+  uintptr_t first, last;
+  Shadow* shadows;
+  bool shared;
+};
+
+constexpr int MOST_REGIONS = 64;
+Region regions[MOST_REGIONS];
+int region_count = 0;
+char report[400];
+
+bool ordered(const Access& before, const Position& now) {
+  if (before.by.block != now.block) return false;
+  if (before.by.thread == now.thread || before.by.barriers != now.barriers) return true;
+  return before.by.thread / 32 == now.thread / 32 && before.by.meetings != now.meetings;
+}
+
+uintptr_t offset_in_library(uintptr_t code) {
+  Dl_info info;
+  return dladdr((void*)code, &info) ? code - (uintptr_t)info.dli_fbase : code;
+}
+
+void complain(const Region& region, uintptr_t byte, const Access& before, bool wrote,
+              const Access& now, bool writes) {
+  if (report[0]) return;
+  std::snprintf(report, sizeof report,
+                "race: block %u thread %u %s byte %zu of %s memory at @%zx@, "
+                "block %u thread %u %s it at @%zx@",
+                now.by.block, now.by.thread, writes ? "writes" : "reads",
+                (size_t)(byte - region.first), region.shared ? "shared" : "global",
+                (size_t)offset_in_library(now.code), before.by.block, before.by.thread,
+                wrote ? "wrote" : "read", (size_t)offset_in_library(before.code));
+}
+
+void check(const Region& region, uintptr_t byte, const Access& before, bool wrote,
+           const Access& now, bool writes) {
+  if (before.code && !(before.atomic && now.atomic) && !ordered(before, now.by))
+    complain(region, byte, before, wrote, now, writes);
+}
+
+void note_read(Shadow& shadow, const Access& now) {
+  bool same_thread = shadow.reads[0].code && shadow.reads[0].by.block == now.by.block &&
+                     shadow.reads[0].by.thread == now.by.thread;
+  if (shadow.reads[0].code && !same_thread) shadow.reads[1] = shadow.reads[0];
+  shadow.reads[0] = now;
+}
+
+void touch(const Region& region, uintptr_t byte, const Access& now, bool writes) {
+  Shadow& shadow = region.shadows[byte - region.first];
+  check(region, byte, shadow.write, true, now, writes);
+  if (!writes) return note_read(shadow, now);
+  for (const Access& read : shadow.reads) check(region, byte, read, false, now, writes);
+  shadow.write = now;
+}
+
+void access(const void* address, size_t bytes, bool writes, bool atomic, void* code) {
+  uintptr_t first = (uintptr_t)address;
+  for (int i = 0; i < region_count; ++i) {
+    const Region& region = regions[i];
+    if (first < region.first || first >= region.last) continue;
+    Access now{cuda_on_cpu_position, (uintptr_t)code, atomic};
+    for (uintptr_t byte = first; byte < first + bytes && byte < region.last; ++byte)
+      touch(region, byte, now, writes);
+    return;
+  }
+}
+
+}  // namespace
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+#define HERE __builtin_return_address(0)
+
+EXPORTED void cuda_on_cpu_watch(const void* memory, size_t bytes, int shared) {
+  if (!bytes || region_count == MOST_REGIONS) return;
+  uintptr_t first = (uintptr_t)memory;
+  for (int i = 0; i < region_count; ++i)
+    if (regions[i].first <= first && first < regions[i].last) return;
+  auto shadows = (Shadow*)std::calloc(bytes, sizeof(Shadow));
+  if (shadows) regions[region_count++] = {first, first + bytes, shadows, shared != 0};
+}
+
+EXPORTED void cuda_on_cpu_forget() {
+  for (int i = 0; i < region_count; ++i) std::free(regions[i].shadows);
+  region_count = 0;
+  report[0] = 0;
+}
+
+// Shared memory begins anew with every block.
+extern "C" void cuda_on_cpu_forget_shared() {
+  for (int i = 0; i < region_count; ++i)
+    if (regions[i].shared)
+      std::memset((void*)regions[i].shadows, 0,
+                  (regions[i].last - regions[i].first) * sizeof(Shadow));
+}
+
+extern "C" const char* cuda_on_cpu_first_race() { return report; }
+
+extern "C" {
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_read(void**) {}
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_read_range(void* p, size_t bytes) { access(p, bytes, false, false, HERE); }
+void __tsan_write_range(void* p, size_t bytes) { access(p, bytes, true, false, HERE); }
+void __tsan_atomic_thread_fence(int) {}
+void __tsan_atomic_signal_fence(int) {}
+
+// Volatile accesses count as atomic: kernels use them to look at what other threads write.
+#define PLAIN(N)                                                                        \
+  void __tsan_read##N(void* p) { access(p, N, false, false, HERE); }                    \
+  void __tsan_write##N(void* p) { access(p, N, true, false, HERE); }                    \
+  void __tsan_unaligned_read##N(void* p) { access(p, N, false, false, HERE); }          \
+  void __tsan_unaligned_write##N(void* p) { access(p, N, true, false, HERE); }          \
+  void __tsan_volatile_read##N(void* p) { access(p, N, false, true, HERE); }            \
+  void __tsan_volatile_write##N(void* p) { access(p, N, true, true, HERE); }            \
+  void __tsan_unaligned_volatile_read##N(void* p) { access(p, N, false, true, HERE); }  \
+  void __tsan_unaligned_volatile_write##N(void* p) { access(p, N, true, true, HERE); }
+PLAIN(1) PLAIN(2) PLAIN(4) PLAIN(8) PLAIN(16)
+
+// Only what cuda_on_cpu.h uses; anything else does not link.
+#define ATOMIC(BITS, T)                                                                       \
+  T __tsan_atomic##BITS##_load(const volatile T* p, int) {                                    \
+    access((const void*)p, sizeof(T), false, true, HERE);                                     \
+    return *p;                                                                                \
+  }                                                                                           \
+  int __tsan_atomic##BITS##_compare_exchange_strong(volatile T* p, T* expected, T value, int, \
+                                                    int) {                                    \
+    access((const void*)p, sizeof(T), true, true, HERE);                                      \
+    if (*p == *expected) {                                                                    \
+      *p = value;                                                                             \
+      return 1;                                                                               \
+    }                                                                                         \
+    *expected = *p;                                                                           \
+    return 0;                                                                                 \
+  }                                                                                           \
+  int __tsan_atomic##BITS##_compare_exchange_weak(volatile T* p, T* expected, T value, int a, \
+                                                  int b) {                                    \
+    return __tsan_atomic##BITS##_compare_exchange_strong(p, expected, value, a, b);           \
+  }
+ATOMIC(8, uint8_t) ATOMIC(16, uint16_t) ATOMIC(32, uint32_t) ATOMIC(64, uint64_t)
+}
