@@ -1,0 +1,262 @@
+"""The whole pipeline on a GPU, which the stand-in plays, gives the bytes that NumPy gives."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gpu_double
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures import photo
+from PIL import Image
+
+from quantgpu import Indexed, histogram, quantize, transfer
+from quantgpu.efforts import EFFORTS
+from quantgpu.errors import DeviceError, UsageError
+from quantgpu.scene import render_scene
+from quantgpu.seeding import SEEDINGS
+
+SCENE = render_scene(151, 100)
+
+SMALL_TRAFFIC = 400_000
+"""Bytes of centers, palettes, tables and first centers beside the pixels of a small picture."""
+
+
+@pytest.fixture
+def gpu() -> Iterator[gpu_double.Double]:
+    with gpu_double.installed() as cupy:
+        quantize(SCENE[:3], 2, effort="none", device="gpu")
+        cupy.log.reset()
+        yield cupy
+
+
+def assert_same(found: Indexed, expected: Indexed) -> None:
+    np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
+    np.testing.assert_array_equal(found.index, expected.index)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    assert found.index.dtype == expected.index.dtype
+    assert (found.squared_error, found.colors_in) == (expected.squared_error, expected.colors_in)
+
+
+def assert_same_everywhere(picture: Any, k: int, **options: Any) -> Indexed:
+    found = quantize(picture, k, device="gpu", **options)
+    assert found.device == "gpu:0"
+    assert found.notes == []
+    assert_same(found, quantize(picture, k, device="cpu", **options))
+    return found
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("init", SEEDINGS)
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("k", [2, 5, 16, 64])
+def test_every_effort_and_seeding_gives_the_same_bytes(k: int, effort: str, init: str) -> None:
+    assert_same_everywhere(SCENE, k, effort=effort, init=init, seed=k)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("effort", ["none", "fast", "balanced"])
+@pytest.mark.parametrize("k", [1, 255, 256, 257, 1025])
+def test_every_k_gives_the_same_bytes(k: int, effort: str) -> None:
+    assert_same_everywhere(SCENE, k, effort=effort)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("order", ["reverse", "random"])
+def test_no_schedule_of_threads_changes_a_byte(gpu: gpu_double.Double, order: str) -> None:
+    gpu.model.schedule = type(gpu.model.schedule)("fiber", order, 5)
+    assert_same_everywhere(SCENE, 37)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (17, 31), (33, 16), (100, 3)])
+@pytest.mark.parametrize("slab", [1, 700, 1 << 20])
+def test_slabs_of_awkward_sizes_change_nothing(
+    shape: tuple[int, int], slab: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SLAB", slab)
+    picture = photo(*shape)
+    assert_same_everywhere(picture, min(9, shape[0] * shape[1]))
+    assert_same_everywhere(Image.fromarray(picture), 1)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_colors_without_a_picture_and_few_colors_are_taken_too() -> None:
+    triples = [(1, 2, 3), (250, 0, 9), (1, 2, 3), (0, 0, 0)]
+    assert assert_same_everywhere(triples, 2).index.shape == (4,)
+    assert assert_same_everywhere(triples, 4).squared_error == 0
+
+
+@pytest.mark.usefixtures("gpu")
+def test_noise_of_many_colors_gives_the_same_bytes() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (150, 201, 3)).astype(np.uint8)
+    assert_same_everywhere(picture, 40)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_more_pixels_than_bins_hold_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "SLAB", 151 * 3 * 16)
+    monkeypatch.setattr(histogram, "FLUSH", 5000)
+    assert_same_everywhere(SCENE, 12)
+
+
+def test_each_pixel_crosses_the_bus_once_each_way(gpu: gpu_double.Double) -> None:
+    picture = np.tile(SCENE, (12, 9, 1))
+    pixels = picture.shape[0] * picture.shape[1]
+    quantize(picture, 64, device="gpu")
+    assert 3 * pixels <= gpu.log.moved("up") <= 3 * pixels + SMALL_TRAFFIC
+    assert pixels <= gpu.log.moved("down") <= pixels + SMALL_TRAFFIC
+    assert gpu.log.moved("up", pinned=False) + gpu.log.moved("down", pinned=False) < SMALL_TRAFFIC
+
+
+@pytest.mark.parametrize(
+    ("effort", "most_launches", "most_waits"),
+    [("fast", 260, 14), ("balanced", 460, 16), ("best", 1800, 40)],
+)
+def test_launches_and_waits_are_few(
+    gpu: gpu_double.Double, effort: str, most_launches: int, most_waits: int
+) -> None:
+    quantize(SCENE, 256, effort=effort, device="gpu")
+    waits = [f"{wait.why} at {wait.where}" for wait in gpu.log.synchronizations]
+    assert len(waits) <= most_waits, waits
+    assert len(gpu.log.launches) <= most_launches
+
+
+def test_a_large_picture_needs_a_wait_for_each_staged_slab_only(gpu: gpu_double.Double) -> None:
+    quantize(SCENE, 16, device="gpu")
+    few = len(gpu.log.synchronizations)
+    gpu.log.reset()
+    picture = np.tile(SCENE, (40, 20, 1))
+    quantize(picture, 16, device="gpu")
+    slabs = -(-picture.nbytes // transfer.SLAB)
+    assert slabs > 1
+    assert len(gpu.log.synchronizations) <= few + slabs
+
+
+def test_page_locked_pixels_go_up_without_a_copy_or_a_wait(gpu: gpu_double.Double) -> None:
+    picture = transfer.pinned_empty(gpu.cupy, (1600, 1510, 3), np.uint8)
+    picture[...] = np.tile(SCENE, (16, 10, 1))
+    quantize(picture, 16, device="gpu")
+    staged = [wait for wait in gpu.log.synchronizations if "Event" in wait.why]
+    assert not staged
+    assert gpu.log.moved("up", pinned=True) >= picture.nbytes
+
+
+@pytest.mark.parametrize("budget", [430 << 20, 405 << 20, 100 << 20])
+def test_device_memory_stays_under_the_budget(gpu: gpu_double.Double, budget: int) -> None:
+    picture = np.tile(SCENE, (50, 60, 1))
+    found = quantize(picture, 16, device="gpu", memory=budget)
+    assert_same(found, quantize(picture, 16, device="cpu"))
+    assert gpu.log.peak_bytes <= max(budget, transfer.FIXED)
+    kept = picture.nbytes + transfer.FIXED <= budget
+    assert gpu.log.moved("up") >= picture.nbytes * (1 if kept else 2)
+
+
+def on_gpu(gpu: gpu_double.Double, picture: NDArray[np.uint8]) -> Any:
+    array = gpu.asarray(picture)
+    gpu.log.reset()
+    return array
+
+
+def test_an_array_on_the_gpu_is_taken_there_and_the_result_can_stay(gpu: gpu_double.Double) -> None:
+    picture = np.tile(SCENE, (8, 8, 1))
+    there = on_gpu(gpu, picture)
+    found = quantize(there, 32, keep_on_device=True)
+    assert gpu.log.moved("up") + gpu.log.moved("down") < SMALL_TRAFFIC
+    assert isinstance(found.index, gpu.ndarray)
+    expected = quantize(picture, 32, device="cpu")
+    np.testing.assert_array_equal(found.index.get(), expected.index)
+    np.testing.assert_array_equal(found.to_array(), expected.to_array())
+    assert_same(quantize(there, 32, device="cpu"), expected)
+    np.testing.assert_array_equal(there.get(), picture)
+
+
+class Tensor:
+    """An array of another library on a GPU, known by its interface alone."""
+
+    def __init__(self, array: Any, *names: str) -> None:
+        self.array, self.names = array, names
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.names:
+            raise AttributeError(name)
+        return getattr(self.array, name)
+
+
+@pytest.mark.parametrize(
+    "names", [("__cuda_array_interface__",), ("__dlpack__", "__dlpack_device__")]
+)
+def test_arrays_of_other_libraries_are_taken_without_a_copy(
+    gpu: gpu_double.Double, names: tuple[str, ...]
+) -> None:
+    there = on_gpu(gpu, np.tile(SCENE, (4, 4, 1)))
+    found = quantize(Tensor(there, *names), 8)
+    assert found.device == "gpu:0"
+    assert gpu.log.moved("up") < SMALL_TRAFFIC
+    assert_same(found, quantize(there.get(), 8, device="cpu"))
+
+
+@pytest.mark.parametrize("view", [np.s_[::2], np.s_[:, 1:], np.s_[3:, ::-1], np.s_[1:2]])
+def test_parts_of_an_array_on_the_gpu_are_taken_too(gpu: gpu_double.Double, view: Any) -> None:
+    there = on_gpu(gpu, SCENE)[view]
+    assert_same(quantize(there, 8), quantize(SCENE[view], 8, device="cpu"))
+
+
+def test_a_read_only_picture_is_left_alone(gpu: gpu_double.Double) -> None:
+    picture = SCENE.copy()
+    picture.flags.writeable = False
+    assert_same_everywhere(picture, 8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "conversion"), [("float32", "clip(image, 0, 1) * 255"), ("uint16", "image >> 8")]
+)
+def test_arrays_of_other_numbers_are_refused_with_the_conversion(
+    gpu: gpu_double.Double, dtype: str, conversion: str
+) -> None:
+    for array in (SCENE.astype(dtype), gpu.asarray(SCENE.astype(dtype))):
+        with pytest.raises(UsageError) as raised:
+            quantize(array, 4)
+        assert f"array of {dtype}" in str(raised.value)
+        assert conversion in str(raised.value)
+
+
+def test_an_array_on_another_gpu_is_refused() -> None:
+    with gpu_double.installed(devices=2) as gpu:
+        with gpu.cuda.Device(1):
+            there = gpu.asarray(SCENE)
+        with pytest.raises(UsageError, match=r"on gpu:1, but device = 'gpu:0'"):
+            quantize(there, 4, device="gpu:0")
+        assert quantize(there, 4).device == "gpu:1"
+        assert quantize(SCENE, 4, device="gpu:1").device == "gpu:1"
+        with pytest.raises(DeviceError, match="no gpu:2; this machine has 2"):
+            quantize(SCENE, 4, device="gpu:2")
+
+
+@pytest.mark.parametrize("allocations", [0, 1, 2, 3, 10, 40, 100, 150])
+def test_memory_that_runs_out_mid_way_costs_nothing_but_time(
+    gpu: gpu_double.Double, allocations: int
+) -> None:
+    gpu.model.allocations = allocations
+    found = quantize(SCENE, 16, device="gpu")
+    assert found.device == "cpu"
+    assert found.notes == ["gpu:0 ran out of memory; went on with the CPU"]
+    assert_same(found, quantize(SCENE, 16, device="cpu"))
+
+
+def test_smaller_slabs_help_where_memory_shrinks(
+    gpu: gpu_double.Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = np.tile(SCENE, (60, 40, 1))
+    upload = transfer.GpuPixels.upload
+
+    def shrinking(self: transfer.GpuPixels, intervals: Any) -> Any:
+        gpu.model.used_by_others = gpu.model.memory - gpu.log.bytes_in_use - picture.nbytes // 2
+        return upload(self, intervals)
+
+    monkeypatch.setattr(transfer.GpuPixels, "upload", shrinking)
+    monkeypatch.setattr(transfer, "FIXED", 1 << 20)
+    found = quantize(picture, 16, device="gpu", memory=picture.nbytes * 3)
+    assert found.notes == ["gpu:0 ran out of memory; went on with smaller slabs"]
+    assert found.device == "gpu:0"
+    assert_same(found, quantize(picture, 16, device="cpu"))
