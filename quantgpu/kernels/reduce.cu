@@ -114,6 +114,7 @@ reduce(const float* __restrict__ columns, const long long* __restrict__ weights,
         for (int p = 0; p < POINTS && first + p < n; ++p) out[first + p] = label[p];
 #else
         Out run[VALUES];
+#pragma unroll  // else KIND 2 keeps x and label in local memory
         for (int p = 0; p < POINTS && first + p < n; ++p) {
             if (p == 0 || label[p] != label[p - 1]) {
                 if (p) flush(run, label[p - 1], in_shared, sums, out);

@@ -1,5 +1,5 @@
 // Moves centers p/q of the way to their clusters' means, rounded half up to the grid and kept
-// within `low` … `high`; the center of an empty cluster stays. Clears the sums.
+// within `low` … `high`; the center of an empty cluster only is brought there. Clears the sums.
 //
 // sums     (k, 1 + AXES): weight, and weight * (x + BIAS) for each axis, as `reduce` adds them up
 // count    k
@@ -26,12 +26,13 @@ update(long long* __restrict__ sums, const int* __restrict__ count, const float*
         const long long weight = cluster[0];
         for (int a = 0; a < AXES; ++a) {
             float* const center = centers + (size_t)c * AXES + a;
+            float grid = *center;
             if (weight) {
-                const long long sum = cluster[1 + a] - BIAS * weight, old = (long long)*center;
+                const long long sum = cluster[1 + a] - BIAS * weight, old = (long long)grid;
                 const long long moved = p * sum + (q - p) * old * weight;
-                const float grid = (float)floor_divide(2 * moved + q * weight, 2 * q * weight);
-                *center = fminf(fmaxf(grid, low[a]), high[a]);
+                grid = (float)floor_divide(2 * moved + q * weight, 2 * q * weight);
             }
+            *center = fminf(fmaxf(grid, low[a]), high[a]);
             cluster[1 + a] = 0;
         }
         cluster[0] = 0;
