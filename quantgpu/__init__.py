@@ -12,7 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantgpu.errors import InputError, OutputError, QuantgpuError, UsageError
+    from quantgpu.errors import (
+        DeviceError,
+        InputError,
+        OutputError,
+        QuantgpuError,
+        UsageError,
+    )
     from quantgpu.histogram import Histogram
     from quantgpu.indexed import Indexed
     from quantgpu.palette import Palette
@@ -26,12 +32,14 @@ _HOMES = {
     "Indexed": "quantgpu.indexed",
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
-        ("InputError", "OutputError", "QuantgpuError", "UsageError"), "quantgpu.errors"
+        ("DeviceError", "InputError", "OutputError", "QuantgpuError", "UsageError"),
+        "quantgpu.errors",
     ),
 }
 """Public name to module: nothing is imported before it is used."""
 
 __all__ = [
+    "DeviceError",
     "Histogram",
     "Indexed",
     "InputError",

@@ -143,7 +143,7 @@ def open_gpu(number: int) -> None:
         DeviceError: It cannot; the message says why and what to do.
     """
     cupy = import_cupy()
-    with translated_errors():
+    with translated_errors(), out_of_memory():
         count = cupy.cuda.runtime.getDeviceCount()
         if number >= count:
             raise DeviceError(f"there is no gpu:{number}; this machine has {count} CUDA device(s)")
@@ -193,15 +193,27 @@ REASONS = {
 
 
 @contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
-    """Whatever CUDA, NVRTC or CuPy raise inside becomes a DeviceError of one line."""
+def out_of_memory() -> Iterator[None]:
+    """A MemoryError inside becomes a DeviceError."""
     try:
         yield
-    except DeviceError:
-        raise
     except MemoryError as error:
         raise DeviceError(f"no device memory left ({first_line(error)})") from None
-    except Exception as error:  # CUDA, NVRTC, cuBLAS and the dynamic linker each have their own
+
+
+FOREIGN = "cupy", "cuda"
+"""Packages whose errors are about the GPU."""
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """Errors of CUDA, NVRTC and CuPy inside become a DeviceError of one line; not a MemoryError."""
+    try:
+        yield
+    except Exception as error:
+        foreign = isinstance(error, ImportError) or type(error).__module__.startswith(FOREIGN)
+        if isinstance(error, MemoryError) or not foreign:
+            raise
         said = first_line(error)
         for name, meaning in REASONS.items():
             if name in said:
@@ -221,7 +233,7 @@ def free_memory(number: int) -> int:
     """Bytes of a GPU's memory to use: most of what nobody holds."""
     import cupy
 
-    with translated_errors(), cupy.cuda.Device(number):
+    with translated_errors(), out_of_memory(), cupy.cuda.Device(number):
         held_unused = int(cupy.get_default_memory_pool().free_bytes())
         return int((cupy.cuda.runtime.memGetInfo()[0] + held_unused) * MEMORY_SHARE)
 

@@ -22,11 +22,12 @@ from quantgpu.device import (
     give_back,
     no_progress,
     to_host,
+    translated_errors,
     using,
 )
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
-from quantgpu.errors import UsageError
+from quantgpu.errors import DeviceError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
@@ -133,19 +134,22 @@ def quantize(
     lap("read")
     chosen, reason = choose_device(device, memory, pixels.gpu)
     notes = [f"no GPU is used: {reason}"] if reason else []
-    return on_device(chosen, pixels, work, notes)
+    return on_device(chosen, pixels, work, device != "auto", notes)
 
 
 def on_device(
-    device: Device, pixels: Pixels, work: Callable[[Pixels], Indexed], notes: list[str]
+    device: Device, pixels: Pixels, work: Callable[[Pixels], Indexed], must: bool, notes: list[str]
 ) -> Indexed:
-    """The result of `work` on a device; with smaller slabs, then on the CPU, if memory runs out."""
-    if device.gpu is None:
-        return replace(work(pixels.to_host()), notes=notes)
+    """The result of `work` on a device; with smaller slabs, then on the CPU, if memory runs out.
+
+    The CPU does it too when a GPU fails in any other way, unless it `must` be that GPU.
+    """
     smaller = device._replace(memory=device.memory // SMALLER)
     for attempt, remedy in ((device, "smaller slabs"), (smaller, "the CPU")):
+        if device.gpu is None:
+            break
         try:
-            with using(attempt) as xp:
+            with translated_errors(), using(attempt) as xp:
                 there = GpuPixels(pixels, xp, attempt)
                 try:
                     return replace(work(there), device=str(attempt), notes=notes)
@@ -154,6 +158,11 @@ def on_device(
                     raise
         except MemoryError:
             notes = [f"{attempt} ran out of memory; went on with {remedy}"]
+        except DeviceError as error:
+            if must:
+                raise
+            notes = [f"{attempt} failed; went on with the CPU: {error}"]
+            break
         give_back(device)
     return replace(work(pixels.to_host()), notes=notes)
 

@@ -85,8 +85,9 @@ reduce(const float* __restrict__ columns, const long long* __restrict__ weights,
         }
         for (int start = 0; start < k; start += TILE) {
             const int loaded = k - start < TILE ? k - start : TILE;
+            const bool is_there = k <= TILE && base != blockIdx.x * THREADS * POINTS;
             __syncthreads();  // the last tile has been used
-            for (int j = threadIdx.x; j < loaded; j += THREADS) {
+            for (int j = threadIdx.x; !is_there && j < loaded; j += THREADS) {
                 float norm = 0;
                 for (int a = 0; a < AXES; ++a) {
                     const float s = centers[(start + j) * AXES + a];

@@ -27,6 +27,8 @@ DRIVER_ERRORS = {
 class CUDARuntimeError(RuntimeError):
     """The CUDA runtime failed; `status` is its code."""
 
+    __module__ = "cupy_backends.cuda.api.runtime"
+
     def __init__(self, status: int) -> None:
         self.status = status
         super().__init__(": ".join(RUNTIME_ERRORS[status]))
@@ -34,6 +36,8 @@ class CUDARuntimeError(RuntimeError):
 
 class CUDADriverError(RuntimeError):
     """The CUDA driver failed; `status` is its code."""
+
+    __module__ = "cupy_backends.cuda.api.driver"
 
     def __init__(self, status: int, detail: str = "") -> None:
         self.status = status
@@ -43,6 +47,8 @@ class CUDADriverError(RuntimeError):
 class OutOfMemoryError(MemoryError):
     """The device's memory, or the pool's limit, is exhausted."""
 
+    __module__ = "cupy.cuda.memory"
+
     def __init__(self, size: int, total: int, limit: int = 0) -> None:
         message = f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes"
         super().__init__(message + (f", limit set to: {limit:,} bytes)." if limit else ")."))
@@ -50,6 +56,8 @@ class OutOfMemoryError(MemoryError):
 
 class CompileException(Exception):  # noqa: N818 - CuPy's name
     """NVRTC refused a text."""
+
+    __module__ = "cupy.cuda.compiler"
 
     def __init__(self, msg: str, source: str, name: str, options: Any, backend: str = "nvrtc"):
         self._msg = msg
@@ -75,3 +83,5 @@ class MisuseError(AssertionError):
 
 class DynamicLibNotFoundError(RuntimeError):
     """A library of the CUDA toolkit is not installed (cuda.pathfinder's error)."""
+
+    __module__ = "cuda.pathfinder._dynamic_libs.load_dl_common"

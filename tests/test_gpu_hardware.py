@@ -1,0 +1,72 @@
+"""The same bytes from a real GPU, wherever there is one."""
+
+import numpy as np
+import pytest
+from pictures import photo, random_centers, random_points
+
+from quantgpu import DeviceError, doctor, quantize
+from quantgpu.device import Device, array_module, choose_device, free_memory, using
+from quantgpu.efforts import EFFORTS
+from quantgpu.kernels.clusters import batched_sums, nearest_sums
+from quantgpu.kmeans import Points, assign, cluster_sums
+from quantgpu.scene import render_scene
+from quantgpu.seeding import SEEDINGS
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Device:
+    try:
+        return choose_device("gpu")[0]
+    except DeviceError as error:
+        pytest.skip(f"no GPU can be used: {error}")
+
+
+@pytest.mark.parametrize("init", SEEDINGS)
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("k", [2, 17, 256, 1500])
+def test_the_bytes_are_those_of_numpy(gpu: Device, k: int, effort: str, init: str) -> None:
+    picture = render_scene(601, 400)
+    found, expected = (
+        quantize(picture, k, effort=effort, init=init, device=where) for where in (str(gpu), "cpu")
+    )
+    assert found.device == str(gpu)
+    np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
+    np.testing.assert_array_equal(found.index, expected.index)
+    assert found.squared_error == expected.squared_error
+
+
+@pytest.mark.parametrize("count", [1, 255, 100_003])
+@pytest.mark.parametrize("k", [1, 17, 256, 2000])
+def test_both_routes_give_the_sums_of_numpy(gpu: Device, count: int, k: int) -> None:
+    points, centers = random_points(count, heaviest=1 << 20), random_centers(k)
+    expected = cluster_sums(points, assign(points, centers), k)
+    with using(gpu) as xp:
+        there = Points(xp.asarray(points.columns), xp.asarray(points.weights))
+        for route in (nearest_sums, batched_sums):
+            for found, right in zip(route(there, xp.asarray(centers)), expected, strict=True):
+                np.testing.assert_array_equal(found.get(), right)
+
+
+def test_a_large_picture_in_little_memory_is_the_same(gpu: Device) -> None:
+    picture = np.tile(photo(500, 700), (12, 12, 1))
+    found = quantize(picture, 64, device=str(gpu), memory=500 << 20)
+    np.testing.assert_array_equal(found.index, quantize(picture, 64, device="cpu").index)
+
+
+def test_the_result_can_stay_on_the_gpu(gpu: Device) -> None:
+    with using(gpu) as xp:
+        there = xp.asarray(photo())
+        found = quantize(there, 9, keep_on_device=True)
+        assert array_module(found.index) is xp
+        np.testing.assert_array_equal(found.index.get(), quantize(photo(), 9, device="cpu").index)
+
+
+def test_throughput_is_measured(gpu: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    with using(gpu) as xp:
+        measured = doctor.throughput(Device(gpu.gpu, free_memory(gpu.gpu or 0)), xp)
+    with capsys.disabled():
+        for name, value in measured.items():
+            print(f"{gpu}: {name.replace('_', ' ')}: {value:,.2f}")
+    assert min(measured.values()) > 0
