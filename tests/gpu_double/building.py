@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 HEADER = HERE / "cuda_on_cpu.h"
 RUNNER = HERE / "runner.inc"
 RACE_CHECK = HERE / "race_check.cpp"
-SOURCES = [HEADER, HERE / "block_runner.h", RUNNER, RACE_CHECK]
+SOURCES = [*sorted(HERE.glob("*.h")), RUNNER, RACE_CHECK]
 
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\(([^)]*)\)\s*)?(\w+)\s*\(")
 DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w:]+(?:\s+[\w:]+)*?)\s+(\w+)\s*\[\s*\]\s*;")

@@ -133,19 +133,23 @@ template <class V, class... Allowed>
 constexpr bool one_of = (std::is_same_v<V, Allowed> || ...);
 using ull = unsigned long long;
 
-// Race checking must know that these accesses are atomic, so it sees the library's calls.
+// Inlined, so that a report names the line of the kernel.
+template <class V>
+__forceinline__ bool replaced(V* p, V& expected, V value) {
+  return __atomic_compare_exchange(p, &expected, &value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
 template <class V, class Change>
-V atomically(V* p, Change change) {
-  std::atomic_ref<V> place(*p);
-  V old = place.load(std::memory_order_relaxed);
-  while (!place.compare_exchange_weak(old, (V)change(old), std::memory_order_relaxed)) {
+__forceinline__ V atomically(V* p, Change change) {
+  V old;
+  __atomic_load(p, &old, __ATOMIC_RELAXED);
+  while (!replaced(p, old, (V)change(old))) {
   }
   return old;
 }
 }  // namespace cuda_on_cpu
 
 #define CUDA_ON_CPU_ATOMIC(NAME, CHANGED, ...)                                                  \
-  template <class V> V NAME(V* p, std::type_identity_t<V> v) {                                  \
+  template <class V> __forceinline__ V NAME(V* p, std::type_identity_t<V> v) {                  \
     using cuda_on_cpu::ull;                                                                     \
     static_assert(cuda_on_cpu::one_of<V, __VA_ARGS__>, "CUDA has no " #NAME " for this type");  \
     return cuda_on_cpu::atomically(p, [v](V old) { return CHANGED; });                          \
@@ -161,11 +165,11 @@ CUDA_ON_CPU_ATOMIC(atomicXor, old ^ v, int, unsigned, ull)
 CUDA_ON_CPU_ATOMIC(atomicInc, old >= v ? 0 : old + 1, unsigned)
 CUDA_ON_CPU_ATOMIC(atomicDec, old == 0 || old > v ? v : old - 1, unsigned)
 template <class V>
-V atomicCAS(V* p, std::type_identity_t<V> expected, std::type_identity_t<V> value) {
+__forceinline__ V atomicCAS(V* p, std::type_identity_t<V> expected, std::type_identity_t<V> value) {
   using cuda_on_cpu::ull;
   static_assert(cuda_on_cpu::one_of<V, int, unsigned, ull, unsigned short>,
                 "CUDA has no atomicCAS for this type");
-  std::atomic_ref<V>(*p).compare_exchange_strong(expected, value, std::memory_order_relaxed);
+  cuda_on_cpu::replaced(p, expected, value);
   return expected;
 }
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gpu_double import cuda_module, functions, ufuncs
+from gpu_double import cuda_module, ufuncs
 from gpu_double import machine as machines
 from gpu_double.cuda_on_cpu import Schedule
+from gpu_double.functions import FUNCTIONS
 from gpu_double.log import Log
 from gpu_double.machine import Machine, Model
 from gpu_double.raw import RawKernel, RawModule
@@ -69,9 +70,7 @@ def package() -> dict[str, ModuleType]:
     """The modules of the stand-in, by name."""
     cupy = ModuleType("cupy")
     cupy.__path__ = []
-    for name in functions.__all__:
-        setattr(cupy, name, getattr(functions, name))
-    vars(cupy).update(ufuncs.UFUNCS)
+    vars(cupy).update(FUNCTIONS | ufuncs.UFUNCS)
     for alias, name in ALIASES.items():
         setattr(cupy, alias, ufuncs.UFUNCS[name])
     for name in FROM_NUMPY:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_double import machine as machines
+from gpu_double.errors import OutOfMemoryError
 from gpu_double.streams import Span
 
 if TYPE_CHECKING:
     from gpu_double.device_array import ndarray
 
 SCALARS = bool, int, float, complex, np.generic
+"""What CuPy takes by value."""
 
 
 def device_array_type() -> type[ndarray]:
-    """The class, which needs this module itself."""
+    """The class, whose module needs this one."""
     from gpu_double.device_array import ndarray
 
     return ndarray
@@ -28,6 +29,21 @@ def device_array_type() -> type[ndarray]:
 def is_device(value: Any) -> bool:
     """Whether the value is an array of the stand-in."""
     return isinstance(value, device_array_type())
+
+
+def operand(value: Any) -> Any:
+    """The value, which must be a device array or a scalar."""
+    if not is_device(value) and not isinstance(value, SCALARS):
+        raise TypeError(f"Unsupported type {type(value)}")
+    return value
+
+
+def device_array(value: Any, what: str = "a") -> Any:
+    """The value, which must be a device array."""
+    if not is_device(value):
+        kind = type(value).__name__
+        raise TypeError(f"Argument '{what}' has incorrect type (expected ndarray, got {kind})")
+    return value
 
 
 def bounds(values: NDArray[Any]) -> tuple[int, int]:
@@ -54,23 +70,30 @@ def arrays_in(operands: Any) -> Iterator[Any]:
     if is_device(operands):
         yield operands
     elif isinstance(operands, (tuple, list)):
-        for operand in operands:
-            yield from arrays_in(operand)
+        for item in operands:
+            yield from arrays_in(item)
 
 
-def replace(operands: Any, change: Callable[[Any], Any]) -> Any:
+def replaced(operands: Any, change: Callable[[Any], Any]) -> Any:
     """The operands with every device array changed into something else."""
     if is_device(operands):
         return change(operands)
-    if isinstance(operands, slice):
-        if any(is_device(x) for x in (operands.start, operands.stop, operands.step)):
-            raise TypeError("slice indices must be integers or None; this is a cupy.ndarray")
-        return operands
     if isinstance(operands, (tuple, list)):
-        return type(operands)(replace(operand, change) for operand in operands)
+        return type(operands)(replaced(item, change) for item in operands)
     if isinstance(operands, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     return operands
+
+
+def values_of(array: Any) -> NDArray[Any]:
+    """NumPy's view of a device array."""
+    values: NDArray[Any] = array._values
+    return values
+
+
+def placeholder(array: Any) -> NDArray[Any]:
+    """Zeros of the array's shape and type, to find out a result's shape and type with."""
+    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
 
 def span(array: Any, write: bool) -> Span:
@@ -78,20 +101,32 @@ def span(array: Any, write: bool) -> Span:
     return (array._memory.block.accesses, *bounds(array._values), write)
 
 
-def zeros_like(array: Any) -> NDArray[Any]:
-    """Something of the array's shape and type to find a result's shape and type with."""
-    values = array._values
-    return np.broadcast_to(np.zeros((), values.dtype), values.shape)
+def many(results: Any) -> list[Any]:
+    """One result or several, as a list."""
+    return list(results) if isinstance(results, (tuple, list)) else [results]
 
 
-def compute(name: str, function: Callable[..., Any], *operands: Any, waits: bool = False) -> Any:
+def call(function: Callable[..., Any], operands: Any) -> Any:
+    """Compute without warnings: a GPU gives none."""
+    with np.errstate(all="ignore"):
+        return function(*operands)
+
+
+def compute(
+    name: str,
+    function: Callable[..., Any],
+    *operands: Any,
+    waits: bool = False,
+    scratch: int = 0,
+) -> Any:
     """``function(*operands)`` in new device arrays.
 
     With `waits` CuPy needs a result on the host to know how large another is: that synchronizes.
+    `scratch` are bytes of device memory that CuPy uses meanwhile.
     """
     machine = machines.current()
     stream = machine.stream
-    views = replace(operands, lambda array: array._values)
+    views = replaced(operands, values_of)
     sources = list(arrays_in(operands))
     if waits:
         stream.synchronize(name)
@@ -99,31 +134,35 @@ def compute(name: str, function: Callable[..., Any], *operands: Any, waits: bool
     late = stream.late and not waits
     if not late:
         stream.finish()
-    with np.errstate(all="ignore") if late else contextlib.nullcontext():
-        results = function(*(replace(operands, zeros_like) if late else views))
-    several = isinstance(results, (tuple, list))
-    each = [np.asarray(r) for r in (results if several else [results])]
-    arrays = [device_array_type()(r.shape, r.dtype) for r in each]
+    results = call(function, replaced(operands, placeholder) if late else views)
+    arrays = [device_array_type()(np.shape(r), np.asarray(r).dtype) for r in many(results)]
+    borrow(scratch)
+    targets = [array._values for array in arrays]
     if late:
-        targets = [array._values for array in arrays]
-        stream.submit(lambda: store(function(*views), targets))
+        stream.submit(lambda: store(call(function, views), targets))
     else:
-        store(each, [array._values for array in arrays])
-    stream_spans(stream, arrays)
+        store(results, targets)
+    stream.touch([span(array, write=True) for array in arrays])
     read = sum(traffic(array._values) for array in sources)
     machine.launched(name, read, sum(array.nbytes for array in arrays))
-    return tuple(arrays) if several else arrays[0]
+    return tuple(arrays) if isinstance(results, (tuple, list)) else arrays[0]
 
 
-def stream_spans(stream: Any, arrays: Sequence[Any]) -> None:
-    """Note that new arrays are written by the work just begun."""
-    stream.touch([span(array, write=True) for array in arrays])
+def borrow(scratch: int) -> None:
+    """Count memory that is given back before the function returns."""
+    machine = machines.current()
+    if scratch:
+        used = machine.log.bytes_in_use
+        try:
+            machine.take(scratch)
+        except OutOfMemoryError:
+            raise OutOfMemoryError(scratch, used) from None
+        machine.log.bytes_in_use = used
 
 
-def store(results: Any, targets: Sequence[NDArray[Any]]) -> None:
+def store(results: Any, targets: list[NDArray[Any]]) -> None:
     """Copy results into device memory."""
-    several = isinstance(results, (tuple, list))
-    for target, result in zip(targets, results if several else [results], strict=True):
+    for target, result in zip(targets, many(results), strict=True):
         np.copyto(target, result, casting="unsafe")
 
 
@@ -131,11 +170,41 @@ def update(name: str, function: Callable[..., Any], target: Any, *operands: Any)
     """``function(target, *operands)``, which writes to the target's NumPy view."""
     machine = machines.current()
     stream = machine.stream
-    views = replace(operands, lambda array: array._values)
+    arguments = target._values, *replaced(operands, values_of)
     sources = list(arrays_in(operands))
-    reads = [span(array, write=False) for array in sources]
-    stream.begin([*reads, span(target, write=True)])
-    values = target._values
-    stream.submit(lambda: function(values, *views))
+    stream.begin([*(span(array, write=False) for array in sources), span(target, write=True)])
+    stream.submit(lambda: call(function, arguments))
     read = sum(traffic(array._values) for array in sources)
-    machine.launched(name, read, traffic(values))
+    machine.launched(name, read, traffic(target._values))
+
+
+def into(
+    out: Any, name: str, function: Callable[..., Any], *operands: Any, casting: Any = "same_kind"
+) -> Any:
+    """A result in a new array, or written to `out` by CuPy's rules for it."""
+    if out is None:
+        return compute(name, function, *operands)
+    if not is_device(out):
+        raise TypeError("Output arguments type must be cupy.ndarray")
+    stream = machines.current().stream
+    if not stream.late:
+        stream.finish()
+    sample = call(function, replaced(operands, placeholder if stream.late else values_of))
+    check_out(np.asarray(sample), out, casting)
+
+    def write(target: Any, *views: Any) -> None:
+        np.copyto(target, function(*views) if stream.late else sample, casting="unsafe")
+
+    update(name, write, out, *operands)
+    return out
+
+
+def check_out(result: NDArray[Any], out: Any, casting: Any) -> None:
+    """CuPy's rules for `out`."""
+    if result.shape != out.shape:
+        raise ValueError("Out shape is mismatched")
+    if not np.can_cast(result.dtype, out.dtype, casting):
+        raise TypeError(
+            f"Cannot cast output operand from {result.dtype!r} to {out.dtype!r} "
+            f"with casting rule {casting!r}"
+        )

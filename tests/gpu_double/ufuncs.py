@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from gpu_double.device_array import element_type, into
-from gpu_double.operations import SCALARS, is_device, update
+from gpu_double.element_types import element_type
+from gpu_double.operations import into, operand, update
 
 ADDED_AT = "ilqILQefd"
 """Types of which CuPy can add to elements given by index: atomicAdd has them."""
+
+
+def add_reversed(target: Any, indices: Any, values: Any) -> None:
+    """Atomic additions, in another order than NumPy's: a sum that it changes is not exact."""
+    if isinstance(indices, np.ndarray) and indices.ndim == 1:
+        values = np.broadcast_to(values, indices.shape + target.shape[1:])
+        np.add.at(target, indices[::-1], values[::-1])
+    else:
+        np.add.at(target, indices, values)
 
 
 class ufunc:  # noqa: N801 - CuPy's name
@@ -41,15 +50,13 @@ class ufunc:  # noqa: N801 - CuPy's name
         out = out if out is not None else (outputs[0] if len(outputs) == 1 else outputs or None)
         if isinstance(out, tuple) and len(out) == 1:
             (out,) = out
-        for value in inputs:
-            if not is_device(value) and not isinstance(value, SCALARS):
-                raise TypeError(f"Unsupported type {type(value)}")
         options = {} if dtype is None else {"dtype": element_type(dtype), "casting": casting}
 
         def apply(*views: Any) -> Any:
             return self._numpy(*views, **options)
 
-        return into(out, self.name.removeprefix("cupy_"), apply, *inputs)
+        name = self.name.removeprefix("cupy_")
+        return into(out, name, apply, *map(operand, inputs), casting=casting)
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
         if self.name != "cupy_add":
@@ -59,7 +66,7 @@ class ufunc:  # noqa: N801 - CuPy's name
                 "cupy.add.at only supports int32, int64, float16, float32, float64, uint32, "
                 "uint64 as data type"
             )
-        update("add.at", lambda target, where, what: np.add.at(target, where, what), a, indices, b)
+        update("add.at", add_reversed, a, indices, operand(b))
 
     def reduce(
         self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False

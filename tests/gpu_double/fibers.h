@@ -1,0 +1,234 @@
+// The threads of a block as fibers.
+//
+// A fiber runs until its CUDA thread ends, or waits at a barrier or for its warp. When all wait,
+// those whose meeting is complete go on; if none is, the kernel is wrong, and the launch fails.
+#pragma once
+#include <setjmp.h>
+#include <ucontext.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace cuda_on_cpu {
+
+constexpr size_t STACK = 256 * 1024;
+
+struct Fiber {
+  ucontext_t context;
+  jmp_buf jump;
+  std::unique_ptr<char[]> stack{new char[STACK]};
+  bool started = false;
+  Thread* thread = nullptr;
+  void* fake_stack = nullptr;
+};
+
+inline Thread* self = nullptr;
+inline Fiber* current = nullptr;
+inline std::deque<Fiber> fibers;
+inline std::vector<Fiber*> idle;
+inline std::vector<Fiber*> fiber_of;  // by rank; null while the thread is not suspended
+inline ucontext_t scheduler_context;
+inline jmp_buf scheduler_jump;
+inline void* scheduler_fake_stack;
+inline const void* scheduler_stack;
+inline size_t scheduler_stack_size;
+inline std::vector<size_t> to_start;
+inline size_t next_to_start = 0;
+inline unsigned block_number = 0;
+
+inline void now_running(Thread* thread) {
+  self = thread;
+#if defined(CUDA_ON_CPU_RACE)
+  cuda_on_cpu_position = {block_number, thread->rank, thread->barriers, thread->meetings};
+#endif
+}
+
+// Switching costs a system call with swapcontext, none with longjmp; AddressSanitizer wants the
+// former.
+inline void switch_to_scheduler() {
+#if defined(__SANITIZE_ADDRESS__)
+  Fiber* fiber = current;
+  __sanitizer_start_switch_fiber(&fiber->fake_stack, scheduler_stack, scheduler_stack_size);
+  swapcontext(&fiber->context, &scheduler_context);
+  __sanitizer_finish_switch_fiber(fiber->fake_stack, &scheduler_stack, &scheduler_stack_size);
+#else
+  if (!_setjmp(current->jump)) _longjmp(scheduler_jump, 1);
+#endif
+}
+
+// A fiber takes one fresh CUDA thread after another until one of them has to wait.
+inline void fiber_main() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
+#endif
+  for (;;) {
+    while (failure.empty() && next_to_start < to_start.size()) {
+      Thread& thread = threads[to_start[next_to_start++]];
+      fiber_of[thread.rank] = current;
+      current->thread = &thread;
+      now_running(&thread);
+      try {
+        running->call(running->kernel, running->arguments);
+      } catch (const std::exception& error) {
+        failure = error.what();
+      }
+      thread.state = State::done;
+      fiber_of[thread.rank] = nullptr;
+      current->thread = nullptr;
+      if (thread.line) break;  // it had waited, so the scheduler's second phase is on
+    }
+    idle.push_back(current);
+    switch_to_scheduler();
+  }
+}
+
+inline void prepare(Fiber& fiber) {
+  fiber.started = true;
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = STACK;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, (void (*)())fiber_main, 0);
+}
+
+inline void resume(Fiber* fiber) {
+  current = fiber;
+  if (fiber->thread) now_running(fiber->thread);
+#if defined(__SANITIZE_ADDRESS__)
+  if (!fiber->started) prepare(*fiber);
+  __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber->stack.get(), STACK);
+  swapcontext(&scheduler_context, &fiber->context);
+  __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
+#else
+  if (_setjmp(scheduler_jump)) return;
+  if (fiber->started) _longjmp(fiber->jump, 1);
+  prepare(*fiber);
+  setcontext(&fiber->context);
+#endif
+}
+
+inline Fiber* idle_fiber() {
+  if (idle.empty()) return &fibers.emplace_back();
+  Fiber* fiber = idle.back();
+  idle.pop_back();
+  return fiber;
+}
+
+inline void wait(State state, int line, unsigned mask) {
+  self->state = state;
+  self->line = line;
+  self->mask = mask;
+  switch_to_scheduler();
+  if (!failure.empty()) throw Error(failure);
+}
+
+inline void sync_block(int line) { wait(State::at_barrier, line, 0); }
+inline void sync_warp(unsigned mask, int line) { wait(State::at_meeting, line, mask); }
+
+inline std::string at(int line) { return " in line " + std::to_string(std::abs(line)); }
+
+// Every living thread waits at a barrier: is it the same one, and is nobody missing?
+inline void check_barrier(unsigned alive) {
+  int line = 0;
+  for (const Thread& thread : threads) {
+    if (thread.state == State::done) continue;
+    if (line && line != thread.line)
+      failure = "barrier divergence: threads of one block wait at different __syncthreads()," +
+                at(line) + " and" + at(thread.line);
+    line = thread.line;
+  }
+  if (alive != threads.size())
+    failure = "barrier divergence: " + std::to_string(threads.size() - alive) +
+              " thread(s) of the block returned while " + std::to_string(alive) +
+              " wait at __syncthreads()" + at(line);
+}
+
+// Whether all lanes that the thread's mask names have come to the same place.
+inline bool meeting_is_complete(const Thread& thread) {
+  unsigned first = thread.rank / WARP * WARP;
+  if (!(thread.mask >> (thread.rank - first) & 1)) {
+    failure = "warp operation: the calling lane is not in its mask" + at(thread.line);
+    return false;
+  }
+  for (unsigned lane = 0; lane < WARP; ++lane) {
+    if (!(thread.mask >> lane & 1)) continue;
+    if (finished(first + lane)) {
+      failure = "warp operation: the mask names an exited or absent lane" + at(thread.line);
+      return false;
+    }
+    const Thread& other = threads[first + lane];
+    if (other.state != State::at_meeting || other.line != thread.line ||
+        other.mask != thread.mask)
+      return false;
+  }
+  return true;
+}
+
+// The threads that may go on, all others having to wait.
+inline std::vector<size_t> released() {
+  std::vector<size_t> result;
+  unsigned alive = 0, at_barrier = 0;
+  for (const Thread& thread : threads) {
+    alive += thread.state != State::done;
+    at_barrier += thread.state == State::at_barrier;
+  }
+  if (alive && alive == at_barrier) {
+    check_barrier(alive);
+    for (Thread& thread : threads)
+      if (thread.state == State::at_barrier) {
+        ++thread.barriers;
+        result.push_back(thread.rank);
+      }
+    return result;
+  }
+  int line = 0;
+  for (Thread& thread : threads) {
+    if (thread.state != State::at_meeting) continue;
+    line = thread.line;
+    if (meeting_is_complete(thread)) result.push_back(thread.rank);
+  }
+  for (size_t rank : result) ++threads[rank].meetings;
+  if (alive && result.empty() && failure.empty())
+    failure = "deadlock: a warp operation never gets all lanes of its mask" + at(line);
+  return result;
+}
+
+inline void run_threads(const Launch& launch, std::mt19937_64& random) {
+  fiber_of.assign(threads.size(), nullptr);
+  to_start = arranged(threads.size(), launch.order, random);
+  next_to_start = 0;
+  while (next_to_start < to_start.size() && failure.empty()) resume(idle_fiber());
+  while (failure.empty()) {
+    std::vector<size_t> next = released();
+    if (next.empty() || !failure.empty()) break;
+    for (size_t rank : next) threads[rank].state = State::ready;
+    arrange(next, launch.order, random);
+    for (size_t rank : next) {
+      resume(fiber_of[rank]);
+      if (!failure.empty()) break;
+    }
+  }
+  if (!failure.empty())  // unwind what is suspended, so that destructors run
+    for (Fiber* fiber : std::vector<Fiber*>(fiber_of))
+      if (fiber) resume(fiber);
+}
+
+inline void run_blocks(const Launch& launch) {
+  std::mt19937_64 random(launch.seed);
+  for (size_t number : arranged(launch.blocks(), launch.order, random)) {
+    block_number = (unsigned)number;
+    poison_shared(launch.shared);
+    start_threads(launch, number);
+    run_threads(launch, random);
+    if (failure.empty()) check_shared(launch.shared);
+#if defined(CUDA_ON_CPU_RACE)
+    if (failure.empty()) failure = cuda_on_cpu_first_race();
+    cuda_on_cpu_forget_shared();
+#endif
+    if (failure.empty()) continue;
+    idle.clear();
+    fibers.clear();
+    throw Error(failure + " [block " + std::to_string(number) + "]");
+  }
+}
+}  // namespace cuda_on_cpu

@@ -1,0 +1,55 @@
+// The threads of a block as threads of the system, which ThreadSanitizer can watch.
+#pragma once
+#include <barrier>
+#include <map>
+#include <mutex>
+#include <thread>
+
+namespace cuda_on_cpu {
+
+inline thread_local Thread* self = nullptr;
+inline std::unique_ptr<std::barrier<>> block_barrier;
+inline std::mutex meetings_lock;
+inline std::map<std::pair<unsigned, unsigned>, std::unique_ptr<std::barrier<>>> meetings;
+
+inline void sync_block(int) { block_barrier->arrive_and_wait(); }
+
+inline void sync_warp(unsigned mask, int) {
+  unsigned warp = self->rank / WARP, lanes = 0;
+  for (unsigned lane = 0; lane < WARP; ++lane)
+    lanes += (mask >> lane & 1) && exists(warp * WARP + lane);
+  std::barrier<>* meeting;
+  {
+    std::lock_guard<std::mutex> guard(meetings_lock);
+    auto& entry = meetings[{warp, mask}];
+    if (!entry) entry = std::make_unique<std::barrier<>>(lanes);
+    meeting = entry.get();
+  }
+  meeting->arrive_and_wait();
+}
+
+inline void run_blocks(const Launch& launch) {
+  std::barrier<> everybody(threads.size() + 1);
+  std::vector<std::thread> workers;
+  for (size_t rank = 0; rank < threads.size(); ++rank)
+    workers.emplace_back([&, rank] {
+      for (size_t block = 0; block < launch.blocks(); ++block) {
+        everybody.arrive_and_wait();
+        self = &threads[rank];
+        launch.call(launch.kernel, launch.arguments);
+        block_barrier->arrive_and_drop();  // who returned is not waited for; fibers object to it
+        everybody.arrive_and_wait();
+      }
+    });
+  for (size_t block = 0; block < launch.blocks(); ++block) {
+    block_barrier = std::make_unique<std::barrier<>>(threads.size());
+    meetings.clear();
+    poison_shared(launch.shared);
+    start_threads(launch, block);
+    everybody.arrive_and_wait();
+    everybody.arrive_and_wait();
+  }
+  for (std::thread& worker : workers) worker.join();
+  check_shared(launch.shared);
+}
+}  // namespace cuda_on_cpu
