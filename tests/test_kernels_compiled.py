@@ -1,0 +1,309 @@
+"""Every kernel compiles for every architecture and stays within its registers and shared memory.
+
+NVRTC needs neither GPU nor driver. It runs in processes of its own (this file, as a program),
+because other tests put a stand-in in CuPy's place.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from quantgpu import kernels
+from quantgpu.kernels import cells, clusters, pixels, search
+from quantgpu.kmeans import relaxations, weighted_points
+from quantgpu.pipeline import MOST_COLORS
+
+FOLDER = Path(kernels.__file__).parent
+ARCHITECTURES = ["75", "80", "86", "89", "90", "100", "120"]
+
+ADDED_BY_CUPY = "-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v"
+"""What CuPy adds to the options of a RawModule (cupy/cuda/compiler.py), and what makes the
+assembler report."""
+
+SHARED = 48 << 10
+"""Bytes of shared memory that a block gets without asking for more."""
+
+
+class Budget(NamedTuple):
+    """What a kernel may use; a change that needs more has to say so here."""
+
+    registers: int
+    """64 leave room for 1024 threads on a multiprocessor, all that sm_75 can hold."""
+    threads: int = 256
+    shared: int = 0
+    """Bytes of static shared memory: exactly."""
+    dynamic: int = 0
+    """Bytes of dynamic shared memory, at most."""
+
+
+BUDGETS = {
+    ("accumulate",): Budget(56, dynamic=kernels.SHARED_BYTES),
+    ("drop",): Budget(40, threads=128, dynamic=32 << 10),
+    ("histogram",): Budget(40),
+    ("octree",): Budget(48),
+    ("place",): Budget(64, threads=128),
+    ("rank",): Budget(48, threads=128),
+    ("reduce", "-DKIND=0"): Budget(64, threads=128, shared=4096),
+    ("reduce", "-DKIND=1"): Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES),
+    ("reduce", "-DKIND=2"): Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES),
+    ("reduce", "-DKIND=3"): Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES),
+    ("remap", "-DINDEX=unsigned char"): Budget(40),
+    ("remap", "-DINDEX=unsigned short"): Budget(40),
+    ("spread",): Budget(72, threads=128),
+    ("update",): Budget(48),
+}
+"""Name and definitions of every kernel that Python launches."""
+
+LOCAL_MEMORY = re.compile(r"\.local\b")
+ATOMIC = re.compile(r"^\s*(?:@!?%p\d+\s+)?((?:atom|red)\.\S+)", re.MULTILINE)
+IN_SHARED_HARDWARE = re.compile(r"\.shared\.(?:add|min|max|inc|dec|exch|and|or|xor)\.[usb]32$")
+IN_GLOBAL_HARDWARE = re.compile(
+    r"\.global\.(?:add|min|max|inc|dec|exch|and|or|xor)\.[usb](?:32|64)$"
+)
+ROUNDED_ONCE = re.compile(r"\b(?:add|sub|mul|div|sqrt)\.rn\.f64\b")
+LOOSE = re.compile(r"\b(?:fma|mad)\S*\.f64\b|\b(?:add|sub|mul)\.f64\b|\S+\.approx\S*")
+"""Fused, or without a rounding of its own, so that the assembler may fuse it, or inexact."""
+
+
+class Launch(NamedTuple):
+    """What Python asks a device for."""
+
+    kernel: tuple[str, ...]
+    threads: int
+    shared: int
+
+
+def launches(monkeypatch: pytest.MonkeyPatch, k: int) -> set[Launch]:
+    """What all wrappers together launch for K centers; nothing runs."""
+    made = set()
+
+    def record(
+        name: str, blocks: int, arguments: Any, *, threads: int = kernels.THREADS, shared: int = 0,
+        **defines: Any,
+    ) -> None:  # fmt: skip
+        kernel = (name, *(f"-D{key}={value}" for key, value in defines.items()))
+        made.add(Launch(kernel, threads, shared))
+
+    for module in (cells, clusters, pixels, search):
+        monkeypatch.setattr(module, "launch", record)
+    coordinates = np.zeros((3, 5), np.float32)
+    points, centers = weighted_points(coordinates, np.ones(5, np.int64)), np.zeros((k, 3), "f4")
+    clusters.assign(points, centers)
+    clusters.nearest_sums(points, centers)
+    clusters.batched_sums(points, centers)
+    search.search(points, centers, k, 1, relaxations(2), 0.8, lambda share: None)
+    cells.octree_cells(np.arange(5, dtype=np.int32), SimpleNamespace(table=None), 1.0)  # type: ignore[arg-type]
+    colors = np.zeros((5, 3), np.uint8)
+    pixels.add_to_bins(None, colors)
+    for dtype in (np.uint8, np.uint16):
+        pixels.remap(np.zeros(1, dtype), colors, None)
+    return made
+
+
+def compiled_by_python(name: str, defines: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The text and options that `quantgpu.kernels` gives to CuPy."""
+    given = []
+
+    class RawModule:
+        def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
+            given.append((code, options))
+
+        def get_function(self, name: str) -> None: ...
+
+    recorder = ModuleType("recorder")
+    vars(recorder).update(RawModule=RawModule)
+    sys.modules["recorder.cuda.compiler"] = ModuleType("recorder.cuda.compiler")
+    try:
+        kernels.compiled.__wrapped__(recorder, 0, name, defines)
+    finally:
+        del sys.modules["recorder.cuda.compiler"]
+    return given[0]
+
+
+class Compiled(NamedTuple):
+    """What NVRTC makes of a text for an architecture."""
+
+    log: str
+    ptx: str
+    cubin: int
+    """Its bytes; 0 if it does not compile."""
+
+    def number(self, pattern: str) -> int:
+        """The number that a pattern finds in the report; 0 if it is not there."""
+        found = re.search(pattern, self.log)
+        return int(found[1]) if found else 0
+
+
+Job = tuple[str, tuple[str, ...], str]
+"""Text, options, architecture."""
+
+
+def compile_apart(jobs: list[Job]) -> list[Compiled]:
+    """NVRTC's results, by two other processes."""
+
+    def run(part: list[Job]) -> list[Compiled]:
+        command = [sys.executable, "-W", "ignore", __file__]
+        done = subprocess.run(command, input=json.dumps(part), capture_output=True, text=True)
+        assert done.returncode == 0, f"{done.stderr}\npip install cupy-cuda13x nvidia-cuda-nvrtc"
+        return [Compiled(*result) for result in json.loads(done.stdout)]
+
+    with ThreadPoolExecutor(2) as pool:
+        even, odd = pool.map(run, (jobs[::2], jobs[1::2]))
+    results = [*even, *odd]
+    results[::2], results[1::2] = even, odd
+    return results
+
+
+def compile_here() -> None:
+    """Compile the jobs on standard input with the NVRTC that CuPy finds."""
+    from cupy.cuda import nvrtc
+
+    results = []
+    for code, options, architecture in json.load(sys.stdin):
+        program = nvrtc.createProgram(code, "kernel.cu", (), ())
+        try:
+            nvrtc.compileProgram(program, (*options, *ADDED_BY_CUPY, f"-arch=sm_{architecture}"))
+            ptx, cubin = nvrtc.getPTX(program), nvrtc.getCUBIN(program)
+            assert cubin.startswith(b"\x7fELF")
+        except nvrtc.NVRTCError:
+            ptx, cubin = "", b""
+        log = nvrtc.getProgramLog(program)
+        results.append((log, ptx if isinstance(ptx, str) else ptx.decode(), len(cubin)))
+        nvrtc.destroyProgram(program)
+    json.dump(results, sys.stdout)
+
+
+Row = tuple[tuple[str, ...], str]
+
+
+@pytest.fixture(scope="module")
+def everything() -> dict[Row, Compiled]:
+    """Each kernel in BUDGETS for each architecture."""
+    rows = [(kernel, architecture) for kernel in BUDGETS for architecture in ARCHITECTURES]
+    jobs = [
+        (*compiled_by_python(name, tuple(d)), architecture) for (name, *d), architecture in rows
+    ]
+    return dict(zip(rows, compile_apart(jobs), strict=True))
+
+
+every_kernel = pytest.mark.parametrize("kernel", BUDGETS, ids=" ".join)
+
+
+def test_every_file_is_launched_and_every_kernel_launched_has_a_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launched = {launch.kernel for launch in launches(monkeypatch, 17)}
+    assert {kernel[0] for kernel in launched} == {path.stem for path in FOLDER.glob("*.cu")}
+    assert launched == set(BUDGETS)
+
+
+@every_kernel
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_kernel_compiles_within_its_budget(
+    kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
+) -> None:
+    compiled, budget = everything[kernel, architecture], BUDGETS[kernel]
+    assert compiled.cubin, compiled.log
+    assert f"'{kernel[0]}' for 'sm_{architecture}'" in compiled.log
+    assert f".target sm_{architecture}" in compiled.ptx
+    assert 0 < compiled.number(r"Used (\d+) registers") <= budget.registers
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in compiled.log
+    assert not LOCAL_MEMORY.search(compiled.ptx)
+    assert compiled.number(r"(\d+) bytes smem") == budget.shared
+
+
+@every_kernel
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_atomic_is_a_loop(
+    kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
+) -> None:
+    """64-bit and floating-point atomics on shared memory, and compare-and-swap on any."""
+    for atomic in ATOMIC.findall(everything[kernel, architecture].ptx):
+        assert IN_SHARED_HARDWARE.search(atomic) or IN_GLOBAL_HARDWARE.search(atomic)
+
+
+@every_kernel
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_float64_that_decides_something_is_rounded_after_every_operation(
+    kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
+) -> None:
+    ptx = everything[kernel, architecture].ptx
+    assert bool(ROUNDED_ONCE.search(ptx)) == (kernel[0] in kernels.EXACT)
+    assert not LOOSE.search(ptx)
+
+
+def test_without_the_option_operations_could_be_fused() -> None:
+    jobs = []
+    for name in sorted(kernels.EXACT):
+        code, options = compiled_by_python(name, ())
+        jobs.append((code, tuple(o for o in options if "fmad" not in o), "90"))
+    assert all(LOOSE.search(compiled.ptx) for compiled in compile_apart(jobs))
+
+
+def test_a_loop_for_an_atomic_and_local_memory_are_recognized() -> None:
+    code = """
+    extern "C" __global__ void bad(double* out, const int* which, unsigned long long* any) {
+        __shared__ double sum;
+        __shared__ unsigned long long wide;
+        double many[64];
+        for (int i = 0; i < 64; ++i) many[i] = out[which[i]];
+        sum = 0; wide = 0;
+        __syncthreads();
+        atomicAdd(which[0] ? &wide : any, 1ull);
+        atomicAdd(&sum, many[which[threadIdx.x]]);
+        __syncthreads();
+        *out = sum + (double)wide;
+    }"""
+    for compiled in compile_apart([(code, (), architecture) for architecture in ("75", "120")]):
+        assert compiled.cubin, compiled.log
+        assert LOCAL_MEMORY.search(compiled.ptx)
+        found = ATOMIC.findall(compiled.ptx)
+        assert len(found) >= 2
+        assert not any(IN_SHARED_HARDWARE.search(x) or IN_GLOBAL_HARDWARE.search(x) for x in found)
+
+
+@pytest.mark.parametrize("k", [1, 2, 17, 256, 563, 564, 1408, 1409, 5632, 5633, MOST_COLORS])
+def test_shared_memory_is_within_budget_for_any_number_of_centers(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kernel, threads, shared in launches(monkeypatch, k):
+        budget = BUDGETS[kernel]
+        assert threads == budget.threads
+        assert shared <= budget.dynamic
+        assert budget.shared + budget.dynamic <= SHARED
+
+
+def test_as_many_centers_as_fit_are_summed_in_shared_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def shared(kernel: tuple[str, ...], k: int) -> int:
+        return max(made.shared for made in launches(monkeypatch, k) if made.kernel == kernel)
+
+    for kernel, values in {("reduce", "-DKIND=1"): 4, ("reduce", "-DKIND=2"): 10}.items():
+        most = kernels.SHARED_BYTES // (8 * values)
+        assert shared(kernel, 256) >= 256 * 8 * values
+        assert shared(kernel, most) >= most * 8 * values
+        assert shared(kernel, most + 1) < (most + 1) * 8 * values
+
+
+def test_an_error_in_a_kernel_is_reported_with_its_line() -> None:
+    code, options = compiled_by_python("reduce", ("-DKIND=1",))
+    wrong = code.replace("float distance =", "flaot distance =")
+    assert wrong != code
+    line = 1 + wrong[: wrong.index("flaot")].count("\n")
+    [compiled, right] = compile_apart([(wrong, options, "80"), (code, options, "80")])
+    assert not compiled.cubin
+    assert f'kernel.cu({line}): error: identifier "flaot" is undefined' in compiled.log
+    assert right.cubin
+
+
+if __name__ == "__main__":
+    compile_here()
