@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from quantgpu import kernels
+from quantgpu.cells import running_sums
 from quantgpu.kernels import cells, clusters, pixels, search
 from quantgpu.kmeans import relaxations, weighted_points
 from quantgpu.pipeline import MOST_COLORS
@@ -77,55 +79,56 @@ class Launch(NamedTuple):
     """What Python asks a device for."""
 
     kernel: tuple[str, ...]
+    code: str
+    options: tuple[str, ...]
     threads: int
     shared: int
 
 
-def launches(monkeypatch: pytest.MonkeyPatch, k: int) -> set[Launch]:
-    """What all wrappers together launch for K centers; nothing runs."""
-    made = set()
-
-    def record(
-        name: str, blocks: int, arguments: Any, *, threads: int = kernels.THREADS, shared: int = 0,
-        **defines: Any,
-    ) -> None:  # fmt: skip
-        kernel = (name, *(f"-D{key}={value}" for key, value in defines.items()))
-        made.add(Launch(kernel, threads, shared))
-
-    for module in (cells, clusters, pixels, search):
-        monkeypatch.setattr(module, "launch", record)
-    coordinates = np.zeros((3, 5), np.float32)
-    points, centers = weighted_points(coordinates, np.ones(5, np.int64)), np.zeros((k, 3), "f4")
-    clusters.assign(points, centers)
-    clusters.nearest_sums(points, centers)
-    clusters.batched_sums(points, centers)
-    search.search(points, centers, k, 1, relaxations(2), 0.8, lambda share: None)
-    cells.octree_cells(np.arange(5, dtype=np.int32), SimpleNamespace(table=None), 1.0)  # type: ignore[arg-type]
-    colors = np.zeros((5, 3), np.uint8)
-    pixels.add_to_bins(None, colors)
-    for dtype in (np.uint8, np.uint16):
-        pixels.remap(np.zeros(1, dtype), colors, None)
-    return made
-
-
-def compiled_by_python(name: str, defines: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The text and options that `quantgpu.kernels` gives to CuPy."""
-    given = []
+def recording_cupy(made: set[Launch]) -> dict[str, ModuleType]:
+    """Modules in CuPy's place that note launches; arrays are NumPy's."""
 
     class RawModule:
         def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-            given.append((code, options))
+            self.code, self.options = code, options
 
-        def get_function(self, name: str) -> None: ...
+        def get_function(self, name: str) -> Callable[..., None]:
+            def launch(grid: Any, block: Any, arguments: Any, shared_mem: int = 0) -> None:
+                kernel = (name, *(option for option in self.options if option.startswith("-D")))
+                made.add(Launch(kernel, self.code, self.options, block[0], shared_mem))
 
-    recorder = ModuleType("recorder")
-    vars(recorder).update(RawModule=RawModule)
-    sys.modules["recorder.cuda.compiler"] = ModuleType("recorder.cuda.compiler")
-    try:
-        kernels.compiled.__wrapped__(recorder, 0, name, defines)
-    finally:
-        del sys.modules["recorder.cuda.compiler"]
-    return given[0]
+            return launch
+
+    cupy, cuda = ModuleType("cupy"), ModuleType("cupy.cuda")
+    device = SimpleNamespace(id=0, attributes={"MultiProcessorCount": 46})
+    vars(cupy).update(RawModule=RawModule, cuda=cuda, ndarray=type(None))
+    vars(cuda).update(Device=lambda number=0: device)
+    return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.compiler": ModuleType("compiler")}
+
+
+def launches(k: int) -> set[Launch]:
+    """What all wrappers together launch for K centers; nothing runs."""
+    made: set[Launch] = set()
+    coordinates = np.zeros((3, 5), np.float32)
+    points, centers = weighted_points(coordinates, np.ones(5, np.int64)), np.zeros((k, 3), "f4")
+    colors = np.zeros((5, 3), np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in recording_cupy(made).items():
+            patch.setitem(sys.modules, name, module)
+        clusters.assign(points, centers)
+        clusters.nearest_sums(points, centers)
+        clusters.batched_sums(points, centers)
+        search.search(points, centers, k, 1, relaxations(2), 0.8, lambda share: None)
+        cells.octree_cells(np.arange(5, dtype=np.int32), running_sums(points), 1.0)
+        pixels.add_to_bins(None, colors)
+        for dtype in (np.uint8, np.uint16):
+            pixels.remap(np.zeros(1, dtype), colors, None)
+    return made
+
+
+def compiled_by_python() -> dict[tuple[str, ...], tuple[str, tuple[str, ...]]]:
+    """The text and options that `quantgpu.kernels` gives to CuPy, by kernel."""
+    return {made.kernel: (made.code, made.options) for made in launches(17)}
 
 
 class Compiled(NamedTuple):
@@ -187,20 +190,17 @@ Row = tuple[tuple[str, ...], str]
 @pytest.fixture(scope="module")
 def everything() -> dict[Row, Compiled]:
     """Each kernel in BUDGETS for each architecture."""
+    given = compiled_by_python()
     rows = [(kernel, architecture) for kernel in BUDGETS for architecture in ARCHITECTURES]
-    jobs = [
-        (*compiled_by_python(name, tuple(d)), architecture) for (name, *d), architecture in rows
-    ]
+    jobs = [(*given[kernel], architecture) for kernel, architecture in rows]
     return dict(zip(rows, compile_apart(jobs), strict=True))
 
 
 every_kernel = pytest.mark.parametrize("kernel", BUDGETS, ids=" ".join)
 
 
-def test_every_file_is_launched_and_every_kernel_launched_has_a_budget(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    launched = {launch.kernel for launch in launches(monkeypatch, 17)}
+def test_every_file_is_launched_and_every_kernel_launched_has_a_budget() -> None:
+    launched = set(compiled_by_python())
     assert {kernel[0] for kernel in launched} == {path.stem for path in FOLDER.glob("*.cu")}
     assert launched == set(BUDGETS)
 
@@ -241,10 +241,8 @@ def test_float64_that_decides_something_is_rounded_after_every_operation(
 
 
 def test_without_the_option_operations_could_be_fused() -> None:
-    jobs = []
-    for name in sorted(kernels.EXACT):
-        code, options = compiled_by_python(name, ())
-        jobs.append((code, tuple(o for o in options if "fmad" not in o), "90"))
+    given = [compiled_by_python()[name,] for name in sorted(kernels.EXACT)]
+    jobs = [(code, tuple(o for o in options if "fmad" not in o), "90") for code, options in given]
     assert all(LOOSE.search(compiled.ptx) for compiled in compile_apart(jobs))
 
 
@@ -271,21 +269,17 @@ def test_a_loop_for_an_atomic_and_local_memory_are_recognized() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 17, 256, 563, 564, 1408, 1409, 5632, 5633, MOST_COLORS])
-def test_shared_memory_is_within_budget_for_any_number_of_centers(
-    k: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for kernel, threads, shared in launches(monkeypatch, k):
-        budget = BUDGETS[kernel]
-        assert threads == budget.threads
-        assert shared <= budget.dynamic
+def test_shared_memory_is_within_budget_for_any_number_of_centers(k: int) -> None:
+    for made in launches(k):
+        budget = BUDGETS[made.kernel]
+        assert made.threads == budget.threads
+        assert made.shared <= budget.dynamic
         assert budget.shared + budget.dynamic <= SHARED
 
 
-def test_as_many_centers_as_fit_are_summed_in_shared_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_as_many_centers_as_fit_are_summed_in_shared_memory() -> None:
     def shared(kernel: tuple[str, ...], k: int) -> int:
-        return max(made.shared for made in launches(monkeypatch, k) if made.kernel == kernel)
+        return max(made.shared for made in launches(k) if made.kernel == kernel)
 
     for kernel, values in {("reduce", "-DKIND=1"): 4, ("reduce", "-DKIND=2"): 10}.items():
         most = kernels.SHARED_BYTES // (8 * values)
@@ -295,7 +289,7 @@ def test_as_many_centers_as_fit_are_summed_in_shared_memory(
 
 
 def test_an_error_in_a_kernel_is_reported_with_its_line() -> None:
-    code, options = compiled_by_python("reduce", ("-DKIND=1",))
+    code, options = compiled_by_python()["reduce", "-DKIND=1"]
     wrong = code.replace("float distance =", "flaot distance =")
     assert wrong != code
     line = 1 + wrong[: wrong.index("flaot")].count("\n")
