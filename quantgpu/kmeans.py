@@ -247,7 +247,7 @@ def lloyd(points: Points, centers: Any, steps: int, threads: int = 1) -> Any:
     A step that moves nothing is the last, as every other would move nothing either; a GPU takes
     them all the same, and does not wait to find out.
     """
-    if not on_host(centers):
+    if steps and not on_host(centers):
         return kernels.lloyd(points, centers, relaxations(steps))
     xp = array_module(centers)
     for relaxation in relaxations(steps):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,17 +28,32 @@ EXACT = {"spread", "place", "octree"}
 """Kernels in which float64 arithmetic decides something: each operation rounds on its own."""
 
 
-def launch(
+class Launch(NamedTuple):
+    """A kernel with all it needs, to be run any number of times."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    shared: int
+    """Bytes of dynamic shared memory."""
+
+    def run(self) -> None:
+        """Put the kernel on the current stream."""
+        self.kernel(self.grid, self.block, self.arguments, shared_mem=self.shared)
+
+
+def prepare(
     name: str, blocks: int, arguments: tuple[Any, ...], *, threads: int = THREADS, shared: int = 0,
     **defines: Any,
-) -> None:  # fmt: skip
-    """Launch ``NAME.cu``, compiled with `defines`, on the current device and stream."""
+) -> Launch:  # fmt: skip
+    """A launch of ``NAME.cu``, compiled with `defines`, on the current device."""
     import cupy
 
     device = cupy.cuda.Device().id
     blocks = max(1, min(blocks, WAVES * multiprocessors(cupy, device)))
     kernel = compiled(cupy, device, name, tuple(f"-D{key}={defines[key]}" for key in defines))
-    kernel((blocks,), (threads,), arguments, shared_mem=shared)
+    return Launch(kernel, (blocks,), (threads,), arguments, shared)
 
 
 @lru_cache

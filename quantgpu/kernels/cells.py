@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantgpu.device import array_module
-from quantgpu.kernels import blocks_for, int32, launch
+from quantgpu.kernels import blocks_for, int32, prepare
 
 if TYPE_CHECKING:
     from quantgpu.cells import RunningSums
@@ -34,5 +34,5 @@ def octree_cells(codes: Any, sums: RunningSums, unbounded: float) -> tuple[Any, 
     columns = starts, ends, error, parent_error, children
     inputs = codes, begins, cells, sums.table, int32(len(codes))
     for level in range(1, LEVELS + 1):
-        launch("octree", blocks_for(len(codes)), (*inputs, int32(level), *columns))
+        prepare("octree", blocks_for(len(codes)), (*inputs, int32(level), *columns)).run()
     return columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from quantgpu.device import array_module
-from quantgpu.kernels import SHARED_BYTES, blocks_for, int32, launch
+from quantgpu.kernels import SHARED_BYTES, Launch, blocks_for, int32, prepare
 
 if TYPE_CHECKING:
     from quantgpu.kmeans import Points
@@ -30,11 +30,11 @@ DISTANCES = 1 << 26
 """Distances computed at a time, where they are written: 256 MiB."""
 
 
-def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> None:
-    """Launch `reduce`: `count` is (1,) int32, the centers in use of those in `centers`."""
+def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> Launch:
+    """A launch of `reduce`: `count` is (1,) int32, the centers in use of those in `centers`."""
     shared = 8 * VALUES.get(kind, 0) * len(centers)
     in_shared = 0 < shared <= SHARED_BYTES
-    launch(
+    return prepare(
         "reduce",
         blocks_for(len(points), THREADS * POINTS),
         (points.columns, points.weights, centers, count, int32(len(points)), int32(in_shared), out),
@@ -48,7 +48,7 @@ def assign(points: Points, centers: Any) -> Any:
     """The index, (n,) int32, of each point's nearest center; ties go to the lowest index."""
     xp = array_module(centers)
     labels = xp.empty(len(points), xp.int32)
-    reduce(points, centers, count_of(centers), LABELS, labels)
+    reduce(points, centers, count_of(centers), LABELS, labels).run()
     return labels
 
 
@@ -56,7 +56,7 @@ def nearest_sums(points: Points, centers: Any) -> tuple[Any, Any]:
     """The weight, (K,) int64, and coordinate sums, (K, d) int64, of each center's points."""
     xp = array_module(centers)
     sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
-    reduce(points, centers, count_of(centers), SUMS, sums)
+    reduce(points, centers, count_of(centers), SUMS, sums).run()
     return unbiased(sums)
 
 
@@ -73,13 +73,13 @@ def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[
     for first in range(0, len(points), rows):
         distances = points.columns[:, first : first + rows].T @ matrix
         numbers = len(distances), first, len(points), len(centers), in_shared
-        launch(
+        prepare(
             "accumulate",
             blocks_for(len(distances), ACCUMULATE_THREADS // 32),
             (distances, points.columns, points.weights, *map(int32, numbers), sums),
             threads=ACCUMULATE_THREADS,
             shared=shared if in_shared else 0,
-        )
+        ).run()
     return unbiased(sums)
 
 
@@ -97,13 +97,16 @@ def count_of(centers: Any) -> Any:
     return xp.full(1, len(centers), xp.int32)
 
 
-def move(points: Points, centers: Any, count: Any, sums: Any, relaxation: tuple[int, int]) -> None:
-    """One of Lloyd's steps, in place; `sums` are zero before and after."""
-    reduce(points, centers, count, SUMS, sums)
-    low, high = points.bounds
-    p, q = relaxation
-    arguments = sums.view("int64"), count, low, high, int32(p), int32(q), centers
-    launch("update", blocks_for(len(centers)), arguments)
+def step(
+    points: Points, centers: Any, count: Any, sums: Any, relaxation: tuple[int, int]
+) -> list[Launch]:
+    """The launches of one of Lloyd's steps, in place; `sums` are zero before and after."""
+    p, q = map(int32, relaxation)
+    arguments = sums.view("int64"), count, *points.bounds, p, q, centers
+    return [
+        reduce(points, centers, count, SUMS, sums),
+        prepare("update", blocks_for(len(centers)), arguments),
+    ]
 
 
 def lloyd(points: Points, centers: Any, relaxations: list[tuple[int, int]]) -> Any:
@@ -112,6 +115,8 @@ def lloyd(points: Points, centers: Any, relaxations: list[tuple[int, int]]) -> A
     centers = centers.copy()
     count = count_of(centers)
     sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
+    steps = {r: step(points, centers, count, sums, r) for r in set(relaxations)}
     for relaxation in relaxations:
-        move(points, centers, count, sums, relaxation)
+        for launch in steps[relaxation]:
+            launch.run()
     return centers

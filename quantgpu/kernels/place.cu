@@ -1,10 +1,11 @@
 // Ends a round of the search and begins the next: takes the candidate if it is better than the
 // best, and splits the clusters with the greatest variance.
 //
-// state    (2, 3) of this and the next round: the least error so far, how many clusters are split,
-//          the error of the candidate
-// counts   (2, 2) of this and the next round: centers after splitting, centers of the candidate;
-//          both are 0 in a round that is not run because nothing is left to split
+// state    (3) of this round: the least error so far, how many clusters are split, the error of the
+//          candidate
+// counts   (2) of this round: centers after splitting, centers of the candidate; both are 0 in a
+//          round that is not run because nothing is left to split
+// next_state, next_counts: of the next round
 // candidate, best: centers (k, AXES), variance (k), line (k, 2, AXES) as `spread` finds them
 // low, high (AXES): bounds of all points
 // wide     (k + split, AXES): the centers after splitting
@@ -14,7 +15,9 @@
 #define AXES 3
 
 extern "C" __global__ void
-place(long long* __restrict__ state, int* __restrict__ counts, const float* __restrict__ candidate,
+place(const long long* __restrict__ state, const int* __restrict__ counts,
+      long long* __restrict__ next_state, int* __restrict__ next_counts,
+      const float* __restrict__ candidate,
       const double* __restrict__ candidate_variance, const double* __restrict__ candidate_line,
       float* __restrict__ best, double* __restrict__ best_variance, double* __restrict__ best_line,
       const float* __restrict__ low, const float* __restrict__ high, int k, double offset,
@@ -25,11 +28,11 @@ place(long long* __restrict__ state, int* __restrict__ counts, const float* __re
     const double* const line = better ? candidate_line : best_line;
     const float* const centers = better ? candidate : best;
     if (blockIdx.x == 0 && threadIdx.x == 0) {
-        state[3] = better ? state[2] : state[0];
-        state[4] = split;
-        state[5] = 0;
-        counts[2] = split ? k + (int)split : 0;
-        counts[3] = split ? k : 0;
+        next_state[0] = better ? state[2] : state[0];
+        next_state[1] = split;
+        next_state[2] = 0;
+        next_counts[0] = split ? k + (int)split : 0;
+        next_counts[1] = split ? k : 0;
     }
     for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < k; c += gridDim.x * blockDim.x) {
         const double own = variance[c];

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from quantgpu.device import array_module
-from quantgpu.kernels import blocks_for, int32, launch
-from quantgpu.kernels.clusters import GAPS, MOMENTS, SUMS, VALUES, move, reduce
+from quantgpu.kernels import Launch, blocks_for, int32, prepare
+from quantgpu.kernels.clusters import GAPS, MOMENTS, SUMS, VALUES, reduce, step
 
 if TYPE_CHECKING:
     from quantgpu.kmeans import Points
@@ -41,11 +41,9 @@ def search(
     """What `refine.search` finds; `steps` are the relaxations of Lloyd's steps in a round."""
     xp = array_module(centers)
     k, axes = centers.shape
-    low, high = points.bounds
-    state = np.zeros((rounds + 2, 3), np.int64)
-    state[0] = np.iinfo(np.int64).max, width, 0
-    counts = np.zeros((rounds + 2, 2), np.int32)
-    counts[0, 1] = k
+    blocks = blocks_for(k + width, THREADS)
+    state, counts = np.zeros((2, 3), np.int64), np.zeros((2, 2), np.int32)
+    state[0], counts[0] = (np.iinfo(np.int64).max, width, 0), (0, k)
     state, counts = xp.asarray(state), xp.asarray(counts)
     candidate, best = (
         Candidate(xp.empty((k, axes), xp.float32), xp.empty(k), xp.empty((k, 2 * axes)))
@@ -58,34 +56,42 @@ def search(
     losses = xp.zeros((k + width, VALUES[GAPS]), xp.uint64)
     nearest, order = xp.empty(k + width, xp.int32), xp.empty(k + width, xp.int32)
 
-    def run(name: str, blocks: int, *arguments: Any, shared: int = 0) -> None:
-        launch(name, blocks, arguments, threads=THREADS, shared=shared)
+    def kernel(name: str, *arguments: Any, blocks: int = blocks, shared: int = 0) -> Launch:
+        return prepare(name, blocks, arguments, threads=THREADS, shared=shared)
 
-    def judge(row: int) -> None:
-        """Find the error of the candidate of a round, decide, and split for the next."""
-        kept, error = counts[row, 1:], state[row, 2:].view(xp.uint64)
-        reduce(points, candidate.centers, kept, MOMENTS, moments)
-        signed = moments.view(xp.int64)
-        run("spread", blocks, signed, candidate.centers, kept, *candidate[1:], error)
-        rows = state[row : row + 2], counts[row : row + 2]
-        limits = low, high, int32(k), np.float64(offset)
-        run("place", blocks, *rows, *candidate, *best, *limits, wide)
+    def judging(now: int) -> list[Launch]:
+        """Find the error of the candidate, decide, and split for the next round."""
+        kept, error = counts[now, 1:], state[now, 2:].view(xp.uint64)
+        found = moments.view(xp.int64), candidate.centers, kept, *candidate[1:], error
+        rows = state[now], counts[now], state[1 - now], counts[1 - now]
+        limits = *points.bounds, int32(k), np.float64(offset)
+        return [
+            reduce(points, candidate.centers, kept, MOMENTS, moments),
+            kernel("spread", *found),
+            kernel("place", *rows, *candidate, *best, *limits, wide),
+        ]
 
-    blocks = blocks_for(k + width, THREADS)
-    signed_losses = losses.view(xp.int64)
-    judge(0)
-    for row in range(1, rounds + 1):
-        tell((row - 1) / rounds)
-        if row % LOOK == 0 and not int(counts[row, 1]):
+    def round_of(now: int) -> list[Launch]:
+        """Search from the split centers, drop as many, search again, and judge."""
+        widened, kept, signed = counts[now, :1], counts[now, 1:], losses.view(xp.int64)
+        dropped = wide, signed, nearest, order, widened, int32(k), candidate.centers
+        bits = 8 * blocks_for(k + width, 32)
+        return [
+            *(part for r in steps for part in step(points, wide, widened, sums, r)),
+            reduce(points, wide, widened, GAPS, losses),
+            kernel("rank", wide, signed, widened, nearest, order),
+            kernel("drop", *dropped, blocks=1, shared=bits),
+            *(part for r in steps for part in step(points, candidate.centers, kept, sums, r)),
+            *judging(now),
+        ]
+
+    for launch in judging(0):
+        launch.run()
+    plans = [round_of(now) for now in range(2)]
+    for done in range(1, rounds + 1):
+        tell((done - 1) / rounds)
+        if done % LOOK == 0 and not int(counts[done % 2, 1]):
             break
-        widened, kept = counts[row, :1], counts[row, 1:]
-        for relaxation in steps:
-            move(points, wide, widened, sums, relaxation)
-        reduce(points, wide, widened, GAPS, losses)
-        run("rank", blocks, wide, signed_losses, widened, nearest, order)
-        inputs = wide, signed_losses, nearest, order, widened, int32(k)
-        run("drop", 1, *inputs, candidate.centers, shared=8 * blocks_for(k + width, 32))
-        for relaxation in steps:
-            move(points, candidate.centers, kept, sums, relaxation)
-        judge(row)
+        for launch in plans[done % 2]:
+            launch.run()
     return best.centers
