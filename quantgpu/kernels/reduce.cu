@@ -79,7 +79,7 @@ reduce(const float* __restrict__ columns, const long long* __restrict__ weights,
         int label[POINTS];
         for (int p = 0; p < POINTS; ++p) {
             for (int a = 0; a < AXES; ++a)
-                x[p][a] = columns[(size_t)a * n + (first + p < n ? first + p : n - 1)];
+                x[p][a] = first + p < n ? columns[(size_t)a * n + first + p] : 0;
             least[p] = second[p] = 3e38f;
             label[p] = 0;
         }

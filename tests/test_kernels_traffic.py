@@ -1,0 +1,124 @@
+"""How many bytes kernels read and write, counted where they do it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gpu_double import run_kernel
+from numpy.typing import NDArray
+from pictures import photo, random_centers, random_points
+
+from quantgpu import kernels
+from quantgpu.kernels.clusters import LABELS, SUMS, VALUES
+from quantgpu.kernels.clusters import THREADS as REDUCE_THREADS
+
+FOLDER = Path(kernels.__file__).parent
+
+COUNTED = """
+static unsigned long long* counted;
+template <class T> struct Counted {
+    T* at;
+    template <class Index> T& operator[](Index i) const { *counted += sizeof(T); return at[i]; }
+    operator T*() const { return at; }
+};
+"""
+"""A pointer that adds up the bytes that pass through it."""
+
+
+def instrumented(name: str, parameters: list[str], *changes: tuple[str, str]) -> str:
+    """The text of a kernel that counts what it reads and writes through some of its parameters.
+
+    It takes one parameter more, the counter, as its last.
+    """
+    text = (FOLDER / f"{name}.cu").read_text()
+    head, body = re.split(
+        r"(?<=\))\s*\{\n", text[(start := text.index('extern "C"')) :], maxsplit=1
+    )
+    signature = head.removesuffix(")") + ", unsigned long long* counter)"
+    rebound = "counted = counter;\n"
+    for parameter in parameters:
+        found = re.search(rf"((?:const )?[\w ]+)\* __restrict__ {parameter}\b", signature)
+        assert found, parameter
+        signature = signature.replace(found[0], f"{found[1]}* raw_{parameter}")
+        rebound += f"const Counted<{found[1].strip()}> {parameter}{{raw_{parameter}}};\n"
+    for old, new in changes:
+        assert old in body
+        body = body.replace(old, new)
+    return f"{text[:start]}{COUNTED}{signature} {{\n{rebound}{body}"
+
+
+def traffic_of_reduce(
+    columns: NDArray[np.float32],
+    weights: NDArray[np.int64],
+    centers: NDArray[np.float32],
+    counter: NDArray[np.uint64],
+) -> int:
+    """Bytes of points that one of Lloyd's steps reads."""
+    text = instrumented("reduce", ["columns", "weights"])
+    count, sums = np.array([len(centers)], np.int32), np.zeros((len(centers), 4), np.uint64)
+    numbers = np.int32(len(weights)), np.int32(1)
+    arguments = (columns, weights, centers, count, *numbers, sums, counter)
+    shared = 8 * VALUES[SUMS] * len(centers)
+    run_kernel(
+        text, "reduce", (3,), (REDUCE_THREADS,), arguments, shared, options=(f"-DKIND={SUMS}",)
+    )
+    assert int(sums[:, 0].sum()) == int(weights.sum())
+    return int(counter[0])
+
+
+@pytest.mark.parametrize("count", [1, 4095, 4096])
+@pytest.mark.parametrize("k", [1, 17, 256, 300])
+def test_a_lloyd_step_reads_twenty_bytes_of_each_point_once(k: int, count: int) -> None:
+    points, counter = random_points(count), np.zeros(1, np.uint64)
+    found = traffic_of_reduce(points.columns, points.weights, random_centers(k), counter)
+    assert found == 20 * count
+
+
+def test_assignment_reads_twelve_bytes_of_each_point_and_writes_four() -> None:
+    points, centers = random_points(4096), random_centers(40)
+    counter, labels = np.zeros(1, np.uint64), np.zeros(4096, np.int32)
+    text = instrumented("reduce", ["columns", "weights", "out"])
+    arguments = (points.columns, points.weights, centers, np.array([40], np.int32))
+    numbers = np.int32(4096), np.int32(0)
+    options = (f"-DKIND={LABELS}",)
+    block = (REDUCE_THREADS,)
+    run_kernel(
+        text, "reduce", (2,), block, (*arguments, *numbers, labels, counter), 0, options=options
+    )
+    assert int(counter[0]) == 16 * 4096
+    assert len(np.unique(labels)) == 40
+
+
+WORDS = (
+    "const unsigned* const words = (const unsigned*)pixels;",
+    "const Counted<const unsigned> words{(const unsigned*)raw_pixels};",
+)
+
+
+def test_counting_reads_each_pixel_once() -> None:
+    colors, counter = photo(64, 100).reshape(-1, 3), np.zeros(1, np.uint64)
+    bins = np.zeros(1 << 24, np.uint32)
+    text = instrumented("histogram", ["pixels"], WORDS)
+    run_kernel(text, "histogram", (3,), (256,), (colors, np.int64(6400), bins, counter), 0)
+    assert int(bins.sum()) == 6400
+    assert int(counter[0]) == 3 * 6400
+
+
+def test_counting_a_flat_area_touches_its_bin_once_for_sixteen_pixels() -> None:
+    counter, bins = np.zeros(1, np.uint64), np.zeros(1 << 24, np.uint32)
+    text = instrumented("histogram", ["bins"], ("atomicAdd(&bins[", "atomicAdd(&bins[0 + "))
+    colors = np.full((1600, 3), 77, np.uint8)
+    run_kernel(text, "histogram", (2,), (256,), (colors, np.int64(1600), bins, counter), 0)
+    assert int(counter[0]) == 4 * 1600 // 16
+
+
+def test_mapping_reads_each_pixel_once_and_its_entry_once() -> None:
+    colors, counter = photo(64, 100).reshape(-1, 3), np.zeros(1, np.uint64)
+    table = np.random.default_rng(0).integers(0, 256, 1 << 24).astype(np.uint8)
+    index = np.zeros(6400, np.uint8)
+    text = instrumented("remap", ["pixels", "table"], WORDS)
+    run_kernel(text, "remap", (3,), (256,), (colors, table, np.int64(6400), index, counter), 0)
+    keys = colors.astype(int) @ [1, 256, 65536]
+    np.testing.assert_array_equal(index, table[keys])
+    assert int(counter[0]) == (3 + 1) * 6400
