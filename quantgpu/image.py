@@ -85,6 +85,9 @@ class Pixels:
         """The same pixels on the host."""
         return self if self.gpu is None else Pixels(to_host(self.source).reshape(*self.shape, 3))
 
+    def make_room(self, colors: int) -> None:
+        """Called when so many distinct colors were counted; there is nothing to give up."""
+
     def slabs(self, batch: int) -> Iterator[tuple[tuple[int, int], Any]]:
         """Intervals of rows with about `batch` pixels each, and their colors, (pixels, 3) uint8."""
         for rows in self.row_ranges(batch):

@@ -108,6 +108,7 @@ def quantize(
 
     def work(pixels: Pixels) -> Indexed:
         histogram = count_colors(pixels, threads, progress)
+        pixels.make_room(len(histogram))
         lap("count")
         palette, labels = cluster(
             histogram, most, effort=effort, init=init, seed=seed, color_space=color_space,

@@ -20,6 +20,10 @@ SLABS_IN_BUDGET = 64
 FIXED = 400 << 20
 """Bytes of device memory that are needed beside pixels and colors: 2^24 bins and their scan."""
 
+PER_COLOR = 280
+"""Bytes of device memory that clustering takes for each distinct color, at most: 272 were counted
+for a million colors."""
+
 ROWS = 16
 """Slabs begin at a multiple of so many rows: kernels read words and write 16 indices at a time."""
 
@@ -37,7 +41,8 @@ class GpuPixels(Pixels):
         self.resident = None if pixels.gpu is None else aligned(pixels.source)
         size = min(SLAB, device.memory // SLABS_IN_BUDGET)
         self.step = max(size // (3 * self.width) // ROWS * ROWS, ROWS)
-        self.keep = 3 * len(self) + FIXED <= device.memory
+        self.memory = device.memory
+        self.keep = 3 * len(self) + FIXED <= self.memory
         self.kept: list[Any] = []
         self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
         self.staging: list[Any] = [None, None]
@@ -77,6 +82,11 @@ class GpuPixels(Pixels):
             yield rows, colors
             free[slot] = current.record()
         self.kept = buffers if self.keep else []
+
+    def make_room(self, colors: int) -> None:
+        """Give the pixels up, if so many distinct colors need their memory."""
+        if 3 * len(self) + PER_COLOR * colors > self.memory:
+            self.keep, self.kept = False, []
 
     def stage(self, turn: int, host: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A page-locked copy of `host`; the memory is kept, as the copy from it comes later."""

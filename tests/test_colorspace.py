@@ -33,6 +33,22 @@ def test_coordinates_are_integers_and_squared_distances_stay_below_24_bits(
     assert partial.max() < 2**24
 
 
+def test_srgb_reaches_the_grid_without_rounding(capsys: pytest.CaptureFixture[str]) -> None:
+    """All 2^24 colors, against integer arithmetic: no library can round them differently."""
+    space = COLOR_SPACES["srgb"]
+    nearest = np.inf
+    keys = np.arange(1 << 20)
+    for first in range(0, 1 << 24, len(keys)):
+        colors = np.stack([(first + keys) >> shift & 255 for shift in (0, 8, 16)], axis=1)
+        exact = (colors - 128) * 8
+        grid = space.to_grid(colors.astype(np.uint8)).T
+        nearest = min(nearest, 0.5 - np.abs(grid.astype(np.float64) - exact).max())
+        np.testing.assert_array_equal(space.from_grid(grid), colors)
+    with capsys.disabled():
+        print(f" srgb: {nearest} of a grid step from a rounding boundary ", end="")
+    assert nearest == 0.5
+
+
 def test_srgb_rounds_halves_up_and_clips() -> None:
     grid = np.array([[-1024, -1021, -1020], [3, 4, 1020], [-1100, 1016, 1100]], np.float32)
     found = COLOR_SPACES["srgb"].from_grid(grid)

@@ -152,6 +152,17 @@ def test_device_memory_stays_under_the_budget(gpu: gpu_double.Double, budget: in
     assert gpu.log.moved("up") >= picture.nbytes * (1 if kept else 2)
 
 
+def test_many_colors_take_the_memory_of_the_pixels(gpu: gpu_double.Double) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (1000, 900, 3)).astype(np.uint8)
+    for budget, times in ((transfer.FIXED + picture.nbytes, 1), (4 * picture.nbytes, 2)):
+        transfer_fixed = transfer.FIXED if times == 1 else 0
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(transfer, "FIXED", transfer_fixed)
+            gpu.log.reset()
+            quantize(picture, 3, effort="none", device="gpu", memory=budget)
+        assert gpu.log.moved("up") // picture.nbytes == times
+
+
 def on_gpu(gpu: gpu_double.Double, picture: NDArray[np.uint8]) -> Any:
     array = gpu.asarray(picture)
     gpu.log.reset()
