@@ -1,0 +1,1 @@
+"""What is behind `scripts/predict.py`: cards, needs, calls, clocks."""

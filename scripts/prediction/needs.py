@@ -1,0 +1,196 @@
+"""What launches ask of a card: a formula for each kernel, and for CuPy's functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prediction.cards import ISSUE_SHARE, MEMORY_SHARE, START, Card
+
+
+class Need(NamedTuple):
+    """What a launch asks of a card."""
+
+    nbytes: float = 0
+    """Read and written once, one after the other."""
+    gathers: float = 0
+    """Reads of 32 bytes anywhere in `span`."""
+    atomics: float = 0
+    """Reads and writes of 32 bytes anywhere in `span`."""
+    span: float = 0
+    """Bytes; what of it the cache does not hold comes from memory."""
+    instructions: float = 0
+    """Times the threads that execute them."""
+    doubles: float = 0
+    """float64 operations."""
+    blocks: float = math.inf
+    """Fewer than there are multiprocessors leave some of these idle."""
+    cycles: float = 0
+    """Clocks of a chain of dependent operations in one thread."""
+    multiply_adds: float = 0
+    """Counted; their time is in `instructions`."""
+    launches: int = 1
+
+    def seconds(self, card: Card) -> float:
+        """The time on a card, once the launch has begun."""
+        missed = max(0.0, 1 - card.cache / self.span) if self.span else 0.0
+        sectors = 32 * self.gathers + 64 * self.atomics
+        lanes = 128 * min(card.processors, self.blocks) * card.clock
+        work = max(
+            (self.nbytes + missed * sectors) / (MEMORY_SHARE * card.memory),
+            (self.nbytes + sectors) / card.cache_rate,
+            self.instructions / (ISSUE_SHARE * lanes),
+            self.doubles / (lanes / 128 * card.doubles),
+        )
+        return self.launches * START + work + self.cycles / card.clock
+
+
+class Facts(NamedTuple):
+    """The arguments of a launch by the names that its parameters have in the kernel's text."""
+
+    numbers: dict[str, int]
+    """Integers, also those in arrays of one element."""
+    arrays: dict[str, NDArray[Any]]
+    options: tuple[str, ...]
+
+
+SERIAL_LOAD = 250
+"""Clocks of a load from the second-level cache (Jia et al.: 188 to 260)."""
+
+
+def histogram_need(f: Facts) -> Need:
+    """3 bytes per pixel, an atomic for each run of equal pixels among 16; 12 instructions each."""
+    keys = keys_of(f.arrays["pixels"])
+    changed = keys[1:] != keys[:-1]
+    changed[15::16] = True
+    runs, n = 1 + int(np.count_nonzero(changed)), len(keys)
+    return Need(3 * n, 0, runs, sectors(keys, 4), 12 * n, blocks=n / 4096)
+
+
+def remap_need(f: Facts) -> Need:
+    """3 bytes and an index per pixel, gathered from the table; 10 instructions each."""
+    keys, size = keys_of(f.arrays["pixels"]), f.arrays["table"].itemsize
+    n = len(keys)
+    return Need((3 + size) * n, n, 0, sectors(keys, size), 10 * n, blocks=n / 4096)
+
+
+def reduce_need(f: Facts) -> Need:
+    """n points of 20 bytes by k centers: 3 multiply-adds, a comparison, two selections, and a share
+    of a load and of the loop (109 instructions for 16 pairs in the PTX; with the second nearest 73
+    for 8), and 20 for each sum of a point. A block ends in an atomic for each sum of a center.
+    """
+    n, k = f.numbers["n"], f.numbers["count"]
+    kind = next((int(o[-1]) for o in f.options if o.startswith("-DKIND=")), 1)
+    values = (0, 4, 10, 1)[kind]
+    each = 73 / 8 if kind == 3 else 109 / 16
+    blocks = n / 512
+    return Need(
+        nbytes=(20 if values else 16) * n + 12 * k + 8 * values * k,
+        atomics=min(blocks, 1000) * values * min(k, 512),
+        instructions=n * (k * each + 20 * values) if k else 0,
+        blocks=blocks,
+        multiply_adds=3 * n * k,
+    )
+
+
+def octree_need(f: Facts) -> Need:
+    """Cells of a level: two searches (half of whose loads are near), 12 loads, 30 float64."""
+    n, level = f.numbers["n"], f.numbers["level"]
+    cells = int(np.count_nonzero(f.arrays["begins"] >= 9 - level))
+    steps = math.log2(max(n, 2))
+    return Need(
+        nbytes=5 * n + 32 * cells,
+        gathers=cells * (steps + 12),
+        atomics=cells,
+        span=sum(array.nbytes for array in f.arrays.values()),
+        instructions=cells * (2 * steps * 8 + 60),
+        doubles=30 * cells,
+        blocks=n / 256,
+        cycles=2 * steps * SERIAL_LOAD,
+    )
+
+
+def spread_need(f: Facts) -> Need:
+    """13 lines of 30 float64 operations for each cluster."""
+    k = f.numbers["count"]
+    return Need(200 * k, doubles=400 * k, blocks=k / 128, cycles=3000)
+
+
+def place_need(f: Facts) -> Need:
+    """Each cluster is compared with all, in float64, twice."""
+    k = f.numbers["k"]
+    return Need(160 * k, doubles=2 * k * k, blocks=k / 128, cycles=20 * k, instructions=8 * k * k)
+
+
+def rank_need(f: Facts) -> Need:
+    """Each center is compared with all: a distance and two 64-bit comparisons."""
+    m = f.numbers["count"]
+    return Need(28 * m, instructions=20 * m * m, blocks=m / 128, cycles=20 * m, multiply_adds=m * m)
+
+
+def drop_need(f: Facts) -> Need:
+    """One thread walks through the cheapest: two dependent loads for each, twice what goes."""
+    m, k = f.numbers["count"], f.numbers["k"]
+    return Need(32 * m, blocks=1, cycles=2 * max(m - k, 0) * 150 + 2000)
+
+
+def update_need(f: Facts) -> Need:
+    """Three 64-bit divisions, one after the other."""
+    return Need(56 * f.numbers["count"], blocks=f.numbers["count"] / 128, cycles=1500)
+
+
+def accumulate_need(f: Facts) -> Need:
+    """A row of distances read once; 4 instructions each."""
+    size = f.arrays["distances"].size
+    rows = size / max(f.numbers["k"], 1)
+    return Need(4 * size + 20 * rows, instructions=4 * size, blocks=rows / 8)
+
+
+KERNELS: dict[str, Callable[[Facts], Need]] = {
+    "histogram": histogram_need,
+    "remap": remap_need,
+    "reduce": reduce_need,
+    "octree": octree_need,
+    "spread": spread_need,
+    "place": place_need,
+    "rank": rank_need,
+    "drop": drop_need,
+    "update": update_need,
+    "accumulate": accumulate_need,
+}
+"""Kernel to what a launch of it needs; others need their arguments once."""
+
+
+def array_need(name: str, read: int, written: int, itemsize: int) -> Need:
+    """What an array function needs: its operands once, except where it does more."""
+    if name in ("argsort", "sort"):
+        count = written // 8 if name == "argsort" else written // itemsize
+        passes = 2 * itemsize * (itemsize + 8)
+        return Need(count * (3 * itemsize + 8 + passes), launches=itemsize + 4)
+    if name in ("flatnonzero", "nonzero"):
+        return Need(read + 3 * read // itemsize + written, launches=5)
+    if name == "bincount":
+        return Need(3 * read + written, launches=6)
+    several = {"cumsum": 2, "concatenate": 2, "stack": 3, "append": 3, "sum": 2, "min": 2, "max": 2}
+    return Need(read + written, launches=several.get(name, 1))
+
+
+def keys_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """The packed colors of (n, 3) pixels."""
+    keys = np.zeros(len(pixels), np.uint32)
+    for channel in (2, 1, 0):
+        keys <<= np.uint32(8)
+        keys |= pixels[:, channel]
+    return keys
+
+
+def sectors(keys: NDArray[np.uint32], itemsize: int) -> int:
+    """Bytes of the 32-byte sectors that hold the entries of `keys` in a table."""
+    share = 32 // itemsize
+    touched = np.zeros((1 << 24) // share, bool)
+    touched[keys // share] = True
+    return 32 * int(np.count_nonzero(touched))

@@ -1,0 +1,150 @@
+"""The cost model behaves like one: bandwidth helps, waiting does not, the bus is the floor."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+
+import predict
+from prediction.calls import Call, Copy, Deed, Mark, Order, Wait, Work
+from prediction.cards import CARDS, Card
+from prediction.clocks import Timeline
+from prediction.needs import Need, array_need, keys_of, sectors
+
+SMALL = ["--megapixels", "0.01", "-k", "16"]
+
+
+def seconds(calls: list[Call], card: Card) -> float:
+    """The predicted time."""
+    return Timeline(card).run(calls).host
+
+
+def call(*deeds: Deed, python: float = 1e-5) -> Call:
+    """A call that does something."""
+    return Call("add", "kmeans.py:1", "search", python, list(deeds))
+
+
+def random_calls(seed: int) -> list[Call]:
+    """Launches, copies, events and waits on three streams; the last waits for all of them."""
+    rng = np.random.default_rng(seed)
+    calls = []
+    for number in range(60):
+        stream = int(rng.integers(3))
+        size = int(rng.integers(1, 1 << 26))
+        deeds: list[Deed] = [
+            Work("reduce", True, stream, Need(size, size / 64, size / 99, size, 9 * size, size)),
+            Copy("up", stream, size),
+            Copy("down", stream, size),
+            Mark(number % 7, stream),
+            Order(number % 7, stream),
+            Wait(None, stream),
+        ]
+        calls.append(call(deeds[rng.integers(len(deeds))], python=rng.random() * 1e-4))
+    return [*calls, *(call(Wait(None, stream)) for stream in range(3))]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[predict.Run]:
+    """A counted run of a small picture in pageable memory, which has to be staged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "PYTHON_RUNS", 1)
+        yield predict.record(predict.load(None, 0.01), 16, "fast", pinned=False)
+
+
+def test_every_line_of_figures_says_that_they_are_predicted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "PYTHON_RUNS", 1)
+    predict.main([*SMALL, "--effort", "fast"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if any(map(str.isdigit, line))]
+    assert len(lines) > len(CARDS)
+    assert all("predicted" in line for line in lines)
+
+
+def test_machines_read_the_same_with_the_floor(
+    run: predict.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "record", lambda *options: run)
+    predict.main([*SMALL, "--effort", "fast", "--cards", "t4,h100", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [row["card"] for row in found["predicted"]] == ["t4", "h100"]
+    for row in found["predicted"]:
+        assert row["floor ms"] > 0
+        assert row["predicted ms"] == pytest.approx(row["floor ms"] * row["multiple of the floor"])
+        assert row["predicted ms"] == pytest.approx(sum(row["stages ms"].values()))
+
+
+def test_unknown_cards_are_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        predict.main([*SMALL, "--cards", "h100,voodoo2"])
+    message = capsys.readouterr().err
+    assert "voodoo2" in message
+    assert all(name in message for name in CARDS)
+
+
+def test_each_pixel_crosses_the_bus_once(run: predict.Run) -> None:
+    found = predict.counts(run)
+    assert 3 * run.pixels <= found["bytes up"] < 3 * run.pixels + 100_000
+    assert run.pixels <= found["bytes down"] < run.pixels + 100_000
+    assert found["own launches"]["histogram"] == found["own launches"]["remap"] == 1
+    assert found["multiply-adds"] > 0
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_floor_is_bytes_by_rates_and_below_the_total(run: predict.Run, name: str) -> None:
+    card = CARDS[name]
+    floor = predict.floor(run, card)
+    assert floor == pytest.approx(3 * run.pixels / card.up + run.pixels / card.down)
+    assert predict.prediction(run, name)["predicted ms"] >= 1e3 * floor
+
+
+@pytest.mark.parametrize("field", ["memory", "cache", "cache_rate", "clock", "doubles", "up"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_better_card_is_never_slower(run: predict.Run, field: str, seed: int) -> None:
+    for calls in (random_calls(seed), run.calls):
+        for card in CARDS.values():
+            better = card._replace(**{field: 2 * getattr(card, field)})
+            assert seconds(calls, better) <= seconds(calls, card)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_synchronization_never_makes_it_faster(seed: int) -> None:
+    calls = random_calls(seed)
+    card = CARDS["rtx4090"]
+    before = seconds(calls, card)
+    for place in range(0, len(calls), 7):
+        waiting = call(Wait(None, place % 3), python=0)
+        assert seconds([*calls[:place], waiting, *calls[place:]], card) >= before
+
+
+def test_a_copy_goes_on_beside_a_launch_unless_it_must_wait() -> None:
+    card = CARDS["h100"]
+    work, copy = Work("reduce", True, 0, Need(1 << 30)), Copy("up", 1, 1 << 25)
+    end = [call(Wait(None, 0)), call(Wait(None, 1))]
+    alone = [seconds([call(deed), *end], card) for deed in (work, copy)]
+    beside = seconds([call(work), call(copy), *end], card)
+    ordered = seconds([call(work), call(Mark(9, 0)), call(Order(9, 1)), call(copy), *end], card)
+    assert max(alone) < beside < 0.9 * sum(alone)
+    assert ordered > 0.9 * sum(alone)
+
+
+def test_few_blocks_leave_multiprocessors_idle() -> None:
+    card = CARDS["a100"]
+    full, few = (Need(instructions=1e9, blocks=blocks).seconds(card) for blocks in (math.inf, 4))
+    assert few > 10 * full
+
+
+def test_sorting_takes_a_pass_for_each_byte() -> None:
+    assert array_need("argsort", 8000, 8000, 8).nbytes > 2 * array_need("add", 8000, 8000, 8).nbytes
+
+
+def test_keys_and_sectors_are_those_of_the_kernels() -> None:
+    pixels = np.array([[1, 2, 3], [0, 2, 3], [255, 255, 255]], np.uint8)
+    assert keys_of(pixels).tolist() == [0x030201, 0x030200, 0xFFFFFF]
+    assert sectors(keys_of(pixels), 4) == 64
