@@ -1,7 +1,8 @@
 """Predicted time of `quantize` on named graphics cards, from what a stand-in for CuPy counts.
 
     .venv/bin/python scripts/predict.py [IMAGE] [-k 256] [--megapixels 24] [--effort fast,balanced]
-                                        [--cards h100,rtx4090] [--pageable] [--places 25] [--json]
+                                        [--cards h100,rtx4090] [--pageable] [--host 1] [--places 25]
+                                        [--json]
 
 Nothing here was measured on a GPU. The pipeline runs once on the stand-in of the tests; every call
 that it makes is written down in order, with what it launches, copies and waits for. Then clocks
@@ -11,9 +12,11 @@ that runs this script). A launch takes `START` and the longest of what it asks o
 second-level cache, and of instruction issue. A synchronization sets the host's clock to what it
 waits for. Without an image the built-in scene is rendered.
 
-The floor is the bus alone: 3 bytes up and 1 byte (2 for more than 256 colors) down per pixel.
-Left out: the first picture of a process (compiling, memory pools that are still empty, some 0.3 ms
-per MiB of page-locked memory), files, clocks that drop, and other programs.
+"No host" is the time if the host took none for calls and Python. A stage's time is the host's in
+it, and what the host waits for while the stage is at work; where a copy and a kernel are, the copy
+counts. The floor is the bus alone: 3 bytes up and 1 byte (2 for more than 256 colors) down per
+pixel. Left out: the first picture of a process (compiling, memory pools that are still empty, some
+0.3 ms per MiB of page-locked memory), files, clocks that drop, and other programs.
 """
 
 from __future__ import annotations
@@ -136,7 +139,7 @@ def places(run: Run) -> list[tuple[str, int, float, float, str]]:
         (
             where,
             len(calls),
-            sum(c.cupy for c in calls) * 1e6,
+            sum(c.cupy + c.copying for c in calls) * 1e6,
             sum(c.python for c in calls) * 1e6,
             ", ".join(dict.fromkeys(c.name for c in calls)),
         )
@@ -155,16 +158,17 @@ def kernel_times(run: Run, card: Card) -> list[tuple[str, int, float]]:
     return sorted(rows, key=lambda row: -row[2])
 
 
-def prediction(run: Run, name: str) -> dict[str, Any]:
+def prediction(run: Run, name: str, slowness: float = 1.0) -> dict[str, Any]:
     """A run on a card, in milliseconds."""
     card = CARDS[name]
-    timeline = Timeline(card).run(run.calls)
+    timeline = Timeline(card, slowness).run(run.calls)
     bus = floor(run, card)
     return {
         "card": name,
         "predicted ms": timeline.host * 1e3,
         "floor ms": bus * 1e3,
         "multiple of the floor": timeline.host / bus,
+        "ms without host": Timeline(card, 0).run(run.calls).host * 1e3,
         "host ms": (timeline.host - timeline.waited) * 1e3,
         "waited ms": timeline.waited * 1e3,
         "busy ms": {engine: seconds * 1e3 for engine, seconds in timeline.busy.items()},
@@ -172,7 +176,7 @@ def prediction(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def show(run: Run, cards: list[str], most: int) -> None:
+def show(run: Run, cards: list[str], slowness: float, most: int) -> None:
     """Print the tables of a run; each line of figures says that they are predicted."""
     source = "page-locked" if run.pinned else "pageable"
     print(
@@ -182,18 +186,19 @@ def show(run: Run, cards: list[str], most: int) -> None:
     for what, figure in counts(run).items():
         print(f"predicted from {what}: {listed(figure)}")
     print(
-        f"\n{'milliseconds':18s} {'total':>7s} {'floor':>7s} {'x floor':>7s} "
+        f"\n{'milliseconds':18s} {'total':>7s} {'floor':>7s} {'x floor':>7s} {'no host':>7s} "
         + " ".join(
-            f"{name:>8s}" for name in [*EVERY_STAGE, "|host", "waited", "kernels", "up", "down"]
+            f"{name:>8s}" for name in [*EVERY_STAGE, "| host", "waited", "kernels", "up", "down"]
         )
     )
     for name in cards:
-        found = prediction(run, name)
+        found = prediction(run, name, slowness)
         columns = [*found["stages ms"].values(), found["host ms"], found["waited ms"]]
         columns += [found["busy ms"].get(engine, 0.0) for engine in ("kernels", "up", "down")]
         print(
             f"predicted {name:8s} {found['predicted ms']:7.2f} {found['floor ms']:7.2f} "
-            f"{found['multiple of the floor']:7.2f} " + " ".join(f"{x:8.2f}" for x in columns)
+            f"{found['multiple of the floor']:7.2f} {found['ms without host']:7.2f} "
+            + " ".join(f"{x:8.2f}" for x in columns)
         )
     for name in cards[:1]:
         rows = kernel_times(run, CARDS[name])[:most]
@@ -237,6 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--megapixels", type=float, default=24.0, help="of the built-in scene")
     parser.add_argument("--effort", default="fast,balanced", help="comma-separated")
     parser.add_argument("--cards", default=",".join(CARDS), help="comma-separated")
+    parser.add_argument("--host", type=float, default=1.0, help="times the host's figures")
     parser.add_argument("--places", type=int, default=25, help="lines of the table of host time")
     parser.add_argument("--json", action="store_true", help="for machines")
     memory = parser.add_mutually_exclusive_group()
@@ -251,10 +257,10 @@ def main(arguments: list[str] | None = None) -> None:
         run = record(picture, min(options.k, picture.size // 3), effort, options.pinned)
         if options.json:
             found = {"pixels": run.pixels, "k": run.k, "effort": effort, "pinned": run.pinned}
-            rows = [prediction(run, name) for name in cards]
+            rows = [prediction(run, name, options.host) for name in cards]
             print(json.dumps({**found, "counts": counts(run), "predicted": rows}), flush=True)
         else:
-            show(run, cards, options.places)
+            show(run, cards, options.host, options.places)
 
 
 if __name__ == "__main__":

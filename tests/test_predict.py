@@ -123,6 +123,13 @@ def test_a_synchronization_never_makes_it_faster(seed: int) -> None:
         assert seconds([*calls[:place], waiting, *calls[place:]], card) >= before
 
 
+def test_a_slower_host_is_never_faster(run: predict.Run) -> None:
+    for name in CARDS:
+        times = [predict.prediction(run, name, s)["predicted ms"] for s in (0, 0.5, 1, 3)]
+        assert times == sorted(times)
+        assert times[0] == predict.prediction(run, name)["ms without host"]
+
+
 def test_a_copy_goes_on_beside_a_launch_unless_it_must_wait() -> None:
     card = CARDS["h100"]
     work, copy = Work("reduce", True, 0, Need(1 << 30)), Copy("up", 1, 1 << 25)

@@ -79,10 +79,15 @@ class Call(NamedTuple):
 
     @property
     def cupy(self) -> float:
-        """Seconds of the host inside the call, without waiting."""
+        """Seconds of the host inside the call, without copying and waiting."""
         works = [deed for deed in self.deeds if isinstance(deed, Work)]
         default = LAUNCH if any(w.own for w in works) else ELEMENTWISE if works else VIEW
-        return HOST_US.get(self.name, default) * 1e-6 + self.host_bytes / HOST_COPY
+        return HOST_US.get(self.name, default) * 1e-6
+
+    @property
+    def copying(self) -> float:
+        """Seconds of copying from host memory to host memory."""
+        return self.host_bytes / HOST_COPY
 
 
 STAGES = {

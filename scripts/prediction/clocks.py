@@ -11,14 +11,16 @@ from prediction.cards import COPY_START, SYNC, Card
 class Timeline:
     """Clocks of the host, of streams and of copy engines, in seconds."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, slowness: float = 1.0) -> None:
+        """`slowness` times as long as assumed is what the host takes for calls and Python."""
         self.card = card
+        self.slowness = slowness
         self.host = 0.0
         self.streams: defaultdict[int, float] = defaultdict(float)
         self.engines: defaultdict[str, float] = defaultdict(float)
         self.events: dict[int, float] = {}
-        self.under_way: list[tuple[float, str]] = []
-        """When what was begun ends, and its stage."""
+        self.under_way: list[tuple[bool, float, float, str]] = []
+        """What was begun: whether it is a launch, its start and end, its stage."""
         self.spent: defaultdict[str, float] = defaultdict(float)
         """Seconds of the host by stage: computing, or waiting for work of that stage."""
         self.busy: defaultdict[str, float] = defaultdict(float)
@@ -28,7 +30,7 @@ class Timeline:
     def run(self, calls: list[Call]) -> Timeline:
         """All calls, one after the other."""
         for call in calls:
-            seconds = call.python + call.cupy
+            seconds = self.slowness * (call.python + call.cupy) + call.copying
             self.host += seconds
             self.spent[call.stage] += seconds
             for deed in call.deeds:
@@ -53,19 +55,20 @@ class Timeline:
 
     def begin(self, engine: str, stream: int, seconds: float, stage: str) -> None:
         """Work starts when the host has asked for it and its stream and engine are free."""
-        end = max(self.host, self.streams[stream], self.engines[engine]) + seconds
-        self.streams[stream] = self.engines[engine] = end
+        start = max(self.host, self.streams[stream], self.engines[engine])
+        self.streams[stream] = self.engines[engine] = start + seconds
         self.busy[engine] += seconds
-        self.under_way.append((end, stage))
+        self.under_way.append((engine == "kernels", start, start + seconds, stage))
 
     def wait(self, end: float, stage: str) -> None:
-        """The host's clock goes on to `end`; the time counts for what ends next."""
+        """The host's clock goes on to `end`; the time counts for what is at work, copies first."""
+        self.under_way = [item for item in self.under_way if item[2] > self.host]
+        edges = {edge for item in self.under_way for edge in item[1:3] if self.host < edge < end}
         before = self.host
-        for finished, whose in sorted(self.under_way):
-            if self.host < finished <= end:
-                self.spent[whose] += finished - self.host
-                self.host = finished
-        self.under_way = [item for item in self.under_way if item[0] > self.host]
-        self.host = max(self.host, end) + SYNC
+        for edge in sorted({*edges, max(end, self.host)}):
+            at_work = [item for item in self.under_way if item[1] <= self.host < item[2]]
+            self.spent[min(at_work)[3] if at_work else stage] += edge - self.host
+            self.host = edge
+        self.host += SYNC
         self.spent[stage] += SYNC
         self.waited += self.host - before
