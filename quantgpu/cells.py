@@ -19,6 +19,9 @@ from quantgpu.kmeans import Points, weighted_points
 SPREAD = sum(((np.arange(256, dtype=np.int32) >> bit) & 1) << (3 * bit) for bit in range(8))
 """(256,) int32: the bits of a byte, three places apart."""
 
+PLACES = np.stack([SPREAD << 2, SPREAD << 1, SPREAD])
+"""(3, 256) int32: what red, green and blue add to a Morton code."""
+
 UNBOUNDED = np.finfo(float).max
 """The error of the root, so that it is split first."""
 
@@ -26,11 +29,10 @@ UNBOUNDED = np.finfo(float).max
 def morton_codes(colors: Any) -> Any:
     """(n,) int32: the bits of red, green and blue interleaved: an octree cell is a run of codes."""
     xp = array_module(colors)
-    spread = xp.asarray(SPREAD)
-    codes = xp.zeros(len(colors), xp.int32)
-    for channel in colors.T:
-        codes <<= 1
-        codes |= spread.take(channel)
+    places = xp.asarray(PLACES)
+    codes = places[0].take(colors[:, 0])
+    codes |= places[1].take(colors[:, 1])
+    codes |= places[2].take(colors[:, 2])
     return codes
 
 
@@ -91,18 +93,19 @@ class RunningSums(NamedTuple):
 
     def means(self, starts: Any, ends: Any) -> tuple[Any, Any]:
         """The means, (d, m) float32 rounded half up to the grid, and weights of the runs."""
-        xp = array_module(starts)
-        mass = self.weight[ends] - self.weight[starts]
-        means = [(2 * (r[ends] - r[starts]) + mass) // (2 * mass) for r in self.moments]
-        return xp.stack(means).astype(xp.float32), mass
+        sums = self.table[:-1]
+        within = sums.take(ends, axis=1) - sums.take(starts, axis=1)
+        mass = within[0]
+        return ((2 * within[1:] + mass) // (2 * mass)).astype("float32"), mass
 
 
 def running_sums(points: Points) -> RunningSums:
     """Prefix sums of weight, weight * x and weight * x^2."""
     xp = array_module(points.weights)
     coordinates = points.columns[:-1].astype(xp.int64)
-    moments = [points.weights * x for x in coordinates]
-    squares = sum(moment * x for moment, x in zip(moments, coordinates, strict=True))
+    moments = points.weights * coordinates
+    coordinates *= moments
+    squares = coordinates.sum(axis=0)
     table = xp.zeros((len(moments) + 2, len(points) + 1), xp.int64)
     for row, values in zip(table, [points.weights, *moments, squares], strict=True):
         xp.cumsum(values, out=row[1:])

@@ -264,8 +264,8 @@ def pixel_counts(histogram: Histogram, palette: Palette, labels: Any) -> Any:
 def squared_error(histogram: Histogram, palette: Palette, labels: Any) -> Any:
     """() int64: squared differences of 8-bit levels between a histogram and its palette, summed."""
     xp = array_module(labels)
-    total = xp.zeros((), xp.int64)
-    for levels, entries in zip(histogram.colors.T, palette.colors.T.astype(np.int64), strict=True):
-        difference = xp.asarray(entries)[labels] - levels
-        total += (histogram.counts * difference * difference).sum()
-    return total
+    entries = xp.asarray(palette.colors.T.astype(np.int32))
+    difference = entries.take(labels, axis=1)
+    difference -= histogram.colors.T
+    difference *= difference
+    return (difference.sum(axis=0) * histogram.counts).sum()
