@@ -163,10 +163,11 @@ def throughput(device: Device, xp: Any) -> dict[str, float]:
     )
     centers = points.columns[:-1, :STEP_CENTERS].T.copy()
 
-    def remap(stay: bool) -> Any:
+    def remap(stay: bool) -> None:
         from quantgpu.kernels.pixels import remap
 
-        return there.map(xp.uint8, lambda colors, out: remap(table, colors, out), stay)
+        there.map(xp.uint8, lambda colors, out: remap(table, colors, out), stay)
+        there.wait()
 
     mapping = seconds(lambda: remap(stay=True))
     with_download = seconds(lambda: remap(stay=False))

@@ -88,6 +88,9 @@ class Pixels:
     def make_room(self, colors: int) -> None:
         """Called when so many distinct colors were counted; there is nothing to give up."""
 
+    def wait(self) -> None:
+        """Called before a map of the pixels is used; it is complete on the host."""
+
     def slabs(self, batch: int) -> Iterator[tuple[tuple[int, int], Any]]:
         """Intervals of rows with about `batch` pixels each, and their colors, (pixels, 3) uint8."""
         for rows in self.row_ranges(batch):

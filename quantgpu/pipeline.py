@@ -115,18 +115,19 @@ def quantize(
             threads=threads, progress=progress,
         )  # fmt: skip
         lap("cluster")
-        counts = pixel_counts(histogram, palette, labels)
-        error = squared_error(histogram, palette, labels)
         index = DITHERS[dither](
             pixels, histogram, labels, len(palette), threads, progress, keep_on_device
         )
+        counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
+        error = int(squared_error(histogram, palette, labels))
+        pixels.wait()
         lap("remap")
         return Indexed(
             index=index.reshape(pixels.shape),
             palette=palette,
-            counts=to_host(counts).astype(np.int64),
+            counts=counts,
             colors_in=len(histogram),
-            squared_error=int(error),
+            squared_error=error,
             seconds=seconds,
         )
 

@@ -67,10 +67,11 @@ class GpuPixels(Pixels):
         buffers = [xp.empty((size, 3), xp.uint8) for size in sizes[:count]]
         free = [current.record()] * count
         sent: list[Any] = [None, None]
+        direct = is_pinned(xp, self.pixels.source)
         for number, rows in enumerate(intervals):
             turn, slot = number % 2, number % count
             host = self.pixels.slab(*rows)
-            if not is_pinned(xp, host):
+            if not direct:
                 if sent[turn]:
                     sent[turn].synchronize()
                 host = self.stage(turn, host)
@@ -105,7 +106,7 @@ class GpuPixels(Pixels):
     ) -> Any:
         """(H, W): what `function` writes into its second argument, for the colors in its first.
 
-        In page-locked host memory, or on the device if it is to `stay` there.
+        In page-locked host memory, complete after `wait`, or on the device if it is to `stay`.
         """
         xp = self.xp
         current = xp.cuda.get_current_stream()
@@ -127,12 +128,10 @@ class GpuPixels(Pixels):
             here.get(stream=self.streams[turn], out=there, blocking=False)
             done[turn] = self.streams[turn].record()
             progress("remap", rows[1] / self.height)
-        if not stay:
-            self.wait()
         return index
 
     def wait(self) -> None:
-        """Wait for all copies: before that, the memory that they use must not be given up."""
+        """Wait for all copies: before that, what they use and what they bring must be left alone."""
         for stream in self.streams:
             stream.synchronize()
 
@@ -143,9 +142,11 @@ def aligned(colors: Any) -> Any:
     return colors.copy() if colors.data.ptr % 4 else colors
 
 
-def is_pinned(xp: Any, array: NDArray[Any]) -> bool:
-    """Whether a host array lies in page-locked memory."""
-    return bool(xp.cuda.runtime.pointerGetAttributes(array.ctypes.data).type == PINNED)
+def is_pinned(xp: Any, source: Any) -> bool:
+    """Whether pixels lie, row by row, in page-locked memory."""
+    if not isinstance(source, np.ndarray) or not source.flags.c_contiguous:
+        return False
+    return bool(xp.cuda.runtime.pointerGetAttributes(source.ctypes.data).type == PINNED)
 
 
 def pinned_empty(xp: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
