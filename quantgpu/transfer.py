@@ -46,6 +46,7 @@ class GpuPixels(Pixels):
         self.kept: list[Any] = []
         self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
         self.staging: list[Any] = [None, None]
+        self.leaving: list[Any] = []
 
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
         """Intervals of rows and their colors, (pixels, 3) uint8 on the device; in its own steps."""
@@ -114,6 +115,7 @@ class GpuPixels(Pixels):
         index = xp.empty(shape, dtype) if stay else pinned_empty(xp, shape, dtype)
         size = min(self.step, self.height) * self.width
         buffers = [] if stay else [xp.empty(size, dtype) for _ in range(2)]
+        self.leaving = buffers  # the copies go on after this returns
         done: list[Any] = [None, None]
         for number, (rows, colors) in enumerate(self.slabs()):
             turn, there = number % 2, index[slice(*rows)].reshape(-1)
@@ -131,9 +133,10 @@ class GpuPixels(Pixels):
         return index
 
     def wait(self) -> None:
-        """Wait for all copies: before that, what they use and what they bring must be left alone."""
+        """Wait for all copies; before that, their memory must be left alone."""
         for stream in self.streams:
             stream.synchronize()
+        self.leaving = []
 
 
 def aligned(colors: Any) -> Any:
