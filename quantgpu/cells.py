@@ -171,9 +171,9 @@ def leaves(tree: Octree, sums: RunningSums, most: int) -> Points:
     xp = array_module(tree.error)
     threshold = split_threshold(tree.descending, tree.leaves_after, most)
     chosen = xp.flatnonzero((tree.parent_error > threshold) & (tree.error <= threshold))
-    starts = tree.starts[chosen]
-    order = xp.argsort(starts)
-    return weighted_points(*sums.means(starts[order], tree.ends[chosen][order]))
+    if on_host(chosen):  # there cells come level by level; from a GPU they come in Morton order
+        chosen = chosen[np.argsort(tree.starts[chosen])]
+    return weighted_points(*sums.means(tree.starts[chosen], tree.ends[chosen]))
 
 
 def subcells(cell: Any, starts: Any, ends: Any) -> tuple[Any, Any]:

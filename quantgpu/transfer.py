@@ -115,7 +115,7 @@ class GpuPixels(Pixels):
         index = xp.empty(shape, dtype) if stay else pinned_empty(xp, shape, dtype)
         size = min(self.step, self.height) * self.width
         buffers = [] if stay else [xp.empty(size, dtype) for _ in range(2)]
-        self.leaving = buffers  # the copies go on after this returns
+        self.leaving = [*buffers, index]  # the copies go on after this returns
         done: list[Any] = [None, None]
         for number, (rows, colors) in enumerate(self.slabs()):
             turn, there = number % 2, index[slice(*rows)].reshape(-1)
