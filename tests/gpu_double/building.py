@@ -18,15 +18,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HEADER = HERE / "cuda_on_cpu.h"
-RUNNER = HERE / "runner.inc"
-RACE_CHECK = HERE / "race_check.cpp"
-SOURCES = [*sorted(HERE.glob("*.h")), RUNNER, RACE_CHECK]
+SOURCES = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp")])
 
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\(([^)]*)\)\s*)?(\w+)\s*\(")
 DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w:]+(?:\s+[\w:]+)*?)\s+(\w+)\s*\[\s*\]\s*;")
@@ -40,27 +37,42 @@ class Mode:
     """How kernels are compiled and where they run."""
 
     flags: Sequence[str]
+    """For the kernels."""
+    runner_flags: Sequence[str]
+    """For what runs them."""
+    parts: Sequence[str] = ("block_runner.cpp",)
     program: bool = False
     """A sanitizer must be there from the start of a process, so the launch gets its own."""
 
 
+PROGRAM = "block_runner.cpp", "runner.cpp"
 MODES = {
     # -O3 is slower than -O2: 80 against 64 ms for 100 million distances, 4 points in registers.
-    "fiber": Mode(["-O2"]),
+    "fiber": Mode(["-O2"], ["-O2"]),
     "race": Mode(
-        ["-O1", "-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-DCUDA_ON_CPU_RACE"]
+        ["-O1", "-g", "-fsanitize=thread", "--param=tsan-distinguish-volatile=1"],
+        ["-O2", "-DCUDA_ON_CPU_RACE"],
+        ("block_runner.cpp", "race_check.cpp"),  # the latter in place of the sanitizer's library
     ),
     "asan": Mode(
         [
             "-O1",
+            "-g",
             "-fsanitize=address,undefined,float-cast-overflow",
             "-fno-sanitize-recover=all",
             "-fsanitize-sections=cushared",
         ],
+        ["-O1", "-fsanitize=address"],
+        PROGRAM,
         program=True,
     ),
-    "thread": Mode(["-O2", *THREADS]),
-    "tsan": Mode(["-O1", "-fsanitize=thread", *THREADS], program=True),
+    "thread": Mode(["-O2", *THREADS], ["-O2", *THREADS]),
+    "tsan": Mode(
+        ["-O1", "-g", "-fsanitize=thread", *THREADS],
+        ["-O1", "-fsanitize=thread", *THREADS],
+        PROGRAM,
+        program=True,
+    ),
 }
 
 CONTRACTION = re.compile(r"--?fmad=(true|false)")
@@ -69,6 +81,17 @@ IGNORED = re.compile(
     r"|--extra-device-vectorization"
 )
 PASSED_ON = re.compile(r"-[DU]\w+(=.*)?")
+
+OLDEST = 750
+"""The least __CUDA_ARCH__."""
+
+
+COMMON = [
+    "-std=c++20",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-U_FORTIFY_SOURCE",  # it objects to longjmp between stacks
+]
 
 
 class CompileError(RuntimeError):
@@ -109,22 +132,16 @@ def flags_for(options: Sequence[str], mode: str, architecture: str) -> list[str]
             raise CompileError(f"nvrtc: error: invalid value for --gpu-architecture or {option!r}")
     contracts = not any(re.fullmatch("--?fmad=false", option) for option in options)
     return [
-        "-std=c++20",
-        "-xc++",
-        "-g",
-        "-fPIC",
-        "-fvisibility=hidden",
+        *COMMON,
         "-march=native",
         f"-ffp-contract={'fast' if contracts else 'off'}",
         "-ftrivial-auto-var-init=pattern",  # locals that nobody set are NaN and huge
         "-Wall",
         "-Wno-unknown-pragmas",
         "-Wno-unused",
-        "-U_FORTIFY_SOURCE",  # it objects to longjmp between stacks
         f"-D__CUDA_ARCH__={architecture}0",
-        f"-I{HERE}",
         "-include",
-        str(HEADER),
+        str(HERE / "cuda_on_cpu.h"),
         *MODES[mode].flags,
         *(option for option in options if PASSED_ON.fullmatch(option)),
     ]
@@ -165,37 +182,48 @@ def cache_folder() -> Path:
     return folder
 
 
-@functools.cache
-def build(code: str, options: tuple[str, ...], mode: str, architecture: str = "86") -> Path:
-    """The library or program of the kernels, compiled unless it is known.
+def cached(parts: Sequence[str], name: str, make: Callable[[Path], None]) -> Path:
+    """The file that `make` makes of these parts, made unless it is known.
 
     It appears complete or not at all, so any number of processes may build at once.
     """
-    gxx, version = compiler()
-    program = MODES[mode].program
-    text = translate(code).text + (f'#include "{RUNNER}"\n' if program else "")
-    flags = flags_for(options, mode, architecture)
-    parts = [version, text, *flags, *(source.read_text() for source in SOURCES)]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    built = cache_folder() / f"{key}.{mode}"
-    if not built.exists():
+    sources = (source.read_text() for source in SOURCES)
+    key = hashlib.sha256("\0".join([compiler()[1], *parts, *sources]).encode()).hexdigest()[:32]
+    result = cache_folder() / f"{key}-{name}"
+    if not result.exists():
         with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-            made = make(Path(folder), gxx, text, flags, mode)
-            os.replace(made, built)
-    return built
-
-
-def make(folder: Path, gxx: str, text: str, flags: Sequence[str], mode: str) -> Path:
-    """Compile and link in a folder of its own."""
-    source, result = folder / "kernel.cpp", folder / "built"
-    source.write_text(text)
-    library = ["-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs"]
-    if mode == "race":  # its functions take the place of the sanitizer's library
-        compile_or_fail([gxx, *flags, "-c", source, "-o", folder / "kernel.o"])
-        compile_or_fail([gxx, "-O2", "-g", "-fPIC", "-c", RACE_CHECK, "-o", folder / "check.o"])
-        objects = [folder / "kernel.o", folder / "check.o"]
-        compile_or_fail([gxx, *library, *objects, "-o", result, "-ldl"])
-    else:
-        link = ["-rdynamic"] if MODES[mode].program else library
-        compile_or_fail([gxx, *flags, *link, source, "-o", result, "-ldl"])
+            unfinished = Path(folder) / name
+            make(unfinished)
+            os.replace(unfinished, result)
     return result
+
+
+@functools.cache
+def build_part(part: str, mode: str) -> Path:
+    """The object file of one of our own sources, which every kernel of a mode is linked with."""
+    flags = [*COMMON, *MODES[mode].runner_flags, f"-D__CUDA_ARCH__={OLDEST}"]
+
+    def make(result: Path) -> None:
+        compile_or_fail([compiler()[0], *flags, "-c", HERE / part, "-o", result])
+
+    return cached(flags, f"{mode}-{Path(part).stem}.o", make)
+
+
+@functools.cache
+def build(code: str, options: tuple[str, ...], mode: str, architecture: str = "86") -> Path:
+    """The library or program of the kernels."""
+    text = translate(code).text
+    flags = flags_for(options, mode, architecture)
+    objects = [build_part(part, mode) for part in MODES[mode].parts]
+    link = ["-rdynamic"] if MODES[mode].program else ["-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs"]
+    if mode != "race":
+        link += [flag for flag in MODES[mode].flags if flag.startswith(("-fsanitize=", "-pthread"))]
+
+    def make(result: Path) -> None:
+        gxx, _ = compiler()
+        source, compiled = result.parent / "kernel.cpp", result.parent / "kernel.o"
+        source.write_text(text)
+        compile_or_fail([gxx, *flags, "-c", source, "-o", compiled])
+        compile_or_fail([gxx, *link, compiled, *objects, "-o", result, "-ldl"])
+
+    return cached([text, *flags], mode, make)

@@ -30,27 +30,27 @@ class MemoryPool:
     """The pool that device arrays come from."""
 
     def used_bytes(self) -> int:
-        return machines.current().log.bytes_in_use
+        return machines.current().pool.used
 
     def total_bytes(self) -> int:
-        return machines.current().held
+        return machines.current().pool.held
 
     def free_bytes(self) -> int:
         return self.total_bytes() - self.used_bytes()
 
     def free_all_blocks(self, stream: Any = None) -> None:
-        machine = machines.current()
-        machine.held = machine.log.bytes_in_use
+        pool = machines.current().pool
+        pool.held = pool.used
 
     def set_limit(self, size: Any = None, fraction: Any = None) -> None:
         if size is not None and fraction is not None:
             raise ValueError("size and fraction cannot be specified at one time")
         if fraction is not None:
             size = int(fraction * machines.current().model.memory)
-        machines.current().limit = size or 0
+        machines.current().pool.limit = size or 0
 
     def get_limit(self) -> int:
-        return machines.current().limit
+        return machines.current().pool.limit
 
 
 class PinnedMemoryPool:

@@ -10,9 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <atomic>
 #include <bit>
-#include <cfenv>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -47,7 +45,7 @@ CUDA_ON_CPU_VECTOR(double, double)
 
 #include "block_runner.h"
 
-// ---- qualifiers; here, because the standard headers above use some of these words
+// ---- qualifiers; after the standard headers, which use some of these words
 
 #define __global__
 #define __device__
@@ -117,7 +115,7 @@ inline int lane_at(int index, int width) {
 #define __reduce_xor_sync(m, v) CUDA_ON_CPU_REDUCE(m, v, a ^ b)
 #endif
 
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __threadfence(); }
 
 // ---- memory

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
     "TSAN_OPTIONS": "exitcode=66",
 }
+
+
+ONE_LAUNCH = threading.Lock()
+"""The fibers of a library serve one launch at a time."""
 
 
 class KernelError(RuntimeError):
@@ -111,8 +116,6 @@ def launch_here(
 ) -> None:
     """Run in this process."""
     library = load(path)
-    if schedule.mode == "race":
-        watch(library, arguments)
     cells = [
         ctypes.create_string_buffer(
             a if isinstance(a, bytes) else np.uint64(a.ctypes.data).tobytes()
@@ -120,16 +123,19 @@ def launch_here(
         for a in arguments
     ]
     message = ctypes.create_string_buffer(2000)
-    failed = getattr(library, f"cuda_on_cpu_launch_{name}")(
-        (ctypes.c_void_p * max(1, len(cells)))(*map(ctypes.addressof, cells)),
-        (ctypes.c_uint * 3)(*geometry.grid),
-        (ctypes.c_uint * 3)(*geometry.block),
-        ctypes.c_size_t(geometry.shared),
-        ORDERS[schedule.order],
-        ctypes.c_uint64(schedule.seed),
-        message,
-        ctypes.c_size_t(len(message)),
-    )
+    with ONE_LAUNCH:
+        if schedule.mode == "race":
+            watch(library, arguments)
+        failed = getattr(library, f"cuda_on_cpu_launch_{name}")(
+            (ctypes.c_void_p * max(1, len(cells)))(*map(ctypes.addressof, cells)),
+            (ctypes.c_uint * 3)(*geometry.grid),
+            (ctypes.c_uint * 3)(*geometry.block),
+            ctypes.c_size_t(geometry.shared),
+            ORDERS[schedule.order],
+            ctypes.c_uint64(schedule.seed),
+            message,
+            ctypes.c_size_t(len(message)),
+        )
     if failed:
         raise KernelError(f"{name}: {with_lines(message.value.decode(), path)}")
 
@@ -140,7 +146,7 @@ def watch(library: ctypes.CDLL, arguments: Sequence[Argument]) -> None:
     for argument in arguments:
         if not isinstance(argument, bytes):
             memory = ctypes.c_void_p(argument.ctypes.data)
-            library.cuda_on_cpu_watch(memory, ctypes.c_size_t(argument.nbytes), 0)
+            library.cuda_on_cpu_watch(memory, ctypes.c_size_t(argument.nbytes))
 
 
 def with_lines(message: str, path: Path) -> str:

@@ -52,8 +52,9 @@ class Device:
         machine = machines.current()
         machine.require_device()
         machine.synchronized("Device.synchronize")
-        for stream in [machine.default_stream, *machine.streams.values()]:
-            stream.join_host()
+        for stream in machine.all_streams:
+            if stream.device == self.id:
+                stream.join_host()
 
     @property
     def compute_capability(self) -> str:
@@ -61,7 +62,8 @@ class Device:
 
     @property
     def mem_info(self) -> tuple[int, int]:
-        return memory_info()
+        with self:
+            return memory_info()
 
     @property
     def attributes(self) -> dict[str, int]:

@@ -82,9 +82,7 @@ class Stream:
         if null:
             self._queue = machine.default_stream
         else:
-            ptr = 1 + max(machine.streams, default=2)
-            self._queue = Queue(machine, ptr, late=True, blocking=not non_blocking)
-            machine.streams[ptr] = self._queue
+            self._queue = machine.new_stream(non_blocking)
         self.device_id = -1 if null else machine.device_id
 
     @property
@@ -106,6 +104,11 @@ class Stream:
 
     def __enter__(self) -> Stream:
         machine = machines.current()
+        if self._stream.device != machine.device_id:
+            raise RuntimeError(
+                f"The device that the stream is created on ({self._stream.device}) does not match "
+                f"with the current device ({machine.device_id})"
+            )
         machine.local.streams = [*getattr(machine.local, "streams", []), self._stream]
         return self
 

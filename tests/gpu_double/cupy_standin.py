@@ -138,7 +138,7 @@ def installed(
     machines.push(machine)
     try:
         yield Double(modules["cupy"], machine)
-        machine.synchronize()
+        machine.finish()
         gc.collect()
         machine.check_canaries()
         machine.complain()

@@ -5,47 +5,56 @@
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
+
+#include <deque>
+#include <span>
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
 
 namespace cuda_on_cpu {
 
+std::span<Thread> all_threads() { return {threads, thread_count}; }
+bool finished(unsigned rank) { return !exists(rank) || threads[rank].state == State::done; }
+
 constexpr size_t STACK = 256 * 1024;
 
 struct Fiber {
   ucontext_t context;
   jmp_buf jump;
-  std::unique_ptr<char[]> stack{new char[STACK]};
+  char* stack = (char*)malloc(STACK);
   bool started = false;
   Thread* thread = nullptr;
   void* fake_stack = nullptr;
+  Fiber() = default;
+  Fiber(const Fiber&) = delete;
+  ~Fiber() { free(stack); }
 };
 
-inline Thread* self = nullptr;
-inline Fiber* current = nullptr;
-inline std::deque<Fiber> fibers;
-inline std::vector<Fiber*> idle;
-inline std::vector<Fiber*> fiber_of;  // by rank; null while the thread is not suspended
-inline ucontext_t scheduler_context;
-inline jmp_buf scheduler_jump;
-inline void* scheduler_fake_stack;
-inline const void* scheduler_stack;
-inline size_t scheduler_stack_size;
-inline std::vector<size_t> to_start;
-inline size_t next_to_start = 0;
-inline unsigned block_number = 0;
+Thread* self = nullptr;
+Fiber* current = nullptr;
+std::deque<Fiber> fibers;
+std::vector<Fiber*> idle;
+std::vector<Fiber*> fiber_of;  // by rank; null while the thread is not suspended
+ucontext_t scheduler_context;
+jmp_buf scheduler_jump;
+void* scheduler_fake_stack;
+const void* scheduler_stack;
+size_t scheduler_stack_size;
+std::vector<size_t> to_start;
+size_t next_to_start = 0;
+unsigned block_number = 0;
 
-inline void now_running(Thread* thread) {
+void now_running(Thread* thread) {
   self = thread;
 #if defined(CUDA_ON_CPU_RACE)
-  cuda_on_cpu_position = {block_number, thread->rank, thread->barriers, thread->meetings};
+  position = {block_number, thread->rank, thread->barriers, thread->meetings};
 #endif
 }
 
 // Switching costs a system call with swapcontext, none with longjmp; AddressSanitizer wants the
 // former.
-inline void switch_to_scheduler() {
+void switch_to_scheduler() {
 #if defined(__SANITIZE_ADDRESS__)
   Fiber* fiber = current;
   __sanitizer_start_switch_fiber(&fiber->fake_stack, scheduler_stack, scheduler_stack_size);
@@ -57,7 +66,7 @@ inline void switch_to_scheduler() {
 }
 
 // A fiber takes one fresh CUDA thread after another until one of them has to wait.
-inline void fiber_main() {
+void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
 #endif
@@ -82,21 +91,21 @@ inline void fiber_main() {
   }
 }
 
-inline void prepare(Fiber& fiber) {
+void prepare(Fiber& fiber) {
   fiber.started = true;
   getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_sp = fiber.stack;
   fiber.context.uc_stack.ss_size = STACK;
   fiber.context.uc_link = nullptr;
   makecontext(&fiber.context, (void (*)())fiber_main, 0);
 }
 
-inline void resume(Fiber* fiber) {
+void resume(Fiber* fiber) {
   current = fiber;
   if (fiber->thread) now_running(fiber->thread);
 #if defined(__SANITIZE_ADDRESS__)
   if (!fiber->started) prepare(*fiber);
-  __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber->stack.get(), STACK);
+  __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber->stack, STACK);
   swapcontext(&scheduler_context, &fiber->context);
   __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
 #else
@@ -107,14 +116,14 @@ inline void resume(Fiber* fiber) {
 #endif
 }
 
-inline Fiber* idle_fiber() {
+Fiber* idle_fiber() {
   if (idle.empty()) return &fibers.emplace_back();
   Fiber* fiber = idle.back();
   idle.pop_back();
   return fiber;
 }
 
-inline void wait(State state, int line, unsigned mask) {
+void wait(State state, int line, unsigned mask) {
   self->state = state;
   self->line = line;
   self->mask = mask;
@@ -122,29 +131,29 @@ inline void wait(State state, int line, unsigned mask) {
   if (!failure.empty()) throw Error(failure);
 }
 
-inline void sync_block(int line) { wait(State::at_barrier, line, 0); }
-inline void sync_warp(unsigned mask, int line) { wait(State::at_meeting, line, mask); }
+void sync_block(int line) { wait(State::at_barrier, line, 0); }
+void sync_warp(unsigned mask, int line) { wait(State::at_meeting, line, mask); }
 
-inline std::string at(int line) { return " in line " + std::to_string(std::abs(line)); }
+std::string at(int line) { return " in line " + std::to_string(abs(line)); }
 
 // Every living thread waits at a barrier: is it the same one, and is nobody missing?
-inline void check_barrier(unsigned alive) {
+void check_barrier(unsigned alive) {
   int line = 0;
-  for (const Thread& thread : threads) {
+  for (const Thread& thread : all_threads()) {
     if (thread.state == State::done) continue;
     if (line && line != thread.line)
       failure = "barrier divergence: threads of one block wait at different __syncthreads()," +
                 at(line) + " and" + at(thread.line);
     line = thread.line;
   }
-  if (alive != threads.size())
-    failure = "barrier divergence: " + std::to_string(threads.size() - alive) +
+  if (alive != thread_count)
+    failure = "barrier divergence: " + std::to_string(thread_count - alive) +
               " thread(s) of the block returned while " + std::to_string(alive) +
               " wait at __syncthreads()" + at(line);
 }
 
 // Whether all lanes that the thread's mask names have come to the same place.
-inline bool meeting_is_complete(const Thread& thread) {
+bool meeting_is_complete(const Thread& thread) {
   unsigned first = thread.rank / WARP * WARP;
   if (!(thread.mask >> (thread.rank - first) & 1)) {
     failure = "warp operation: the calling lane is not in its mask" + at(thread.line);
@@ -165,16 +174,16 @@ inline bool meeting_is_complete(const Thread& thread) {
 }
 
 // The threads that may go on, all others having to wait.
-inline std::vector<size_t> released() {
+std::vector<size_t> released() {
   std::vector<size_t> result;
   unsigned alive = 0, at_barrier = 0;
-  for (const Thread& thread : threads) {
+  for (const Thread& thread : all_threads()) {
     alive += thread.state != State::done;
     at_barrier += thread.state == State::at_barrier;
   }
   if (alive && alive == at_barrier) {
     check_barrier(alive);
-    for (Thread& thread : threads)
+    for (Thread& thread : all_threads())
       if (thread.state == State::at_barrier) {
         ++thread.barriers;
         result.push_back(thread.rank);
@@ -182,7 +191,7 @@ inline std::vector<size_t> released() {
     return result;
   }
   int line = 0;
-  for (Thread& thread : threads) {
+  for (Thread& thread : all_threads()) {
     if (thread.state != State::at_meeting) continue;
     line = thread.line;
     if (meeting_is_complete(thread)) result.push_back(thread.rank);
@@ -193,9 +202,9 @@ inline std::vector<size_t> released() {
   return result;
 }
 
-inline void run_threads(const Launch& launch, std::mt19937_64& random) {
-  fiber_of.assign(threads.size(), nullptr);
-  to_start = arranged(threads.size(), launch.order, random);
+void run_threads(const Launch& launch, Random& random) {
+  fiber_of.assign(thread_count, nullptr);
+  to_start = arranged(thread_count, launch.order, random);
   next_to_start = 0;
   while (next_to_start < to_start.size() && failure.empty()) resume(idle_fiber());
   while (failure.empty()) {
@@ -213,18 +222,16 @@ inline void run_threads(const Launch& launch, std::mt19937_64& random) {
       if (fiber) resume(fiber);
 }
 
-inline void run_blocks(const Launch& launch) {
-  std::mt19937_64 random(launch.seed);
-  for (size_t number : arranged(launch.blocks(), launch.order, random)) {
+void run_blocks(const Launch& launch) {
+  Random random(launch.seed);
+  for (size_t number : arranged(block_count(launch), launch.order, random)) {
     block_number = (unsigned)number;
     poison_shared(launch.shared);
     start_threads(launch, number);
     run_threads(launch, random);
     if (failure.empty()) check_shared(launch.shared);
-#if defined(CUDA_ON_CPU_RACE)
-    if (failure.empty()) failure = cuda_on_cpu_first_race();
-    cuda_on_cpu_forget_shared();
-#endif
+    if (failure.empty()) failure = first_race();
+    forget_shared();
     if (failure.empty()) continue;
     idle.clear();
     fibers.clear();

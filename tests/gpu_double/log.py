@@ -47,15 +47,28 @@ class Transfer:
 
 
 @dataclass
+class Pool:
+    """The device memory of CuPy's pool."""
+
+    used: int = 0
+    """Bytes of living arrays."""
+    held: int = 0
+    """Bytes that the pool keeps, used or not."""
+    limit: int = 0
+    """Most bytes to use; 0 for no limit."""
+
+
+@dataclass
 class Log:
     """Everything since the last `reset`."""
 
+    pools: dict[int, Pool]
+    """The memory of each device."""
     launches: list[Launch] = field(default_factory=list)
     synchronizations: list[Synchronization] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     peak_bytes: int = 0
-    """The most device memory in use at a time, in 512-byte units as the pool hands it out."""
-    bytes_in_use: int = 0
+    """The most memory of one device in use at a time, in units of 512 bytes like the pool's."""
     allocations: int = 0
 
     def reset(self) -> None:
@@ -65,6 +78,11 @@ class Log:
         self.transfers.clear()
         self.peak_bytes = self.bytes_in_use
         self.allocations = 0
+
+    @property
+    def bytes_in_use(self) -> int:
+        """Device memory of living arrays, on the device that has most."""
+        return max((pool.used for pool in self.pools.values()), default=0)
 
     def kernels(self, name: str | None = None) -> list[Launch]:
         """Launches of our kernels, or of the one of that name."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from gpu_double.cuda_on_cpu import Schedule
 from gpu_double.errors import CUDARuntimeError, MisuseError, OutOfMemoryError
-from gpu_double.log import Launch, Log, Synchronization, caller
+from gpu_double.log import Launch, Log, Pool, Synchronization, caller
 from gpu_double.memory import Memory, Pinned
 from gpu_double.streams import Clock, Stream
 
@@ -54,17 +57,16 @@ class Machine:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.log = Log()
         self.misuses: list[str] = []
         self.lock = threading.RLock()
         self.local = threading.local()
         self.host: Clock = {}
         self.blocks: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
         self.pinned: weakref.WeakValueDictionary[int, Pinned] = weakref.WeakValueDictionary()
-        self.held = 0
-        self.limit = 0
+        self.pools: dict[int, Pool] = defaultdict(Pool)
+        self.log = Log(self.pools)
         self.streams: dict[int, Stream] = {}
-        self.default_stream = Stream(self, 0, late=False, blocking=True)
+        self.default_streams: dict[int, Stream] = {}
 
     def require_device(self) -> None:
         """Raise what CUDA raises when there is none."""
@@ -87,10 +89,36 @@ class Machine:
         self.local.device = number
 
     @property
+    def pool(self) -> Pool:
+        """The memory of the current device."""
+        return self.pools[self.device_id]
+
+    @property
+    def default_stream(self) -> Stream:
+        """The default stream of the current device."""
+        device = self.device_id
+        if device not in self.default_streams:
+            self.default_streams[device] = Stream(self, -device, device, late=False, blocking=True)
+        return self.default_streams[device]
+
+    @property
     def stream(self) -> Stream:
         """The current stream of this thread."""
         stack: list[Stream] = getattr(self.local, "streams", [])
-        return stack[-1] if stack else self.default_stream
+        mine = [stream for stream in stack if stream.device == self.device_id]
+        return mine[-1] if mine else self.default_stream
+
+    @property
+    def all_streams(self) -> list[Stream]:
+        """Every queue of work on any device."""
+        return [*self.default_streams.values(), *self.streams.values()]
+
+    def new_stream(self, non_blocking: bool) -> Stream:
+        """A stream of the current device."""
+        number = 3 + len(self.streams)
+        blocking = not non_blocking
+        self.streams[number] = Stream(self, number, self.device_id, late=True, blocking=blocking)
+        return self.streams[number]
 
     def misuse(self, message: str) -> MisuseError:
         """Note a mistake that must fail the test even if somebody catches the error."""
@@ -117,7 +145,11 @@ class Machine:
         self.require_device()
         with self.lock:
             rounded = -(-nbytes // UNIT) * UNIT
-            self.take(rounded)
+            try:
+                self.take(rounded)
+            except OutOfMemoryError:  # arrays in reference cycles give way, as in CuPy
+                gc.collect()
+                self.take(rounded)
             memory = Memory(self, nbytes, rounded, self.stream)
             if nbytes:
                 self.blocks[memory.ptr] = memory
@@ -125,35 +157,50 @@ class Machine:
 
     def take(self, rounded: int) -> None:
         """Count `rounded` bytes as used, if they can be had."""
-        log, model = self.log, self.model
+        log, model, pool = self.log, self.model, self.pool
         if rounded and model.allocations is not None:
             if model.allocations <= 0:
-                raise OutOfMemoryError(rounded, log.bytes_in_use)
+                raise OutOfMemoryError(rounded, pool.used)
             model.allocations -= 1
-        used = log.bytes_in_use + rounded
-        if self.limit and used > self.limit:
-            raise OutOfMemoryError(rounded, log.bytes_in_use, self.limit)
+        used = pool.used + rounded
+        if pool.limit and used > pool.limit:
+            raise OutOfMemoryError(rounded, pool.used, pool.limit)
         if used > model.memory - model.used_by_others:
-            raise OutOfMemoryError(rounded, log.bytes_in_use)
-        log.bytes_in_use = used
+            raise OutOfMemoryError(rounded, pool.used)
+        pool.used = used
+        pool.held = max(pool.held, used)
         log.peak_bytes = max(log.peak_bytes, used)
         log.allocations += bool(rounded)
-        self.held = max(self.held, used)
 
     @property
     def free_bytes(self) -> int:
         """What CUDA calls free: neither others nor this process's pool hold it."""
-        return max(self.model.memory - self.model.used_by_others - self.held, 0)
+        return max(self.model.memory - self.model.used_by_others - self.pool.held, 0)
 
-    def synchronize(self) -> None:
-        """Finish everything that any stream has to do."""
-        for stream in [self.default_stream, *self.streams.values()]:
+    def finish(self) -> None:
+        """Do everything that any stream has to do."""
+        for stream in self.all_streams:
             stream.finish()
 
     def check_canaries(self) -> None:
         """Raise if anything was written beside a device array."""
         for memory in list(self.blocks.values()):
             memory.check()
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def locked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which no two threads are in at a time."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with current().lock:
+            return function(*args, **kwargs)
+
+    return guarded
 
 
 class _Installed:

@@ -71,13 +71,13 @@ class Memory:
 def release(machine: Machine, block: Block, rounded: int, stream: Stream) -> None:
     """Give device memory back; work that is not ordered before its next use is a mistake."""
     with machine.lock:
-        machine.log.bytes_in_use -= rounded
+        machine.pools[stream.device].used -= rounded
         if not block.intact():
             machine.misuses.append(
                 f"something wrote outside a device array of {block.nbytes} bytes"
             )
         unfinished = block.accesses.unfinished(known(machine, stream.clock))
-        if unfinished and unfinished.stream != stream.ptr:
+        if unfinished and unfinished.stream != stream.number:
             machine.misuses.append(freed_too_early(block, unfinished))
             block.poison()
         elif stream.late and stream.queue:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_double import machine as machines
-from gpu_double.errors import OutOfMemoryError
 from gpu_double.streams import Span
 
 if TYPE_CHECKING:
@@ -74,6 +73,24 @@ def arrays_in(operands: Any) -> Iterator[Any]:
             yield from arrays_in(item)
 
 
+def sources_of(operands: Any) -> list[Any]:
+    """The device arrays that an operation reads; all must be on the current device."""
+    sources = list(arrays_in(operands))
+    for array in sources:
+        check_device(array)
+    return sources
+
+
+def check_device(array: Any) -> None:
+    """Refuse an array of another device, as CuPy does where devices cannot reach each other."""
+    here, there = machines.current().device_id, array._memory.device_id
+    if here != there:
+        raise ValueError(
+            f"The device where the array resides ({there}) is different from the current device "
+            f"({here}). Peer access is unavailable between these devices."
+        )
+
+
 def replaced(operands: Any, change: Callable[[Any], Any]) -> Any:
     """The operands with every device array changed into something else."""
     if is_device(operands):
@@ -112,6 +129,7 @@ def call(function: Callable[..., Any], operands: Any) -> Any:
         return function(*operands)
 
 
+@machines.locked
 def compute(
     name: str,
     function: Callable[..., Any],
@@ -127,7 +145,7 @@ def compute(
     machine = machines.current()
     stream = machine.stream
     views = replaced(operands, values_of)
-    sources = list(arrays_in(operands))
+    sources = sources_of(operands)
     if waits:
         stream.synchronize(name)
     stream.begin([span(array, write=False) for array in sources])
@@ -152,12 +170,9 @@ def borrow(scratch: int) -> None:
     """Count memory that is given back before the function returns."""
     machine = machines.current()
     if scratch:
-        used = machine.log.bytes_in_use
-        try:
-            machine.take(scratch)
-        except OutOfMemoryError:
-            raise OutOfMemoryError(scratch, used) from None
-        machine.log.bytes_in_use = used
+        used = machine.pool.used
+        machine.take(scratch)
+        machine.pool.used = used
 
 
 def store(results: Any, targets: list[NDArray[Any]]) -> None:
@@ -166,18 +181,21 @@ def store(results: Any, targets: list[NDArray[Any]]) -> None:
         np.copyto(target, result, casting="unsafe")
 
 
+@machines.locked
 def update(name: str, function: Callable[..., Any], target: Any, *operands: Any) -> None:
     """``function(target, *operands)``, which writes to the target's NumPy view."""
     machine = machines.current()
     stream = machine.stream
     arguments = target._values, *replaced(operands, values_of)
-    sources = list(arrays_in(operands))
+    sources = sources_of(operands)
+    check_device(target)
     stream.begin([*(span(array, write=False) for array in sources), span(target, write=True)])
     stream.submit(lambda: call(function, arguments))
     read = sum(traffic(array._values) for array in sources)
     machine.launched(name, read, traffic(target._values))
 
 
+@machines.locked
 def into(
     out: Any, name: str, function: Callable[..., Any], *operands: Any, casting: Any = "same_kind"
 ) -> Any:

@@ -5,18 +5,18 @@
 // Two accesses to the same byte, one of them a write and not both atomic, are a race
 // - of two blocks: always, since nothing orders blocks;
 // - in a block: unless it is one thread, or a barrier or (in a warp) a warp operation lies between.
+#define CUDA_ON_CPU_RACE
+#include "race_check.h"
+
+#include <dlfcn.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dlfcn.h>
 
-struct Position {
-  unsigned block, thread, barriers, meetings;
-};
-extern "C" {
-Position cuda_on_cpu_position;
-}
+namespace cuda_on_cpu {
+Position position;
 
 namespace {
 
@@ -90,42 +90,51 @@ void access(const void* address, size_t bytes, bool writes, bool atomic, void* c
   for (int i = 0; i < region_count; ++i) {
     const Region& region = regions[i];
     if (first < region.first || first >= region.last) continue;
-    Access now{cuda_on_cpu_position, (uintptr_t)code, atomic};
+    Access now{position, (uintptr_t)code, atomic};
     for (uintptr_t byte = first; byte < first + bytes && byte < region.last; ++byte)
       touch(region, byte, now, writes);
     return;
   }
 }
 
-}  // namespace
-
-#define EXPORTED extern "C" __attribute__((visibility("default")))
-#define HERE __builtin_return_address(0)
-
-EXPORTED void cuda_on_cpu_watch(const void* memory, size_t bytes, int shared) {
+void watch(const void* memory, size_t bytes, bool shared) {
   if (!bytes || region_count == MOST_REGIONS) return;
   uintptr_t first = (uintptr_t)memory;
   for (int i = 0; i < region_count; ++i)
     if (regions[i].first <= first && first < regions[i].last) return;
   auto shadows = (Shadow*)std::calloc(bytes, sizeof(Shadow));
-  if (shadows) regions[region_count++] = {first, first + bytes, shadows, shared != 0};
+  if (shadows) regions[region_count++] = {first, first + bytes, shadows, shared};
 }
+}  // namespace
 
-EXPORTED void cuda_on_cpu_forget() {
-  for (int i = 0; i < region_count; ++i) std::free(regions[i].shadows);
-  region_count = 0;
-  report[0] = 0;
-}
+void watch_shared(const void* memory, size_t bytes) { watch(memory, bytes, true); }
 
 // Shared memory begins anew with every block.
-extern "C" void cuda_on_cpu_forget_shared() {
+void forget_shared() {
   for (int i = 0; i < region_count; ++i)
     if (regions[i].shared)
       std::memset((void*)regions[i].shadows, 0,
                   (regions[i].last - regions[i].first) * sizeof(Shadow));
 }
 
-extern "C" const char* cuda_on_cpu_first_race() { return report; }
+const char* first_race() { return report; }
+}  // namespace cuda_on_cpu
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+EXPORTED void cuda_on_cpu_watch(const void* memory, size_t bytes) {
+  cuda_on_cpu::watch(memory, bytes, false);
+}
+
+EXPORTED void cuda_on_cpu_forget() {
+  using namespace cuda_on_cpu;
+  for (int i = 0; i < region_count; ++i) std::free(regions[i].shadows);
+  region_count = 0;
+  report[0] = 0;
+}
+
+#define HERE __builtin_return_address(0)
+using cuda_on_cpu::access;
 
 extern "C" {
 void __tsan_init() {}

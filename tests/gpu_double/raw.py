@@ -11,7 +11,7 @@ from gpu_double.cuda_on_cpu import Geometry, KernelError, Module
 from gpu_double.errors import CompileException, CUDADriverError, DynamicLibNotFoundError
 from gpu_double.launch_rules import SHARED, LaunchError, check_arguments, check_geometry
 from gpu_double.log import Launch, caller
-from gpu_double.operations import is_device, span, traffic
+from gpu_double.operations import check_device, is_device, span, traffic
 
 
 def compiled(code: str, options: tuple[str, ...]) -> Module:
@@ -139,6 +139,7 @@ def memory_of(value: Any) -> Any:
     return value._values if is_device(value) else None
 
 
+@machines.locked
 def launch(
     module: Module,
     name: str,
@@ -150,6 +151,8 @@ def launch(
     """Put the launch into its stream, and check every array around it when it has run."""
     machine = stream.machine
     signature = module.signatures[name]
+    for value in filter(is_device, values):
+        check_device(value)
     given = [(v, p) for v, p in zip(values, signature, strict=True) if is_device(v)]
     written = [v for v, p in given if not p.endswith("c")]
     stream.begin([span(v, write=not p.endswith("c")) for v, p in given])

@@ -90,9 +90,14 @@ class Marker:
 class Stream:
     """A queue of work."""
 
-    def __init__(self, machine: Machine, ptr: int, *, late: bool, blocking: bool) -> None:
+    def __init__(
+        self, machine: Machine, number: int, device: int, *, late: bool, blocking: bool
+    ) -> None:
         self.machine = machine
-        self.ptr = ptr
+        self.number = number
+        """0, -1, … for the default streams of the devices, 3, 4, … for others."""
+        self.ptr = max(number, 0)
+        self.device = device
         self.late = late
         self.blocking = blocking
         self.queue: deque[Callable[[], None] | Marker] = deque()
@@ -102,11 +107,11 @@ class Stream:
     def begin(self, spans: Iterable[Span] = ()) -> None:
         """Order new work after what it waits for, and check what it touches."""
         machine = self.machine
-        if self.blocking:
+        if machine.streams and self.blocking:
             self.join_default()
         self.count += 1
         merge(self.clock, machine.host)
-        self.clock[self.ptr] = self.count
+        self.clock[self.number] = self.count
         self.touch(spans)
 
     def touch(self, spans: Iterable[Span]) -> None:
@@ -116,19 +121,22 @@ class Stream:
             return
         where = caller()
         for accesses, low, high, write in spans:
-            access = Access(low, high, write, self.ptr, self.count, where)
+            access = Access(low, high, write, self.number, self.count, where)
             wrong = accesses.add(access, self.clock, machine.host)
             if wrong:
                 raise machine.misuse(wrong)
 
     def join_default(self) -> None:
         """The legacy default stream and the streams that block it wait for each other."""
-        default = self.machine.default_stream
-        others = [s for s in self.machine.streams.values() if s.blocking]
-        for other in others if self is default else [default]:
+        for other in self.blocked_by():
             merge(self.clock, other.clock)
             if other.queue:
                 self.queue.append(other.marker())
+
+    def blocked_by(self) -> list[Stream]:
+        """The streams whose work this one waits for without being told."""
+        mine = [s for s in self.machine.all_streams if s.blocking and s.device == self.device]
+        return [s for s in mine if s is not self and (s.number <= 0 or self.number <= 0)]
 
     def submit(self, work: Callable[[], None]) -> None:
         """Do `work` in its turn: at once on the default stream."""
@@ -170,9 +178,7 @@ class Stream:
     def join_host(self) -> None:
         """The host knows that everything queued is done."""
         self.finish()
-        if self is self.machine.default_stream:
-            for other in self.machine.streams.values():
-                if other.blocking:
-                    other.finish()
-                    merge(self.machine.host, other.clock)
+        for other in self.blocked_by() if self.number <= 0 else []:
+            other.finish()
+            merge(self.machine.host, other.clock)
         merge(self.machine.host, self.clock)

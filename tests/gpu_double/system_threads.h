@@ -2,19 +2,20 @@
 #pragma once
 #include <barrier>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 
 namespace cuda_on_cpu {
 
-inline thread_local Thread* self = nullptr;
-inline std::unique_ptr<std::barrier<>> block_barrier;
-inline std::mutex meetings_lock;
-inline std::map<std::pair<unsigned, unsigned>, std::unique_ptr<std::barrier<>>> meetings;
+__thread Thread* self = nullptr;
+std::unique_ptr<std::barrier<>> block_barrier;
+std::mutex meetings_lock;
+std::map<std::pair<unsigned, unsigned>, std::unique_ptr<std::barrier<>>> meetings;
 
-inline void sync_block(int) { block_barrier->arrive_and_wait(); }
+void sync_block(int) { block_barrier->arrive_and_wait(); }
 
-inline void sync_warp(unsigned mask, int) {
+void sync_warp(unsigned mask, int) {
   unsigned warp = self->rank / WARP, lanes = 0;
   for (unsigned lane = 0; lane < WARP; ++lane)
     lanes += (mask >> lane & 1) && exists(warp * WARP + lane);
@@ -28,12 +29,12 @@ inline void sync_warp(unsigned mask, int) {
   meeting->arrive_and_wait();
 }
 
-inline void run_blocks(const Launch& launch) {
-  std::barrier<> everybody(threads.size() + 1);
+void run_blocks(const Launch& launch) {
+  std::barrier<> everybody(thread_count + 1);
   std::vector<std::thread> workers;
-  for (size_t rank = 0; rank < threads.size(); ++rank)
+  for (size_t rank = 0; rank < thread_count; ++rank)
     workers.emplace_back([&, rank] {
-      for (size_t block = 0; block < launch.blocks(); ++block) {
+      for (size_t block = 0; block < block_count(launch); ++block) {
         everybody.arrive_and_wait();
         self = &threads[rank];
         launch.call(launch.kernel, launch.arguments);
@@ -41,8 +42,8 @@ inline void run_blocks(const Launch& launch) {
         everybody.arrive_and_wait();
       }
     });
-  for (size_t block = 0; block < launch.blocks(); ++block) {
-    block_barrier = std::make_unique<std::barrier<>>(threads.size());
+  for (size_t block = 0; block < block_count(launch); ++block) {
+    block_barrier = std::make_unique<std::barrier<>>(thread_count);
     meetings.clear();
     poison_shared(launch.shared);
     start_threads(launch, block);

@@ -1,8 +1,9 @@
-"""Copies between host and device, counted, and on a late stream as late as CUDA allows.
+"""Copies between host and device, counted, and as late as CUDA allows.
 
-A copy from or to pinned memory reads or fills the host's buffer when the stream gets to it; until
-then a buffer that is to be filled holds 0xA5. A copy from pageable memory is staged: it reads the
-buffer at once. A copy to pageable memory waits for the stream.
+A copy from or to pinned memory reads or fills the host's buffer when the stream gets to it, on the
+default stream too: that is, before its next operation. Until then a buffer that is to be filled
+holds 0xA5. A copy from pageable memory is staged: it reads the buffer at once. A copy to pageable
+memory waits for the stream.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def count(direction: str, values: NDArray[Any], pinned: bool, stream: Stream) ->
     stream.machine.log.transfers.append(entry)
 
 
+@machines.locked
 def upload(values: NDArray[Any], target: Any, stream: Stream) -> None:
     """Copy a host array to a device array of its shape, dtype and layout."""
     block = pinned_block(stream.machine, values)
@@ -38,7 +40,9 @@ def upload(values: NDArray[Any], target: Any, stream: Stream) -> None:
     stream.begin(spans)
     source = raw(values) if block is not None else values.copy("K")
     device = target._values
-    stream.submit(lambda: np.copyto(device, source))
+    stream.queue.append(lambda: np.copyto(device, source))
+    if block is None and not stream.late:
+        stream.finish()
 
 
 def raw(values: NDArray[Any]) -> NDArray[Any]:
@@ -49,6 +53,7 @@ def raw(values: NDArray[Any]) -> NDArray[Any]:
     return np.ndarray(values.shape, values.dtype, block.bytes, offset, values.strides)
 
 
+@machines.locked
 def download(source: Any, out: NDArray[Any], stream: Stream, blocking: bool) -> None:
     """Copy a device array to a host array of its shape, dtype and layout."""
     machine = stream.machine
@@ -62,8 +67,8 @@ def download(source: Any, out: NDArray[Any], stream: Stream, blocking: bool) -> 
     target = out if block is None else raw(out)
     if out.flags.c_contiguous or out.flags.f_contiguous:
         out.reshape(-1, order="A").view(np.uint8)[...] = UNFILLED
-    stream.submit(lambda: np.copyto(target, device))
+    stream.queue.append(lambda: np.copyto(target, device))
     if blocking:
         stream.synchronize("get")
-    elif block is None:
-        stream.finish()
+    elif block is None:  # CUDA returns when the copy is done
+        stream.synchronize("get into pageable memory")

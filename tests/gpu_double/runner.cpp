@@ -1,15 +1,18 @@
 // main() of a program that runs one launch: argv[1] is a folder with a file "job" and one file for
 // each array, which is read into an allocation of exactly its size, so that a sanitizer sees its
 // ends, and written back.
-#undef __noinline__  // the standard headers use it
 #include <dlfcn.h>
 
+#include <cstdint>
+#include <cstring>
 #include <deque>
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <string>
+#include <vector>
 
-namespace cuda_on_cpu {
+namespace {
 struct Job {
   std::string folder, name;
   unsigned grid[3], block[3];
@@ -22,7 +25,7 @@ struct Job {
   std::string path(size_t i) const { return folder + "/" + std::to_string(i) + ".bin"; }
 };
 
-inline char* read_array(Job& job, size_t i, size_t bytes) {
+char* read_array(Job& job, size_t i, size_t bytes) {
   char* memory = (char*)std::malloc(bytes);
   std::ifstream(job.path(i), std::ios::binary).read(memory, (std::streamsize)bytes);
   job.arrays[i] = {memory, bytes};
@@ -30,7 +33,7 @@ inline char* read_array(Job& job, size_t i, size_t bytes) {
 }
 
 // "a OWNER BYTES" is an array, the one at position OWNER; "s HEX" are the bytes of a value.
-inline void read_argument(Job& job, std::istream& in, size_t i) {
+void read_argument(Job& job, std::istream& in, size_t i) {
   char kind;
   in >> kind;
   std::vector<char>& cell = job.values.emplace_back();
@@ -49,7 +52,7 @@ inline void read_argument(Job& job, std::istream& in, size_t i) {
   job.pointers.push_back(cell.data());
 }
 
-inline Job read_job(const std::string& folder) {
+Job read_job(const std::string& folder) {
   Job job;
   job.folder = folder;
   std::ifstream in(folder + "/job");
@@ -61,10 +64,10 @@ inline Job read_job(const std::string& folder) {
   for (size_t i = 0; i < count; ++i) read_argument(job, in, i);
   return job;
 }
-}  // namespace cuda_on_cpu
+}  // namespace
 
 int main(int, char** argv) {
-  cuda_on_cpu::Job job = cuda_on_cpu::read_job(argv[1]);
+  Job job = read_job(argv[1]);
   using Run = int (*)(void**, const unsigned*, const unsigned*, size_t, int, uint64_t, char*, size_t);
   Run run = (Run)dlsym(RTLD_DEFAULT, ("cuda_on_cpu_launch_" + job.name).c_str());
   char message[2000] = "no such kernel";
