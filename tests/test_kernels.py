@@ -103,19 +103,19 @@ def device(
     mode: str = "fiber",
     order: str = "forward",
     multiprocessors: int = 46,
-    text: str | None = None,
-    renamed: dict[Kernel, Kernel] | None = None,
+    together: bool = False,
+    replaced: dict[Kernel, tuple[str, Kernel]] | None = None,
 ) -> Iterator[Any]:
-    """The stand-in; kernels come out of `one_text` if it is given, some in place of others."""
+    """The stand-in; kernels come out of `everything` if `together`, or are those of other texts."""
 
     @lru_cache
     def from_text(cupy: Any, device: int, name: str, defines: tuple[str, ...]) -> Any:
         kernel = (name, *defines)
-        chosen = (renamed or {}).get(kernel, kernel)
-        return cupy.RawModule(code=text, options=TOGETHER).get_function(exported(chosen))
+        text, kernel = (replaced or {}).get(kernel, (everything(), kernel))
+        return cupy.RawModule(code=text, options=TOGETHER).get_function(exported(kernel))
 
     with pytest.MonkeyPatch.context() as patch:
-        if text is not None:
+        if together:
             patch.setattr(kernels, "compiled", from_text)
         with gpu_double.installed(
             mode=mode, order=order, seed=7, multiprocessors=multiprocessors
@@ -769,20 +769,20 @@ SMALL: dict[str, Callable[[Any], None]] = {
 @pytest.mark.parametrize("mode", ["asan", "tsan", "race"])
 @pytest.mark.parametrize("name", SMALL)
 def test_sanitizers_find_nothing(name: str, mode: str) -> None:
-    with device(mode, multiprocessors=1, text=everything()) as gpu:
+    with device(mode, multiprocessors=1, together=True) as gpu:
         SMALL[name](gpu)
 
 
 @pytest.mark.parametrize("mode", ["asan", "race"])
 def test_sanitizers_find_nothing_in_a_search(mode: str) -> None:
     """ThreadSanitizer is left out: it takes half a second for each of the 25 launches."""
-    with device(mode, multiprocessors=1, text=everything()) as gpu:
+    with device(mode, multiprocessors=1, together=True) as gpu:
         check_search(gpu, problem(150, 5, heaviest=9), 2, 1)
 
 
 def test_sanitizers_see_every_kernel_and_more_than_one_block_of_it() -> None:
     blocks: dict[str, int] = {}
-    with device(multiprocessors=1, text=everything()) as gpu:
+    with device(multiprocessors=1, together=True) as gpu:
         for check in SMALL.values():
             check(gpu)
         for made in gpu.log.kernels():
