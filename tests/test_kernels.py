@@ -600,8 +600,8 @@ def some_codes(count: int) -> NDArray[np.int32]:
 def naive_cells(codes: NDArray[np.int32], sums: cells.RunningSums) -> tuple[NDArray[Any], ...]:
     """Starts, ends, error, parent's error and children of all cells, by start, then by level."""
     columns: list[tuple[NDArray[Any], ...]] = []
-    above = np.zeros(len(codes), np.intp)
-    parent_error = np.full(1, np.inf)
+    above: NDArray[Any] = np.zeros(len(codes), np.intp)
+    parent_error: NDArray[Any] = np.full(1, np.inf)
     for level in range(9):
         prefix = codes >> (3 * (8 - level))
         _, starts, inverse, sizes = np.unique(

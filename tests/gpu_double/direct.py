@@ -50,7 +50,7 @@ class Guarded:
     def __init__(self, original: Any) -> None:
         self.original = original
         self.block = Block(original.nbytes, "the array")
-        self.copy = np.ndarray(original.shape, original.dtype, self.block.bytes)
+        self.copy: Any = np.ndarray(original.shape, original.dtype, self.block.bytes)
         self.copy[...] = original
 
     def give_back(self, name: str) -> None:

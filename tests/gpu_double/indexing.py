@@ -47,7 +47,8 @@ def get_item(array: Any, key: Any) -> Any:
         )
     values = array._values[key]
     if not isinstance(values, np.ndarray):
-        values = array._values[(*parts(key), ...)]
+        as_view = (*parts(key), ...)
+        values = array._values[as_view]
     return array._like(values)
 
 
