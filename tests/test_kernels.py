@@ -613,7 +613,8 @@ def naive_cells(codes: NDArray[np.int32], sums: cells.RunningSums) -> tuple[NDAr
             columns[-1][5][:] = np.bincount(parents, minlength=len(columns[-1][0]))
         error = np.minimum(sums.squared_error(starts, starts + sizes), parent_error)
         error = np.full(1, cells.UNBOUNDED) if level == 0 else error if level < 8 else 0 * error
-        levels, children = np.full(len(starts), level), np.zeros(len(starts), np.int32)
+        levels: NDArray[Any] = np.full(len(starts), level)
+        children = np.zeros(len(starts), np.int32)
         columns.append((levels, starts, starts + sizes, error, parent_error, children))
         above = inverse
     levels, *rest = (np.concatenate(column) for column in zip(*columns, strict=True))
