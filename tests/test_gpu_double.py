@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from gpu_double import KernelError, run_kernel
+from gpu_double import CompileError, KernelError, LaunchError, building, run_kernel
 from numpy.typing import NDArray
 
 SAMPLES = (Path(__file__).parent / "gpu_double" / "samples.cu").read_text()
@@ -145,3 +146,166 @@ def test_a_planted_bug_is_caught(bug: Bug, check: str) -> None:
     assert bug.old in SAMPLES
     with pytest.raises((AssertionError, KernelError)):
         assert_samples_work(SAMPLES.replace(bug.old, bug.new), **CHECKS[check])
+
+
+WORDS = """
+extern "C" __global__ void words(const int* in, int* out, long long* wide, double* real)
+{
+    unsigned all = 0xffffffffu;
+    int i = threadIdx.x, value = in[i];
+    out[i] = __shfl_xor_sync(all, value, 1);
+    out[32 + i] = __shfl_up_sync(all, value, 3, 16);
+    out[64 + i] = __match_any_sync(all, value % 4);
+    out[96 + i] = __reduce_add_sync(all, value);
+    out[128 + i] = __ballot_sync(all, value > 10);
+    out[160 + i] = __syncthreads_count(value > 10);
+    out[192 + i] = __byte_perm(value, ~value, 0x5014);
+    wide[i] = __shfl_down_sync(all, (long long)value << 40, 5);
+    wide[32 + i] = __double2ll_rd(-value - 0.25);
+    wide[64 + i] = __double2ll_rn(value + 0.5);
+    wide[96 + i] = __umul64hi((unsigned long long)value << 60, 1000);
+    real[i] = __dsqrt_rn(__ddiv_rn(__ll2double_rn(value), 3.0));
+    real[32 + i] = __dadd_rn(__dmul_rn(value, 0.1), -0.3);
+}
+"""
+
+
+@pytest.mark.parametrize("check", ["forward", "random", "race", "thread"])
+def test_the_words_of_cuda_mean_what_they_mean_there(check: str) -> None:
+    value = (np.arange(32, dtype=np.int32) * 7) % 23
+    out, wide, real = np.empty(224, np.int32), np.empty(128, np.int64), np.empty(64)
+    run_kernel(WORDS, "words", (1,), (32,), (value, out, wide, real), **CHECKS[check])
+    lanes = np.arange(32)
+    same = (value[:, None] % 4 == value % 4) << lanes
+    expected = [
+        value[lanes ^ 1],
+        np.where(lanes % 16 >= 3, value[lanes - 3], value),
+        same.sum(axis=1),
+        np.full(32, value.sum()),
+        np.full(32, ((value > 10) << lanes).sum()),
+        np.full(32, (value > 10).sum()),
+        [permuted(v) for v in value.tolist()],
+    ]
+    np.testing.assert_array_equal(out.reshape(7, 32), np.array(expected).astype(np.int32))
+    many = value.astype(np.int64)
+    shifted = np.where(lanes < 27, np.roll(many, -5), many) << 40
+    high = [(v << 60) % 2**64 * 1000 >> 64 for v in value.tolist()]
+    rounded = np.rint(value + 0.5).astype(np.int64)
+    np.testing.assert_array_equal(wide.reshape(4, 32), [shifted, -many - 1, rounded, high])
+    np.testing.assert_array_equal(real, np.append(np.sqrt(value / 3.0), value * 0.1 + -0.3))
+
+
+def permuted(value: int) -> int:
+    """``__byte_perm(value, ~value, 0x5014)``."""
+    pool = (value & 0xFFFFFFFF).to_bytes(4, "little") + (~value & 0xFFFFFFFF).to_bytes(4, "little")
+    return int.from_bytes(bytes(pool[place] for place in (4, 1, 0, 5)), "little", signed=True)
+
+
+def test_words_that_the_architecture_lacks_do_not_compile() -> None:
+    with pytest.raises(CompileError, match="__reduce_add_sync"):
+        run_kernel(WORDS, "words", (1,), (32,), (), architecture="75")
+
+
+@pytest.mark.parametrize(("options", "rounded_once"), [((), True), (("--fmad=false",), False)])
+def test_doubles_are_contracted_unless_it_is_forbidden(
+    options: tuple[str, ...], rounded_once: bool
+) -> None:
+    a, b, c = np.array([1 + 2.0**-30]), np.array([1 - 2.0**-30]), np.array([-1.0])
+    result = np.empty(1)
+    arguments = a, b, c, np.int32(1), result
+    run_kernel(SAMPLES, "multiply_add", (1,), (32,), arguments, options=options)
+    assert result[0] == (-(2.0**-60) if rounded_once else 0.0)
+
+
+def test_definitions_reach_the_kernel() -> None:
+    text = 'extern "C" __global__ void f(int* out) { *out = FACTOR * SIZE; }'
+    out = np.zeros(1, np.int32)
+    run_kernel(text, "f", (1,), (1,), (out,), options=("-DFACTOR=3", "-DSIZE=(2+2)", "-std=c++17"))
+    assert out[0] == 12
+
+
+@pytest.mark.parametrize("option", ["-use_fast_math", "--gpu-architecture=sm_80", "-O3", "-D X=1"])
+def test_options_that_are_not_known_are_refused(option: str) -> None:
+    with pytest.raises(CompileError, match="invalid value"):
+        run_kernel(SAMPLES, "nearest", (1,), (32,), (), options=(option,))
+
+
+def test_a_text_with_an_error_names_its_line() -> None:
+    with pytest.raises(CompileError, match=r"kernel\.cu:2:.*flaot"):
+        run_kernel('\nextern "C" __global__ void f(flaot* x) {}', "f", (1,), (1,), ())
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    building.compiler.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="apt install g"):
+            building.compiler()
+    finally:
+        building.compiler.cache_clear()
+
+
+def good_launch() -> dict[str, Any]:
+    """A launch of `nearest` that nothing is wrong with."""
+    points, centers = points_and_centers(128, 4)
+    args = [points, centers, np.int32(128), np.int32(4), np.full(128, -1, np.int32)]
+    return {"name": "nearest", "grid": (1,), "block": (128,), "args": args, "shared_mem": 64}
+
+
+WRONG_ARGUMENTS = [
+    (2, 128, "int64.*i4"),
+    (2, np.int64(128), "int64.*i4"),
+    (2, np.float32(128), "float32.*i4"),
+    (2, 128.0, "float64.*i4"),
+    (2, None, "None"),
+    (0, np.int32(5), "pv16c"),
+    (0, np.zeros((128, 3), np.float32), "rows of 12 bytes"),
+    (4, np.empty(128, np.int64), r"int64.*i4\*"),
+    (4, np.empty(128, np.float32), r"float32.*i4\*"),
+    (4, "labels", "Unsupported type"),
+]
+
+
+@pytest.mark.parametrize(("position", "value", "message"), WRONG_ARGUMENTS)
+def test_arguments_must_be_what_the_kernel_reads(position: int, value: Any, message: str) -> None:
+    launch = good_launch()
+    launch["args"][position] = value
+    with pytest.raises(TypeError, match=message):
+        run_kernel(SAMPLES, **launch)
+
+
+def test_the_number_of_arguments_must_be_right() -> None:
+    launch = good_launch()
+    del launch["args"][2]
+    with pytest.raises(TypeError, match="4 arguments for 5 parameters"):
+        run_kernel(SAMPLES, **launch)
+
+
+WRONG_GEOMETRY: list[tuple[str, Any, type[Exception]]] = [
+    ("grid", 1, TypeError),
+    ("grid", [1], TypeError),
+    ("block", (129,), LaunchError),
+    ("block", (16, 16), LaunchError),
+    ("block", (1, 1, 65), LaunchError),
+    ("grid", (0,), LaunchError),
+    ("grid", (1, 65536), LaunchError),
+    ("shared_mem", 49153, LaunchError),
+    ("name", "nearset", LaunchError),
+]
+
+
+@pytest.mark.parametrize(("what", "value", "error"), WRONG_GEOMETRY)
+def test_the_geometry_must_be_possible(what: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        run_kernel(SAMPLES, **(good_launch() | {what: value}))
+
+
+def test_more_shared_memory_must_be_asked_for() -> None:
+    run_kernel(SAMPLES, **(good_launch() | {"shared_mem": 90000, "most_shared": 90000}))
+
+
+def test_read_only_arrays_must_stay_as_they_are() -> None:
+    launch = good_launch()
+    launch["args"][4].flags.writeable = False
+    with pytest.raises(KernelError, match="read-only"):
+        run_kernel(SAMPLES, **launch)

@@ -129,7 +129,7 @@ def flags_for(options: Sequence[str], mode: str, architecture: str) -> list[str]
     known = (IGNORED, CONTRACTION, PASSED_ON)
     for option in options:
         if not any(pattern.fullmatch(option) for pattern in known):
-            raise CompileError(f"nvrtc: error: invalid value for --gpu-architecture or {option!r}")
+            raise CompileError(f"nvrtc: error: invalid value for option {option!r}")
     contracts = not any(re.fullmatch("--?fmad=false", option) for option in options)
     return [
         *COMMON,

@@ -277,7 +277,7 @@ class ndarray(Operators):  # noqa: N801 - CuPy's name
     def swapaxes(self, axis1: int, axis2: int) -> ndarray:
         return self._like(self._values.swapaxes(axis1, axis2))
 
-    def view(self, dtype: Any = None, array_class: Any = None) -> ndarray:
+    def view(self, dtype: Any = None, type: Any = None) -> ndarray:
         return self._like(self._values.view(element_type(dtype or self.dtype)))
 
     def copy(self, order: Any = "C") -> Any:

@@ -39,9 +39,9 @@ class CUDADriverError(RuntimeError):
 
     __module__ = "cupy_backends.cuda.api.driver"
 
-    def __init__(self, status: int, detail: str = "") -> None:
+    def __init__(self, status: int) -> None:
         self.status = status
-        super().__init__(": ".join(DRIVER_ERRORS[status]) + detail)
+        super().__init__(": ".join(DRIVER_ERRORS[status]))
 
 
 class OutOfMemoryError(MemoryError):

@@ -64,6 +64,8 @@ def check_geometry(
     most_shared: int = SHARED,
 ) -> Geometry:
     """The launch's geometry, or the error that CuPy or CUDA would raise."""
+    if name not in module.bounds:
+        raise LaunchError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name}")
     for value, what in ((grid, "grid"), (block, "block")):
         if not isinstance(value, tuple):
             raise TypeError(

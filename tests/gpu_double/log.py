@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = str(Path(__file__).parent)
+OURS = {str(p) for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_")}
+"""Files whose calls are not their own doing."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,6 @@ class Log:
 def caller() -> str:
     """``file:line`` of whoever called into this package (or, for a finalizer, what runs)."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
+    while frame.f_back is not None and frame.f_code.co_filename in OURS:
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

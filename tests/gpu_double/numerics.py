@@ -21,13 +21,27 @@ CHUNK = 61
 def reduction(name: str, values: NDArray[Any], **options: Any) -> Any:
     """The reduction of that name of NumPy's arrays."""
     given = {key: value for key, value in options.items() if value is not None}
-    if values.dtype.kind in "fc":
-        if name in ("sum", "prod", "mean"):
-            backwards = getattr(np.flip(values), name)(**given)
-            return backwards if np.ndim(backwards) == 0 else np.flip(backwards)
+    if values.dtype.kind in "fc" and values.size:
         if name == "cumsum" and values.ndim == 1:
             return chunked_running_sum(values, given.get("dtype", values.dtype))
+        if name == "sum" and not isinstance(given.get("axis"), tuple):
+            return one_by_one(values, **given)
+        if name == "mean" and not isinstance(given.get("axis"), tuple):
+            total = one_by_one(values, **given)
+            return total / total.dtype.type(values.size // max(total.size, 1))
     return getattr(values, name)(**given)
+
+
+def one_by_one(
+    values: NDArray[Any], axis: Any = None, dtype: Any = None, keepdims: bool = False
+) -> Any:
+    """The sum, added from the last to the first: NumPy adds halves of halves."""
+    if axis is None:
+        total = np.add.accumulate(values.ravel()[::-1], dtype=dtype)[-1]
+        return total.reshape((1,) * values.ndim) if keepdims else total
+    running = np.add.accumulate(np.flip(values, axis), axis, dtype)
+    last = running.take([-1], axis)
+    return last if keepdims else last.squeeze(axis)
 
 
 def chunked_running_sum(values: NDArray[Any], dtype: Any) -> NDArray[Any]:

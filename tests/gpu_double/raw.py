@@ -128,7 +128,7 @@ class RawKernel:
             signature = module.signatures[self.name]
             arguments = check_arguments(self.name, signature, args, memory_of)
         except LaunchError as error:
-            raise CUDADriverError(1, f" ({error})") from None
+            raise CUDADriverError(1) from error
         machine = machines.current()
         stream = machine.stream if given is None else given._stream
         launch(module, self.name, geometry, args, arguments, stream)

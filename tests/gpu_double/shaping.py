@@ -135,8 +135,8 @@ def broadcast_to(array: Any, shape: Any) -> Any:
     return device_array(array)._viewed("", lambda v: np.broadcast_to(v, shape))
 
 
-def flip(m: Any, axis: Any = None) -> Any:
-    return device_array(m)._viewed("", lambda v: np.flip(v, axis))
+def flip(a: Any, axis: Any = None) -> Any:
+    return device_array(a)._viewed("", lambda v: np.flip(v, axis))
 
 
 def atleast_1d(*arys: Any) -> Any:
