@@ -186,7 +186,8 @@ class Problem(NamedTuple):
 def some_points(count: int, heaviest: int, seed: int = 0) -> Points:
     """Points with coordinates in -1024 … 1016, -300 … 500 and -1536 … 1536, half of them sorted.
 
-    The first are extremes. With 2^20 as the heaviest weight there are some above 2^32 too.
+    The first are extremes. With 2^20 as the heaviest weight there are some of 2^32 and more too,
+    and such as are a multiple of it.
     """
     rng = np.random.default_rng([count, seed])
     low, high = np.array([[-1024], [-300], [-1536]]), np.array([[1016], [500], [1536]])
@@ -196,7 +197,8 @@ def some_points(count: int, heaviest: int, seed: int = 0) -> Points:
     coordinates[:, : min(count, 8)] = corners[:, :count]
     weights = rng.integers(1, heaviest + 1, count)
     if heaviest == 1 << 20:
-        weights[5::500] += 1 << 32
+        weights[5::500] = 1 << 32
+        weights[6::500] += 1 << 32
     return weighted_points(coordinates.astype(np.float32), weights)
 
 
@@ -418,6 +420,19 @@ def test_variances_lines_and_errors_are_numpys(gpu: Any, count: int, k: int) -> 
     check_spread(gpu, problem(count, k, heaviest=9))
 
 
+def test_of_equally_long_lines_the_first_counts(gpu: Any) -> None:
+    """Clusters that are as wide along the axes as along some diagonals, and a single color."""
+    cross = np.hstack([np.eye(3), -np.eye(3)])
+    flat = cross[:, [1, 2, 4, 5]]
+    coordinates = np.hstack([300 + 16 * cross, 16 * flat - 700, [[0], [0], [9]]])
+    points = weighted_points(coordinates.astype(np.float32), np.full(11, 3))
+    given = solved(points, np.array([[301] * 3, [-700] * 3, [0] * 3, [7] * 3], np.float32))
+    _, variance, deviation = refine.spread(points, given.labels, 4)
+    assert variance.tolist() == [3 * 2 * 256] * 2 + [0, 0]
+    assert np.sign(deviation).tolist() == [[1, 0, 0], [0, 1, 0], [0] * 3, [0] * 3]
+    check_spread(gpu, given)
+
+
 class Round(NamedTuple):
     """What `place` knows of a round."""
 
@@ -622,10 +637,13 @@ def naive_cells(codes: NDArray[np.int32], sums: cells.RunningSums) -> tuple[NDAr
 
 
 def check_octree(
-    gpu: Any, codes: NDArray[np.int32], choices: tuple[int, ...] = (1, 9, 100, 3000)
+    gpu: Any,
+    codes: NDArray[np.int32],
+    choices: tuple[int, ...] = (1, 9, 100, 3000),
+    points: Points | None = None,
 ) -> None:
     """All cells with their errors, and the leaves chosen among them."""
-    points = some_points(len(codes), 9)
+    points = some_points(len(codes), 9) if points is None else points
     sums = cells.running_sums(points)
     there = cells.running_sums(uploaded(gpu, points))
     assert_array_equal(there.table.get(), sums.table)
@@ -659,6 +677,16 @@ def test_cells_and_leaves_are_numpys(gpu: Any, count: int) -> None:
 )
 def test_cells_of_extreme_codes_are_numpys(gpu: Any, codes: list[int]) -> None:
     check_octree(gpu, np.array(codes, np.int32))
+
+
+def test_errors_that_are_rounding_only_are_numpys(gpu: Any) -> None:
+    """A cell's is no greater than that of the cell around it."""
+    codes, rng = some_codes(3000), np.random.default_rng(0)
+    coordinates = np.repeat(np.array([[1013], [-299], [1531]], np.float32), len(codes), axis=1)
+    points = weighted_points(coordinates, rng.integers(1, 1 << 21, len(codes)))
+    errors = cells.running_sums(points).squared_error(np.arange(2900), np.arange(2900) + 9)
+    assert (errors != 0).mean() > 0.05
+    check_octree(gpu, codes, points=points)
 
 
 # ---- pixels
