@@ -138,7 +138,8 @@ def quantize(
     color_space: Annotated[
         str,
         typer.Option(
-            help="Where distances are measured: srgb.", autocompletion=keys_of("COLOR_SPACES")
+            help="Where distances are measured: srgb, linear, oklab, cielab.",
+            autocompletion=keys_of("COLOR_SPACES"),
         ),
     ] = "srgb",
     dither: Annotated[

@@ -30,8 +30,8 @@ PARALLEL = 1 << 22
 BOXES = 16
 """Boxes that are first compared with the centers as one."""
 
-MOST_WEIGHT = 1 << 33
-"""Below it, sums of weight times two coordinates (2^10 each) stay exact in float64."""
+MOST_WEIGHT = 1 << 31
+"""Below it, sums of weight times two coordinates (2^11 each) stay exact in float64."""
 
 MANY = 128
 """Centers above which, and"""
@@ -83,6 +83,12 @@ class Points:
     def to_host(self) -> Points:
         """The same points in NumPy arrays."""
         return Points(to_host(self.columns), to_host(self.weights))
+
+
+def bounded(weights: Any, total: int) -> Any:
+    """(n,) int64: `weights`, which sum up to `total`, halved until they are below `MOST_WEIGHT`."""
+    shift = max(0, total.bit_length() - MOST_WEIGHT.bit_length() + 2)
+    return array_module(weights).maximum(weights >> shift, 1) if shift else weights
 
 
 def weighted_points(coordinates: Any, weights: Any) -> Points:

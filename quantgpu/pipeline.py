@@ -31,7 +31,7 @@ from quantgpu.errors import DeviceError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
-from quantgpu.kmeans import MOST_WEIGHT, weighted_points
+from quantgpu.kmeans import bounded, weighted_points
 from quantgpu.palette import Palette, in_order
 from quantgpu.seeding import SEEDINGS
 from quantgpu.settle import settle
@@ -80,7 +80,7 @@ def quantize(
         init: ``random``, ``kmeans++``, ``maximin`` or ``wu``: the first centers. ``random`` with
             effort ``none`` is the textbook's method: K colors drawn from the image's pixels.
         seed: Of the random draws, 0 or more.
-        color_space: ``srgb``: the space in which distances are measured.
+        color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
         dither: ``none``.
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
@@ -191,11 +191,10 @@ def cluster(
         colors = in_order(to_host(histogram.colors))
         return Palette(colors), xp.asarray(np.argsort(pack(colors)))
 
-    if histogram.pixels >= MOST_WEIGHT:
-        raise UsageError(f"{histogram.pixels:,} pixels are more than {MOST_WEIGHT:,}")
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = histogram.colors.T.take(order, axis=1).T
-    points = weighted_points(space.to_grid(point_colors), histogram.counts[order])
+    weights = bounded(histogram.counts[order], histogram.pixels)
+    points = weighted_points(space.to_grid(point_colors), weights)
     centers = find_centers(points, codes[order], k, plan, seeding, generator, threads, progress)
     steps = plan.settling if plan else 0
     colors, labels = settle(points, point_colors, centers, k, space, steps, threads)

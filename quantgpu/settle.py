@@ -56,14 +56,21 @@ def settle(
         missing = k - len(colors[stays])
         if missing == 0:
             break
-        worst = worst_served(points, served_by[labels], missing)
+        entries = xp.asarray(colors)[labels]
+        is_entry = (entries == point_colors).all(axis=1)
+        worst = worst_served(points, served_by[labels], is_entry, missing)
         colors = in_order(np.concatenate([colors[stays], to_host(point_colors[worst])]))
     return colors, labels
 
 
-def worst_served(points: Points, served_by: Any, count: int) -> Any:
-    """The (count,) points with the greatest weight times squared distance from `served_by`."""
+def worst_served(points: Points, served_by: Any, is_entry: Any, count: int) -> Any:
+    """The (count,) points with the greatest weight times squared distance from `served_by`.
+
+    Those whose color `is_entry` of the palette, (n,) bool, come last; others may lie on the same
+    grid point as an entry.
+    """
     xp = array_module(points.columns)
     differences = points.columns[:-1] - served_by.T
     error = points.weights * (differences * differences).sum(axis=0).astype(xp.int64)
+    error[is_entry] = -1
     return xp.argsort(-error, kind="stable")[:count]

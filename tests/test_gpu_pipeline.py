@@ -11,6 +11,7 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import Indexed, histogram, quantize, transfer
+from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import DeviceError, UsageError
 from quantgpu.scene import render_scene
@@ -59,6 +60,14 @@ def test_every_effort_and_seeding_gives_the_same_bytes(k: int, effort: str, init
 @pytest.mark.parametrize("k", [1, 255, 256, 257, 1025])
 def test_every_k_gives_the_same_bytes(k: int, effort: str) -> None:
     assert_same_everywhere(SCENE, k, effort=effort)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("effort", ["none", "balanced"])
+@pytest.mark.parametrize("color_space", COLOR_SPACES)
+def test_every_color_space_gives_the_same_bytes(color_space: str, effort: str) -> None:
+    for k in (6, 256):
+        assert_same_everywhere(SCENE, k, color_space=color_space, effort=effort)
 
 
 @pytest.mark.usefixtures("gpu")

@@ -68,6 +68,9 @@ def test_settling_lowers_the_error_of_the_rounded_palette() -> None:
 def test_the_worst_served_have_the_greatest_weighted_error() -> None:
     points = points_of(grays(0, 10, 20, 30, 30), [1, 100, 1, 1, 7])
     served_by = grid_centers(grays(0, 11, 0, 30, 31), SRGB)
-    assert worst_served(points, served_by, 2).tolist() == [2, 1]
+    nowhere = np.zeros(5, bool)
+    assert worst_served(points, served_by, nowhere, 2).tolist() == [2, 1]
+    assert worst_served(points, served_by, np.arange(5) == 2, 2).tolist() == [1, 4]
     tied = points_of(grays(5, 5, 5))
-    assert worst_served(tied, grid_centers(grays(6, 6, 6), SRGB), 2).tolist() == [0, 1]
+    served_by = grid_centers(grays(6, 6, 6), SRGB)
+    assert worst_served(tied, served_by, nowhere[:3], 2).tolist() == [0, 1]
