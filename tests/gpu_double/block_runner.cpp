@@ -125,6 +125,11 @@ void run_checked(const Launch& launch) {
   run_blocks(launch);
 }
 
+// All that the kernels of this library declare.
+CUDA_ON_CPU_EXPORTED size_t cuda_on_cpu_static_shared() {
+  return __start_cushared ? __stop_cushared - __start_cushared : 0;
+}
+
 int run(const Launch& launch, char* message, size_t room) {
   try {
     run_checked(launch);

@@ -158,10 +158,11 @@ struct Signature<void (*)(A...)> {
 }  // namespace cuda_on_cpu
 
 #define CUDA_ON_CPU_EXPORTED extern "C" __attribute__((visibility("default")))
-#define CUDA_ON_CPU_EXPORT(KERNEL)                                                              \
+#define CUDA_ON_CPU_EXPORT(KERNEL, MOST_THREADS)                                                \
   CUDA_ON_CPU_EXPORTED const char* cuda_on_cpu_signature_##KERNEL() {                           \
     return cuda_on_cpu::Signature<decltype(&KERNEL)>::text();                                   \
   }                                                                                             \
+  CUDA_ON_CPU_EXPORTED int cuda_on_cpu_bound_##KERNEL() { return MOST_THREADS; }                \
   CUDA_ON_CPU_EXPORTED int cuda_on_cpu_launch_##KERNEL(                                         \
       void** arguments, const unsigned* grid, const unsigned* block, size_t shared, int order,  \
       uint64_t seed, char* message, size_t room) {                                              \

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -18,6 +19,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOURCES = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp")])
 
-KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\(([^)]*)\)\s*)?(\w+)\s*\(")
+BOUNDS = r"(?:__launch_bounds__\s*\(([^)]*)\)\s*)?"
+KERNEL = re.compile(rf"__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\(")
 DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w:]+(?:\s+[\w:]+)*?)\s+(\w+)\s*\[\s*\]\s*;")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -82,6 +85,9 @@ IGNORED = re.compile(
 )
 PASSED_ON = re.compile(r"-[DU]\w+(=.*)?")
 
+KEPT = 14 * 24 * 3600
+"""Seconds that a built kernel is kept after its last use."""
+
 OLDEST = 750
 """The least __CUDA_ARCH__."""
 
@@ -98,30 +104,23 @@ class CompileError(RuntimeError):
     """g++ refused the kernels, or NVRTC would refuse an option."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """CUDA C++ in the form that g++ takes, and what it offers."""
-
-    text: str
-    bounds: dict[str, int]
-    """The most threads of a block, by kernel."""
-
-
 def without_comments(code: str) -> str:
     """The code with comments blanked out; lines keep their numbers."""
     return COMMENT.sub(lambda match: "\n" * match.group().count("\n") or " ", code)
 
 
-def translate(code: str) -> Source:
+def kernels_in(code: str) -> dict[str, str]:
+    """The kernels of a text and what each says about the most threads of a block."""
+    found = KERNEL.findall(without_comments(code))
+    return {name: (before or after or "1024").split(",")[0] for before, after, name in found}
+
+
+def translate(code: str) -> str:
     """The text for g++: dynamic shared memory becomes a pointer, kernels are exported."""
-    code = without_comments(code)
-    shared = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)::cuda_on_cpu::dynamic_shared_memory();", code)
-    bounds = {}
-    for most, name in KERNEL.findall(shared):
-        bounds[name] = most.split(",")[0].strip()
-    exports = "".join(f"CUDA_ON_CPU_EXPORT({name})\n" for name in bounds)
-    limits = {name: int(most) if most.isdigit() else 1024 for name, most in bounds.items()}
-    return Source(f'#line 1 "kernel.cu"\n{shared}\n{exports}', limits)
+    text = without_comments(code)
+    text = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)::cuda_on_cpu::dynamic_shared_memory();", text)
+    exports = (f"CUDA_ON_CPU_EXPORT({name}, ({most}))\n" for name, most in kernels_in(code).items())
+    return f'#line 1 "kernel.cu"\n{text}\n{"".join(exports)}'
 
 
 def flags_for(options: Sequence[str], mode: str, architecture: str) -> list[str]:
@@ -182,6 +181,14 @@ def cache_folder() -> Path:
     return folder
 
 
+def forget_unused() -> None:
+    """Remove what no test has used for long."""
+    for path in cache_folder().iterdir():
+        with contextlib.suppress(OSError):  # somebody else may have removed it
+            if path.is_file() and time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()
+
+
 def cached(parts: Sequence[str], name: str, make: Callable[[Path], None]) -> Path:
     """The file that `make` makes of these parts, made unless it is known.
 
@@ -190,7 +197,10 @@ def cached(parts: Sequence[str], name: str, make: Callable[[Path], None]) -> Pat
     sources = (source.read_text() for source in SOURCES)
     key = hashlib.sha256("\0".join([compiler()[1], *parts, *sources]).encode()).hexdigest()[:32]
     result = cache_folder() / f"{key}-{name}"
-    if not result.exists():
+    if result.exists():
+        os.utime(result)
+    else:
+        forget_unused()
         with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             unfinished = Path(folder) / name
             make(unfinished)
@@ -212,7 +222,7 @@ def build_part(part: str, mode: str) -> Path:
 @functools.cache
 def build(code: str, options: tuple[str, ...], mode: str, architecture: str = "86") -> Path:
     """The library or program of the kernels."""
-    text = translate(code).text
+    text = translate(code)
     flags = flags_for(options, mode, architecture)
     objects = [build_part(part, mode) for part in MODES[mode].parts]
     link = ["-rdynamic"] if MODES[mode].program else ["-shared", "-Wl,-Bsymbolic", "-Wl,-z,defs"]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpu_double import machine as machines
-from gpu_double.device_array import Capsule, ndarray
+from gpu_double.device_array import ndarray
 from gpu_double.element_types import element_type
 from gpu_double.memory import MemoryPointer
 from gpu_double.operations import compute, device_array, is_device
+from gpu_double.protocols import Capsule
 from gpu_double.transfers import upload
 
 __all__ = [

@@ -9,6 +9,7 @@ from gpu_double import errors
 from gpu_double import machine as machines
 from gpu_double.cuda_runtime import Device, namespace, runtime
 from gpu_double.cuda_streams import Event, Stream, get_current_stream, get_elapsed_time
+from gpu_double.log import Pool
 from gpu_double.memory import MemoryPointer, PinnedMemoryPointer, pinned_pointer
 
 
@@ -26,20 +27,27 @@ def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
     return pointer
 
 
+def own_pool() -> Pool:
+    """The memory of the current device."""
+    machine = machines.current()
+    machine.require_device()
+    return machine.pool
+
+
 class MemoryPool:
     """The pool that device arrays come from."""
 
     def used_bytes(self) -> int:
-        return machines.current().pool.used
+        return own_pool().used
 
     def total_bytes(self) -> int:
-        return machines.current().pool.held
+        return own_pool().held
 
     def free_bytes(self) -> int:
         return self.total_bytes() - self.used_bytes()
 
     def free_all_blocks(self, stream: Any = None) -> None:
-        pool = machines.current().pool
+        pool = own_pool()
         pool.held = pool.used
 
     def set_limit(self, size: Any = None, fraction: Any = None) -> None:
@@ -47,10 +55,10 @@ class MemoryPool:
             raise ValueError("size and fraction cannot be specified at one time")
         if fraction is not None:
             size = int(fraction * machines.current().model.memory)
-        machines.current().pool.limit = size or 0
+        own_pool().limit = size or 0
 
     def get_limit(self) -> int:
-        return machines.current().pool.limit
+        return own_pool().limit
 
 
 class PinnedMemoryPool:
@@ -67,7 +75,7 @@ def nvrtc_version() -> tuple[int, int]:
     """NVRTC's version."""
     if not machines.current().model.nvrtc:
         raise errors.DynamicLibNotFoundError('Failure finding "libnvrtc.so"')
-    return 13, 0
+    return 13, 2
 
 
 def modules() -> dict[str, ModuleType]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_double.building import MODES, build, run, translate
+from gpu_double.building import MODES, build, kernels_in, run
 
 ORDERS = {"forward": 0, "reverse": 1, "random": 2}
 
@@ -74,9 +74,24 @@ class Module:
     architecture: str = "86"
 
     @functools.cached_property
+    def kernels(self) -> frozenset[str]:
+        """Their names."""
+        return frozenset(kernels_in(self.code))
+
+    @functools.cached_property
     def bounds(self) -> dict[str, int]:
         """The most threads of a block, by kernel."""
-        return translate(self.code).bounds
+        library = load(self.built("fiber"))
+        return {name: getattr(library, f"cuda_on_cpu_bound_{name}")() for name in self.kernels}
+
+    @functools.cached_property
+    def static_shared(self) -> int:
+        """Bytes of shared memory that a kernel declares; known if it is the only one."""
+        if len(self.kernels) > 1:
+            return 0
+        measure = load(self.built("fiber")).cuda_on_cpu_static_shared
+        measure.restype = ctypes.c_size_t
+        return int(measure())
 
     def built(self, mode: str) -> Path:
         """The library or program of the kernels."""
@@ -87,7 +102,7 @@ class Module:
         """The parameters of each kernel, like ``pv16c`` (const, 16-byte elements) or ``i4``."""
         library = load(self.built("fiber"))
         texts = {}
-        for name in self.bounds:
+        for name in self.kernels:
             describe = getattr(library, f"cuda_on_cpu_signature_{name}")
             describe.restype = ctypes.c_char_p
             texts[name] = describe().decode().split()
@@ -177,6 +192,7 @@ def launch_in_child(
             if isinstance(argument, bytes):
                 lines.append("s " + argument.hex())
                 continue
+            check_overlap(argument, arguments)
             owner = owners.setdefault((argument.ctypes.data, argument.nbytes), position)
             if owner == position:
                 argument.tofile(f"{folder}/{position}.bin")
@@ -185,6 +201,15 @@ def launch_in_child(
         run_sanitized(path, folder, f"{name} ({schedule.mode})")
         for position in owners.values():
             read_back(arguments[position], f"{folder}/{position}.bin")
+
+
+def check_overlap(array: NDArray[Any], arguments: Sequence[Argument]) -> None:
+    """Arrays that overlap would become separate ones on the way."""
+    for other in arguments:
+        if isinstance(other, bytes) or other.ctypes.data == array.ctypes.data:
+            continue
+        if np.may_share_memory(array, other):
+            raise ValueError("arrays that overlap cannot be told apart under a sanitizer")
 
 
 def read_back(array: Argument, path: str) -> None:

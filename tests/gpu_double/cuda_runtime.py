@@ -13,8 +13,7 @@ class Device:
     """A device of the machine."""
 
     def __init__(self, device: Any = None) -> None:
-        machines.current().require_device()
-        self.id = machines.current().device_id if device is None else int(device)
+        self.id = current_device() if device is None else int(device)
 
     def __int__(self) -> int:
         return self.id
@@ -58,6 +57,7 @@ class Device:
 
     @property
     def compute_capability(self) -> str:
+        machines.current().require_device()
         return machines.current().model.compute_capability
 
     @property
@@ -76,6 +76,7 @@ class Device:
 
 def attributes() -> dict[str, int]:
     """The attributes of every device."""
+    machines.current().require_device()
     model = machines.current().model
     return {
         "MultiProcessorCount": model.multiprocessors,
@@ -125,6 +126,7 @@ class PointerAttributes:
 def pointer_attributes(ptr: int) -> PointerAttributes:
     """Whether an address is device memory (2), pinned (1) or neither (0)."""
     machine = machines.current()
+    machine.require_device()
     for start, memory in list(machine.blocks.items()):
         if start <= ptr < start + memory.size:
             return PointerAttributes(memory.device_id, ptr, 0, 2)
@@ -188,7 +190,7 @@ def runtime() -> ModuleType:
         getDeviceProperties=device_properties,
         memGetInfo=memory_info,
         pointerGetAttributes=pointer_attributes,
-        runtimeGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13020,
         setDevice=set_device,
         is_hip=False,
         memoryTypeDevice=2,

@@ -20,6 +20,7 @@ class Event:
     ) -> None:
         if interprocess and not disable_timing:
             raise ValueError("Timing must be disabled for interprocess events")
+        machines.current().require_device()
         self.ptr = id(self)
         self._timed = not disable_timing
         self._marker: Marker | None = None
@@ -160,6 +161,7 @@ Stream.null = NullStream()
 def get_current_stream(device_id: int = -1) -> Stream:
     """The stream that work goes to."""
     machine = machines.current()
+    machine.require_device()
     if machine.stream is machine.default_stream:
         return Stream.null
     result = Stream.__new__(Stream)

@@ -22,11 +22,26 @@ from gpu_double.operations import (
     update,
 )
 from gpu_double.operators import Operators
+from gpu_double.protocols import Protocols
 from gpu_double.transfers import download, upload
-from gpu_double.ufuncs import UFUNCS
 
 
-class ndarray(Operators):  # noqa: N801 - CuPy's name
+class Flags:
+    """Layout, by CuPy's names for it."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.c_contiguous = values.flags.c_contiguous
+        self.f_contiguous = values.flags.f_contiguous
+        self.fnc = values.flags.fnc
+        self.forc = values.flags.forc
+        self.owndata = True
+
+    def __getitem__(self, name: str) -> bool:
+        flag: bool = getattr(self, name.lower())
+        return flag
+
+
+class ndarray(Operators, Protocols):  # noqa: N801 - CuPy's name
     """An array on the device."""
 
     __slots__ = ("__weakref__", "_memory", "_values")
@@ -108,8 +123,8 @@ class ndarray(Operators):  # noqa: N801 - CuPy's name
         return self._values.strides
 
     @property
-    def flags(self) -> Any:
-        return self._values.flags
+    def flags(self) -> Flags:
+        return Flags(self._values)
 
     @property
     def data(self) -> MemoryPointer:
@@ -210,51 +225,6 @@ class ndarray(Operators):  # noqa: N801 - CuPy's name
 
     def __format__(self, format_spec: str) -> str:
         return format(self.get(), format_spec)
-
-    def __array__(self, dtype: Any = None) -> NDArray[Any]:
-        raise TypeError(
-            "Implicit conversion to a NumPy array is not allowed. "
-            "Please use `.get()` to construct a NumPy array explicitly."
-        )
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        function = UFUNCS.get(ufunc.__name__)
-        if function is None:
-            return NotImplemented
-        if "out" in kwargs:
-            (kwargs["out"],) = kwargs["out"]
-        return (function if method == "__call__" else getattr(function, method))(*inputs, **kwargs)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from gpu_double.functions import FUNCTIONS
-
-        function = FUNCTIONS.get(func.__name__)
-        return NotImplemented if function is None else function(*args, **kwargs)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "descr": self.dtype.descr,
-            "stream": machines.current().stream.ptr or 1,
-            "version": 3,
-            "strides": None if self.flags.c_contiguous else self.strides,
-            "data": (self.data.ptr, False),
-        }
-
-    def __dlpack__(
-        self,
-        *,
-        stream: Any = None,
-        max_version: Any = None,
-        dl_device: Any = None,
-        copy: Any = None,
-    ) -> Any:
-        return Capsule(self)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 2, self._memory.device_id
 
     # Shape and type
 
@@ -405,13 +375,6 @@ class ndarray(Operators):  # noqa: N801 - CuPy's name
 
 
 ndarray.__module__ = "cupy"
-
-
-class Capsule:
-    """What `__dlpack__` hands over."""
-
-    def __init__(self, array: ndarray) -> None:
-        self.array = array
 
 
 def check_sort(kind: Any) -> None:

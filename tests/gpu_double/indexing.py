@@ -72,7 +72,10 @@ def set_item(array: Any, key: Any, value: Any) -> None:
 
 def check_duplicates(key: Any, shape: tuple[int, ...], values: Any) -> None:
     """CuPy stores any of the values that are assigned to one element."""
-    places = np.arange(np.prod(shape, dtype=int)).reshape(shape)[key]
+    if isinstance(key, np.ndarray) and len(shape) == 1:
+        places = key % shape[0]  # fast; what follows is for any index
+    else:
+        places = np.arange(np.prod(shape, dtype=int)).reshape(shape)[key]
     order = np.argsort(places, axis=None, kind="stable")
     place = places.ravel()[order]
     value = np.broadcast_to(values, places.shape).ravel()[order]

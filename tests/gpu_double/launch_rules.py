@@ -19,7 +19,7 @@ MOST_THREADS = 1024
 MOST_BLOCK = 1024, 1024, 64
 MOST_GRID = 2**31 - 1, 65535, 65535
 SHARED = 48 << 10
-"""Bytes of dynamic shared memory that a kernel gets without asking for more."""
+"""Bytes of shared memory that a kernel gets without asking for more."""
 
 GARBAGE = b"\xcd" * 16
 """What lies behind a value that is shorter than the parameter."""
@@ -64,7 +64,7 @@ def check_geometry(
     most_shared: int = SHARED,
 ) -> Geometry:
     """The launch's geometry, or the error that CuPy or CUDA would raise."""
-    if name not in module.bounds:
+    if name not in module.kernels:
         raise LaunchError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name}")
     for value, what in ((grid, "grid"), (block, "block")):
         if not isinstance(value, tuple):
@@ -84,10 +84,10 @@ def check_geometry(
             f"CUDA_ERROR_INVALID_VALUE: invalid argument: {name} with grid {full_grid}, "
             f"block {full_block}; at most {most} threads"
         )
-    if shared > most_shared:
+    if shared + module.static_shared > most_shared:
         raise LaunchError(
             f"CUDA_ERROR_INVALID_VALUE: invalid argument: {name} wants {shared} bytes of dynamic "
-            f"shared memory, the limit is {most_shared}"
+            f"shared memory and {module.static_shared} of static, the limit is {most_shared}"
         )
     return Geometry(full_grid, full_block, int(shared))
 

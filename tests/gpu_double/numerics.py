@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_double import machine as machines
-from gpu_double.errors import DynamicLibNotFoundError
 
 CHUNK = 61
 """Elements that a running sum adds before it looks at what came before them."""
@@ -87,7 +86,7 @@ def multiply_matrices(a: NDArray[Any], b: NDArray[Any]) -> Any:
     model = machines.current().model
     if a.dtype.kind in "fc" or b.dtype.kind in "fc":
         if not model.cublas:
-            raise DynamicLibNotFoundError('Failure finding "libcublas.so"')
+            raise ImportError('Failure finding "libcublasLt.so.13 or libcublasLt.so.12"')
         if model.rounds_products and a.dtype == b.dtype == np.float32:
             a, b = truncated(a), truncated(b)
         if b.ndim > 1:

@@ -82,21 +82,20 @@ class RawKernel:
         if self._module is None:
             self.compile()
         assert self._module is not None
-        if self.name not in self._module.bounds:
+        if self.name not in self._module.kernels:
             raise CUDADriverError(500)
         return self._module
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
-        self._compiled()
-        return self._most_shared
+        return self._most_shared - self._compiled().static_shared
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, bytes: int) -> None:
-        self._compiled()
-        if not 0 <= bytes <= machines.current().model.shared_memory_optin:
+        static = self._compiled().static_shared
+        if not 0 <= bytes <= machines.current().model.shared_memory_optin - static:
             raise CUDADriverError(1)
-        self._most_shared = bytes
+        self._most_shared = bytes + static
 
     @property
     def max_threads_per_block(self) -> int:
@@ -106,14 +105,14 @@ class RawKernel:
     def attributes(self) -> dict[str, int]:
         return {
             "max_threads_per_block": self.max_threads_per_block,
-            "shared_size_bytes": 0,
+            "shared_size_bytes": self._compiled().static_shared,
             "const_size_bytes": 0,
             "local_size_bytes": 0,
             "num_regs": 32,
             "ptx_version": int(machines.current().model.compute_capability),
             "binary_version": int(machines.current().model.compute_capability),
             "cache_mode_ca": 0,
-            "max_dynamic_shared_size_bytes": self._most_shared,
+            "max_dynamic_shared_size_bytes": self.max_dynamic_shared_size_bytes,
             "preferred_shared_memory_carveout": -1,
         }
 

@@ -157,3 +157,80 @@ def parameters(value: Any) -> list[str]:
     except (TypeError, ValueError):
         return []
     return [name for name, p in signature.parameters.items() if p.kind not in kinds]
+
+
+WITHOUT_DRIVER = """
+cupy.is_available()
+cupy.cuda.is_available()
+cupy.cuda.runtime.getDeviceCount()
+cupy.cuda.runtime.driverGetVersion()
+cupy.cuda.runtime.runtimeGetVersion()
+cupy.cuda.runtime.getDevice()
+cupy.cuda.runtime.memGetInfo()
+cupy.cuda.runtime.getDeviceProperties(0)
+cupy.cuda.runtime.pointerGetAttributes(0)
+cupy.cuda.Device()
+cupy.cuda.Device(0)
+cupy.cuda.Device(0).attributes
+cupy.cuda.Device(0).compute_capability
+cupy.cuda.Device(0).mem_info
+cupy.cuda.Device(0).synchronize()
+cupy.cuda.Stream.null
+cupy.cuda.get_current_stream()
+cupy.cuda.Event()
+cupy.cuda.alloc_pinned_memory(10)
+cupy.get_default_memory_pool().used_bytes()
+cupy.get_default_memory_pool().free_all_blocks()
+cupy.get_default_pinned_memory_pool().free_all_blocks()
+cupy.empty(3)
+cupy.zeros(0)
+cupy.asarray([1, 2])
+cupy.asnumpy([1, 2])
+cupy.get_array_module(3).__name__
+cupy.float32(3)
+cupy.RawModule(code="x").options
+cupy.RawModule(code="x", options=["a"])
+cupy.RawModule(code="x").get_function("f")
+cupy.RawKernel("x", "f").name
+cupy.RawKernel("x", "f")((1,), (1,), ())
+""".strip().splitlines()
+
+OUTCOMES = """
+import json, sys, warnings
+
+def outcome(expression):
+    try:
+        return repr(eval(expression))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+import cupy
+json.dump([outcome(line) for line in json.load(sys.stdin)], sys.stdout)
+"""
+
+
+def test_a_machine_without_a_driver_fails_in_the_same_places() -> None:
+    if find_spec("cupy") is None:
+        pytest.skip("CuPy is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", OUTCOMES],
+        input=json.dumps(WITHOUT_DRIVER),
+        capture_output=True,
+        text=True,
+    )
+    theirs = dict(zip(WITHOUT_DRIVER, json.loads(done.stdout), strict=True))
+    if theirs["cupy.cuda.runtime.driverGetVersion()"] != "0":
+        pytest.skip("this machine has a driver")
+    with installed(driver=False) as cupy:
+        ours = {line: outcome(line, cupy) for line in WITHOUT_DRIVER}
+    del theirs["cupy.cuda.runtime.runtimeGetVersion()"]
+    del ours["cupy.cuda.runtime.runtimeGetVersion()"]
+    assert ours == theirs
+
+
+def outcome(expression: str, cupy: Double) -> str:
+    """The value or the error of an expression."""
+    try:
+        return repr(eval(expression, {"cupy": cupy.cupy}))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
