@@ -201,6 +201,39 @@ def permuted(value: int) -> int:
     return int.from_bytes(bytes(pool[place] for place in (4, 1, 0, 5)), "little", signed=True)
 
 
+DIALECT = """
+#define SIDE 4
+struct Pair { int first, second; };
+__constant__ int weights[3] = {1, 10, 100};
+template <class T>
+__device__ __forceinline__ T scaled(T value, int by) { return value * weights[by]; }
+extern "C" {
+__global__ __launch_bounds__(SIDE * SIDE, 1) void dialect(int* out /* (2, 3, 4, 4) */)
+{
+    extern __shared__ __align__(16) unsigned char bytes[];
+    __shared__ Pair pairs[SIDE][SIDE];
+    Pair* dynamic = reinterpret_cast<Pair*>(bytes);
+    pairs[threadIdx.y][threadIdx.x] = Pair{(int)threadIdx.x, (int)threadIdx.y};
+    dynamic[threadIdx.y * SIDE + threadIdx.x].second = scaled<int>(blockIdx.x, 2);
+    __syncthreads();
+    Pair own = pairs[threadIdx.x][threadIdx.y];  // transposed
+    int block = blockIdx.y * gridDim.x + blockIdx.x;
+    out[(block * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x] =
+        scaled(own.first, 0) + scaled(own.second, 1) +
+        dynamic[threadIdx.x * SIDE + threadIdx.y].second + 1000 * (int)blockIdx.y;
+}
+}
+"""
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_dialect_of_cuda_is_understood(check: str) -> None:
+    out = np.zeros((2, 3, 4, 4), np.int32)
+    run_kernel(DIALECT, "dialect", (3, 2), (4, 4), (out,), 8 * 16, **CHECKS[check])
+    by, bx, y, x = np.indices(out.shape)
+    np.testing.assert_array_equal(out, y + 10 * x + 100 * bx + 1000 * by)
+
+
 def test_words_that_the_architecture_lacks_do_not_compile() -> None:
     with pytest.raises(CompileError, match="__reduce_add_sync"):
         run_kernel(WORDS, "words", (1,), (32,), (), architecture="75")

@@ -2,6 +2,11 @@
 
 - `installed(memory=8 << 30, …)` puts the stand-in in place of `cupy` and yields it with its `log`.
 - `run_kernel(text, name, grid, block, arguments, …)` runs one kernel on NumPy arrays in place.
+
+Kernels: `building` compiles them (`cuda_on_cpu.h`, `block_runner.cpp`), `launch_rules` checks
+launches, `cuda_on_cpu` runs them. The stand-in: `cupy_standin` assembles the modules; `machine`,
+`memory` and `streams` are the device behind them, `log` its account; `operations` runs the array
+functions of `creation`, `shaping`, `reductions` and `ufuncs` on `device_array`.
 """
 
 from gpu_double.building import MODES, CompileError

@@ -29,7 +29,10 @@ SOURCES = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp")])
 
 BOUNDS = r"(?:__launch_bounds__\s*\(([^)]*)\)\s*)?"
 KERNEL = re.compile(rf"__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\(")
-DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w:]+(?:\s+[\w:]+)*?)\s+(\w+)\s*\[\s*\]\s*;")
+ALIGNED = r"(?:(?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?"
+DYNAMIC_SHARED = re.compile(
+    rf"extern\s+__shared__\s+{ALIGNED}([\w:]+(?:\s+[\w:]+)*?)\s+{ALIGNED}(\w+)\s*\[\s*\]\s*;"
+)
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 THREADS = ["-DCUDA_ON_CPU_THREADS", "-pthread"]
