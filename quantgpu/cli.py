@@ -142,6 +142,13 @@ def quantize(
             autocompletion=keys_of("COLOR_SPACES"),
         ),
     ] = "srgb",
+    perceptual: Annotated[
+        bool,
+        typer.Option(
+            "--perceptual/--no-perceptual",
+            help="Let pixels in busy areas count for less, as errors there are seen less.",
+        ),
+    ] = False,
     dither: Annotated[
         str, typer.Option(help="Dithering: none.", autocompletion=keys_of("DITHERS"))
     ] = "none",
@@ -197,7 +204,7 @@ def quantize(
     destination = Destination(output, output_dir, force, compress_level)
     options: dict[str, Any] = {
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "dither": dither, "threads": threads, "device": device,
+        "perceptual": perceptual, "dither": dither, "threads": threads, "device": device,
     }  # fmt: skip
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
@@ -205,7 +212,7 @@ def quantize(
     taken = {identity(name): "is an input; originals are never replaced" for name in inputs}
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
-        check_options(**options)
+        check_options(**{name: value for name, value in options.items() if name != "perceptual"})
     except UsageError as error:
         fail(error)
     if verbose:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from quantgpu.device import device_array, ranges, to_host
+from quantgpu.device import device_array, map_ahead, ranges, to_host
 from quantgpu.errors import InputError, UsageError
+from quantgpu.importance import Weighed, pixel_weights, rows_around
 
 MAX_PIXELS = 1_000_000_000
 """Pixels that an image may have unless more are asked for."""
@@ -95,6 +96,18 @@ class Pixels:
         """Intervals of rows with about `batch` pixels each, and their colors, (pixels, 3) uint8."""
         for rows in self.row_ranges(batch):
             yield rows, self.slab(*rows)
+
+    def weighed_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
+        """`slabs` with the weights of the pixels, computed a few slabs ahead by several threads."""
+
+        def weighed(rows: tuple[int, int]) -> Weighed:
+            start, stop = rows
+            first, last = rows_around(start, stop, self.height)
+            around = self.slab(first, last).reshape(last - first, self.width, 3)
+            weights = pixel_weights(around, start - first, stop - start)
+            return rows, around[start - first : stop - first].reshape(-1, 3), weights
+
+        yield from map_ahead(weighed, self.row_ranges(batch), threads)
 
     def row_ranges(
         self, batch: int, rows: tuple[int, int] | None = None

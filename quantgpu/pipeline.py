@@ -59,6 +59,7 @@ def quantize(
     init: str = "random",
     seed: int = 0,
     color_space: str = "srgb",
+    perceptual: bool = False,
     dither: str = "none",
     threads: int | None = None,
     device: str = "auto",
@@ -81,6 +82,8 @@ def quantize(
             effort ``none`` is the textbook's method: K colors drawn from the image's pixels.
         seed: Of the random draws, 0 or more.
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
+        perceptual: Let pixels in busy areas count for less, as errors there are seen less; the
+            effort ``none`` counts all alike.
         dither: ``none``.
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
@@ -107,7 +110,7 @@ def quantize(
         seconds[stage] = time.perf_counter() - started - sum(seconds.values())
 
     def work(pixels: Pixels) -> Indexed:
-        histogram = count_colors(pixels, threads, progress)
+        histogram = count_colors(pixels, threads, progress, weighed)
         pixels.make_room(len(histogram))
         lap("count")
         palette, labels = cluster(
@@ -132,6 +135,7 @@ def quantize(
         )
 
     pixels = as_pixels(image)
+    weighed = perceptual and len(pixels.shape) == 2
     most = k_for(k, len(pixels))
     lap("read")
     chosen, reason = choose_device(device, memory, pixels.gpu)
@@ -193,8 +197,9 @@ def cluster(
 
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = histogram.colors.T.take(order, axis=1).T
-    weights = bounded(histogram.counts[order], histogram.pixels)
-    points = weighted_points(space.to_grid(point_colors), weights)
+    plain = plan is None or histogram.weights is None
+    weights = (histogram.counts if plain else histogram.weights)[order]
+    points = weighted_points(space.to_grid(point_colors), bounded(weights, int(weights.sum())))
     centers = find_centers(points, codes[order], k, plan, seeding, generator, threads, progress)
     steps = plan.settling if plan else 0
     colors, labels = settle(points, point_colors, centers, k, space, steps, threads)

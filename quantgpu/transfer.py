@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from quantgpu.device import Device, Progress, array_module, no_progress, ranges
 from quantgpu.image import Pixels
+from quantgpu.importance import Weighed
+from quantgpu.kernels import pixels as kernels
 
 SLAB = 32 << 20
 """Bytes of pixels that go up at a time, unless the budget is small."""
@@ -63,7 +65,7 @@ class GpuPixels(Pixels):
         """The slabs, each while the next is on its way; the host waits only for staging memory."""
         xp = self.xp
         current = xp.cuda.get_current_stream()
-        count = len(intervals) if self.keep else min(2, len(intervals))
+        count = len(intervals) if self.keep else min(3, len(intervals))
         sizes = [(stop - start) * self.width for start, stop in intervals]
         buffers = [xp.empty((size, 3), xp.uint8) for size in sizes[:count]]
         free = [current.record()] * count
@@ -82,8 +84,27 @@ class GpuPixels(Pixels):
             sent[turn] = self.streams[turn].record()
             current.wait_event(sent[turn])
             yield rows, colors
-            free[slot] = current.record()
+            free[slot - 1] = current.record()  # the slab before is done with, and its neighbors
         self.kept = buffers if self.keep else []
+
+    def weighed_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
+        """`slabs` with the weights of the pixels, each when the next has come."""
+        xp = self.xp
+        none = xp.empty((0, 3), xp.uint8)
+        before, waiting = none, None
+        for rows, colors in self.slabs():
+            if waiting is not None:
+                yield *waiting, self.weights_of(waiting[1], before, colors[: 2 * self.width])
+                before = waiting[1][-self.width :].copy()
+            waiting = rows, colors
+        if waiting is not None:
+            yield *waiting, self.weights_of(waiting[1], before, none)
+
+    def weights_of(self, colors: Any, before: Any, after: Any) -> Any:
+        """(pixels,) uint8: the weights of a slab between the row before and two rows after it."""
+        weights = self.xp.empty(len(colors), self.xp.uint8)
+        kernels.weigh(colors, before, after, self.width, weights)
+        return weights
 
     def make_room(self, colors: int) -> None:
         """Give the pixels up, if so many distinct colors need their memory."""

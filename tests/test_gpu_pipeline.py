@@ -71,6 +71,18 @@ def test_every_color_space_gives_the_same_bytes(color_space: str, effort: str) -
 
 
 @pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("slab", [1, 7000, 1 << 20])
+@pytest.mark.parametrize("budget", [None, 90 << 20])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (40, 1), (33, 50), (100, 70)])
+def test_perceptual_weights_give_the_same_bytes(
+    shape: tuple[int, int], budget: int | None, slab: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SLAB", slab)
+    k = min(12, shape[0] * shape[1])
+    assert_same_everywhere(photo(*shape), k, effort="fast", perceptual=True, memory=budget)
+
+
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("order", ["reverse", "random"])
 def test_no_schedule_of_threads_changes_a_byte(gpu: gpu_double.Double, order: str) -> None:
     gpu.model.schedule = type(gpu.model.schedule)("fiber", order, 5)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pictures import naive_assignment
 
 from quantgpu import cells, kernels, kmeans, refine
-from quantgpu.histogram import pack
+from quantgpu.histogram import pack, packed
+from quantgpu.importance import pixel_weights, rows_around
 from quantgpu.kernels import cells as kernels_cells
 from quantgpu.kernels import clusters, pixels
 from quantgpu.kmeans import Points, weighted_points
@@ -34,6 +35,7 @@ Kernel = tuple[str, ...]
 VARIANTS: list[Kernel] = [
     *(("reduce", f"-DKIND={kind}") for kind in range(4)),
     *(("remap", f"-DINDEX=unsigned {number}") for number in ("char", "short")),
+    ("histogram", "-DWEIGHTED=1"),
     *((path.stem,) for path in sorted(FOLDER.glob("*.cu")) if path.stem not in ("reduce", "remap")),
 ]
 
@@ -712,6 +714,37 @@ def check_histogram(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) ->
         assert_array_equal(found.get(), bins)
 
 
+def check_weighted(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) -> None:
+    """Counts and summed weights are added to the bins, those of a later row too."""
+    rng = np.random.default_rng(1)
+    bins = rng.integers(0, 1 << 20, keys).astype(np.uint64)
+    weights = rng.integers(1, 65, len(colors)).astype(np.uint8)
+    there, found = gpu.asarray(colors), gpu.asarray(bins)
+    for start in (0, 16):
+        pixels.add_to_bins(found, there[start:], gpu.asarray(weights)[start:])
+        np.add.at(bins, pack(colors[start:]), packed(weights[start:]))
+        assert_array_equal(found.get(), bins)
+
+
+def check_weigh(gpu: Any, height: int, width: int) -> None:
+    """Rows between others, and at both ends of a picture, weigh what NumPy says."""
+    picture = np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    picture[: height // 2] //= 16
+    there = gpu.asarray(picture.reshape(-1, 3))
+    for start, stop in ((0, height), (0, 1), (height // 2, height), (1, max(height - 2, 1))):
+        if start >= stop:
+            continue
+        first, last = rows_around(start, stop, height)
+        expected = pixel_weights(picture[first:last], start - first, stop - start)
+        rows, before, after = (
+            there[a * width : b * width].copy()
+            for a, b in ((start, stop), (first, start), (stop, last))
+        )
+        found = gpu.zeros(len(expected), np.uint8)
+        pixels.weigh(rows, before, after, width, found)
+        assert_array_equal(found.get(), expected)
+
+
 def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 << 17) -> None:
     """Every pixel gets its color's entry; also those of a later row, beside others."""
     info = np.iinfo(dtype)
@@ -728,6 +761,16 @@ def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 <
 @pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
 def test_pixels_are_counted_as_numpy_counts(gpu: Any, count: int) -> None:
     check_histogram(gpu, some_colors(count))
+
+
+@pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
+def test_weights_are_added_up_as_numpy_adds_them(gpu: Any, count: int) -> None:
+    check_weighted(gpu, some_colors(count))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 1), (3, 2), (31, 33), (70, 130)])
+def test_pixels_weigh_what_numpy_says(gpu: Any, shape: tuple[int, int]) -> None:
+    check_weigh(gpu, *shape)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -788,6 +831,8 @@ SMALL: dict[str, Callable[[Any], None]] = {
     "drop": lambda gpu: check_drop(gpu, 131, 60),
     "octree": lambda gpu: check_octree(gpu, some_codes(300), ()),
     "histogram": lambda gpu: check_histogram(gpu, some_colors(4500)),
+    "histogram with weights": lambda gpu: check_weighted(gpu, some_colors(4500)),
+    "weigh": lambda gpu: check_weigh(gpu, 40, 50),
     "remap to 8 bits": lambda gpu: check_remap(gpu, some_colors(4500), np.uint8),
     "remap to 16 bits": lambda gpu: check_remap(gpu, some_colors(4500), np.uint16),
     "nothing": check_nothing,

@@ -50,6 +50,7 @@ BUDGETS = {
     ("accumulate",): Budget(56, dynamic=kernels.SHARED_BYTES),
     ("drop",): Budget(40, threads=128, dynamic=32 << 10),
     ("histogram",): Budget(40),
+    ("histogram", "-DWEIGHTED=1"): Budget(48),
     ("octree",): Budget(48),
     ("place",): Budget(64, threads=128),
     ("rank",): Budget(48, threads=128),
@@ -61,6 +62,7 @@ BUDGETS = {
     ("remap", "-DINDEX=unsigned short"): Budget(40),
     ("spread",): Budget(72, threads=128),
     ("update",): Budget(48),
+    ("weigh",): Budget(56),
 }
 """Name and definitions of every kernel that Python launches."""
 
@@ -121,6 +123,8 @@ def launches(k: int) -> set[Launch]:
         search.search(points, centers, k, 1, relaxations(2), 0.8, lambda share: None)
         cells.octree_cells(np.arange(5, dtype=np.int32), running_sums(points), 1.0)
         pixels.add_to_bins(None, colors)
+        pixels.add_to_bins(None, colors, np.ones(5, np.uint8))
+        pixels.weigh(colors, colors[:0], colors[:0], 5, None)
         for dtype in (np.uint8, np.uint16):
             pixels.remap(np.zeros(1, dtype), colors, None)
     return made
