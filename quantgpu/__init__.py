@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from quantgpu.histogram import Histogram
     from quantgpu.indexed import Indexed
+    from quantgpu.metrics import Comparison, compare
     from quantgpu.palette import Palette
     from quantgpu.pipeline import quantize
 
@@ -30,6 +31,8 @@ _HOMES = {
     "quantize": "quantgpu.pipeline",
     "Histogram": "quantgpu.histogram",
     "Indexed": "quantgpu.indexed",
+    "compare": "quantgpu.metrics",
+    "Comparison": "quantgpu.metrics",
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
         ("DeviceError", "InputError", "OutputError", "QuantgpuError", "UsageError"),
@@ -39,6 +42,7 @@ _HOMES = {
 """Public name to module: nothing is imported before it is used."""
 
 __all__ = [
+    "Comparison",
     "DeviceError",
     "Histogram",
     "Indexed",
@@ -47,6 +51,7 @@ __all__ = [
     "Palette",
     "QuantgpuError",
     "UsageError",
+    "compare",
     "quantize",
 ]
 
