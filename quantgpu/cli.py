@@ -317,3 +317,6 @@ def fail(error: QuantgpuError) -> NoReturn:
     """Complain, and end with the error's exit code."""
     complain(error)
     raise typer.Exit(error.exit_code)
+
+
+from quantgpu import cli_compare  # noqa: E402, F401  (its command joins those above)

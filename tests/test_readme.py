@@ -27,7 +27,7 @@ def helped(*command: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("command", ["quantize", "demo", "doctor"])
+@pytest.mark.parametrize("command", ["quantize", "compare", "demo", "doctor"])
 def test_every_option_is_described(command: str) -> None:
     assert f"quantgpu {command}" in README or f"scripts/{command}" in README
     options = set(re.findall(r"--[a-z][a-z-]+", helped(command))) - {"--help"}
@@ -38,6 +38,7 @@ def test_every_option_is_described(command: str) -> None:
 
 def test_no_option_is_described_that_is_not_there() -> None:
     there = helped("quantize") + helped("demo") + helped("doctor") + helped()
+    there += helped("compare")
     for option in set(re.findall(r"`(--[a-z][a-z-]+)", README)):
         assert option in there, option
 
