@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from quantgpu.errors import DeviceError, UsageError
+from quantgpu.errors import DeviceError, DeviceMemoryError, QuantgpuError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,8 +34,11 @@ def no_progress(stage: str, share: float) -> None:
     """Progress that nobody sees."""
 
 
-INSTALL = "pip install 'quantgpu[cuda13]', or [cuda12] for a driver older than 580"
+INSTALL = "pip install 'cupy-cuda13x[ctk]', or 'cupy-cuda12x[ctk]' for a driver older than 580"
 """What to type when CuPy is missing."""
+
+LEAST_CUPY = 14
+"""The oldest version of CuPy that is used."""
 
 LEAST_CAPABILITY = 75
 """The oldest GPUs that the kernels are compiled for: compute capability 7.5."""
@@ -124,7 +127,8 @@ def choose_device(
         raise UsageError(f"the array is on gpu:{at}, but device = {option!r}; copy it there first")
     try:
         open_gpu(wanted)
-        return Device(wanted, memory or free_memory(wanted)), ""
+        free = free_memory(wanted)
+        return Device(wanted, min(memory or int(free * MEMORY_SHARE), free)), ""
     except DeviceError as error:
         if option != "auto":
             raise
@@ -143,7 +147,7 @@ def open_gpu(number: int) -> None:
         DeviceError: It cannot; the message says why and what to do.
     """
     cupy = import_cupy()
-    with translated_errors(), out_of_memory():
+    with translated_errors():
         count = cupy.cuda.runtime.getDeviceCount()
         if number >= count:
             raise DeviceError(f"there is no gpu:{number}; this machine has {count} CUDA device(s)")
@@ -170,6 +174,9 @@ def import_cupy() -> Any:
         raise DeviceError(
             f"CuPy cannot be imported ({first_line(error)}); reinstall it: {INSTALL}"
         ) from None
+    found = str(getattr(cupy, "__version__", "of no version"))
+    if not found.split(".")[0].isdigit() or int(found.split(".")[0]) < LEAST_CUPY:
+        raise DeviceError(f"CuPy {found} is too old; {LEAST_CUPY}.0 is the least: {INSTALL}")
     return cupy
 
 
@@ -184,42 +191,48 @@ def driver_found() -> bool:
 
 REASONS = {
     "cudaErrorInsufficientDriver": "no NVIDIA driver, or one too old for this CuPy: update the "
-    "driver, or install the other of quantgpu[cuda12] and quantgpu[cuda13]",
+    f"driver, or {INSTALL}",
     "cudaErrorNoDevice": "the NVIDIA driver finds no GPU",
     "cudaErrorSystemDriverMismatch": "the NVIDIA driver and its library differ: restart",
-    "cudaErrorNoKernelImageForDevice": "this CuPy has no code for the GPU",
+    "cudaErrorNoKernelImageForDevice": f"this CuPy has no code for the GPU: {INSTALL}",
+    "CUDA_ERROR_NO_BINARY_FOR_GPU": f"this NVRTC is too old for the GPU: {INSTALL}",
 }
 """What CUDA says to what it means."""
 
 
-@contextlib.contextmanager
-def out_of_memory() -> Iterator[None]:
-    """A MemoryError inside becomes a DeviceError."""
-    try:
-        yield
-    except MemoryError as error:
-        raise DeviceError(f"no device memory left ({first_line(error)})") from None
+OUT_OF_MEMORY = "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "ALLOC_FAILED"
+"""What CUDA says when a device, not CuPy's pool, is out of memory."""
 
 
-FOREIGN = "cupy", "cuda"
-"""Packages whose errors are about the GPU."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that device memory, not the host's, is exhausted."""
+    if isinstance(error, MemoryError):
+        return type(error).__module__.startswith("cupy")
+    return any(name in str(error) for name in OUT_OF_MEMORY)
 
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Errors of CUDA, NVRTC and CuPy inside become a DeviceError of one line; not a MemoryError."""
+    """Whatever CUDA, NVRTC, CuPy or the system raise inside becomes a DeviceError of one line.
+
+    The caller's own mistakes (a UsageError) and a host without memory stay what they are.
+    """
     try:
         yield
-    except Exception as error:
-        foreign = isinstance(error, ImportError) or type(error).__module__.startswith(FOREIGN)
-        if isinstance(error, MemoryError) or not foreign:
-            raise
+    except QuantgpuError:
+        raise
+    except Exception as error:  # CuPy lets through what the system and the linker raise, too
         said = first_line(error)
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(f"no device memory left ({said})") from None
+        if isinstance(error, MemoryError):
+            raise
         for name, meaning in REASONS.items():
             if name in said:
                 raise DeviceError(meaning) from None
-        if "nvrtc" in said.lower():
-            said = f"NVRTC, CUDA's compiler, is missing or broken: {said}; reinstall it: {INSTALL}"
+        for library in ("NVRTC", "cuBLAS"):
+            if library.lower() in said.lower():
+                said = f"{library} is missing or broken: {said}; reinstall it: {INSTALL}"
         raise DeviceError(said) from None
 
 
@@ -230,12 +243,12 @@ def first_line(error: BaseException) -> str:
 
 
 def free_memory(number: int) -> int:
-    """Bytes of a GPU's memory to use: most of what nobody holds."""
+    """Bytes of a GPU's memory that nobody uses."""
     import cupy
 
-    with translated_errors(), out_of_memory(), cupy.cuda.Device(number):
+    with translated_errors(), cupy.cuda.Device(number):
         held_unused = int(cupy.get_default_memory_pool().free_bytes())
-        return int((cupy.cuda.runtime.memGetInfo()[0] + held_unused) * MEMORY_SHARE)
+        return int(cupy.cuda.runtime.memGetInfo()[0]) + held_unused
 
 
 @contextlib.contextmanager
@@ -269,10 +282,11 @@ def device_array(image: Any) -> Any:
     cupy = import_cupy()
     if isinstance(image, cupy.ndarray):
         return image
-    with translated_errors():
-        if hasattr(image, "__cuda_array_interface__"):
-            return cupy.asarray(image)
-        return cupy.from_dlpack(image)
+    try:  # DLPack makes the current stream wait for that of the other library
+        speaks_dlpack = hasattr(image, "__dlpack__")
+        return cupy.from_dlpack(image) if speaks_dlpack else cupy.asarray(image)
+    except Exception as error:  # each library has its own
+        raise UsageError(f"the array on the GPU cannot be taken: {first_line(error)}") from None
 
 
 def default_threads() -> int:

@@ -51,8 +51,8 @@ def examine(tell: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
     found: dict[str, Any] = {"versions": versions(), "reason": None, "devices": []}
     try:
         xp = import_cupy()
+        found["versions"] |= cuda_versions(xp)
         with translated_errors():
-            found["versions"] |= cuda_versions(xp)
             count = xp.cuda.runtime.getDeviceCount()
     except DeviceError as error:
         return found | {"reason": str(error)}
@@ -77,12 +77,21 @@ def versions() -> dict[str, str]:
 def cuda_versions(xp: Any) -> dict[str, str]:
     """The versions of CUDA that the driver, the runtime and the compiler belong to."""
     runtime = xp.cuda.runtime
-    driver, library = (
-        f"{number // 1000}.{number % 1000 // 10}"
-        for number in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
-    )
-    major, minor = xp.cuda.nvrtc.getVersion()
-    return {"CUDA driver": driver, "CUDA runtime": library, "NVRTC": f"{major}.{minor}"}
+    asked: dict[str, Callable[[], tuple[int, int]]] = {
+        "CUDA driver": lambda: divmod(runtime.driverGetVersion() // 10, 100),
+        "CUDA runtime": lambda: divmod(runtime.runtimeGetVersion() // 10, 100),
+        "NVRTC": lambda: xp.cuda.nvrtc.getVersion(),
+    }
+    return {name: answer(question) for name, question in asked.items()}
+
+
+def answer(question: Callable[[], tuple[int, int]]) -> str:
+    """A version, or why there is none."""
+    try:
+        with translated_errors():
+            return ".".join(map(str, question()))
+    except DeviceError as error:
+        return str(error)
 
 
 def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -100,10 +109,14 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
         tell(f"gpu:{number}: comparing with NumPy")
         found["comparisons"] = [compare(device, *case) for case in pictures()]
         tell(f"gpu:{number}: measuring")
+        found |= {"throughput": {}, "unmeasured": None}
+    except DeviceError as error:
+        return found | {"reason": str(error)}
+    try:
         with translated_errors(), using(device) as module:
             found["throughput"] = throughput(device, module)
     except DeviceError as error:
-        found["reason"] = str(error)
+        found["unmeasured"] = str(error)
     return found
 
 
@@ -118,10 +131,12 @@ def pictures() -> list[tuple[str, NDArray[np.uint8], int, str]]:
 def compare(
     device: Device, name: str, picture: NDArray[np.uint8], k: int, effort: str
 ) -> dict[str, Any]:
-    """Whether a GPU gives the palette and the indices that NumPy gives."""
+    """Whether a GPU gives the palette and the indices that NumPy gives; None if it could not."""
     here = quantize(picture, k, effort=effort, device=str(CPU))
     there = quantize(picture, k, effort=effort, device=str(device))
-    equal = there.device == str(device) and all(
+    if there.device != str(device):
+        return {"picture": name, "k": k, "effort": effort, "equal": None, "notes": there.notes}
+    equal = all(
         np.array_equal(one, other)
         for one, other in (
             (here.index, there.index),
@@ -129,7 +144,7 @@ def compare(
             (here.counts, there.counts),
         )
     )
-    return {"picture": name, "k": k, "effort": effort, "equal": equal}
+    return {"picture": name, "k": k, "effort": effort, "equal": equal, "notes": []}
 
 
 def throughput(device: Device, xp: Any) -> dict[str, float]:
@@ -200,12 +215,16 @@ def gpu_lines(device: dict[str, Any]) -> list[str]:
         )
     if device["reason"]:
         return [*lines, f"cannot be used: {device['reason']}"]
-    wrong = [case for case in device["comparisons"] if not case["equal"]]
+    cases = device["comparisons"]
+    wrong = [case for case in cases if case["equal"] is False]
     lines.append(
-        f"same bytes    {len(device['comparisons']) - len(wrong)} of {len(device['comparisons'])} "
+        f"same bytes    {sum(case['equal'] is True for case in cases)} of {len(cases)} "
         "palettes and index maps are those of NumPy"
     )
+    lines += [f"not compared  {note}" for case in cases for note in case["notes"]]
     lines += [f"DIFFERENT     {c['picture']}, K = {c['k']}, {c['effort']}" for c in wrong]
+    if device["unmeasured"]:
+        lines.append(f"not measured  {device['unmeasured']}")
     for name, value in device["throughput"].items():
         lines.append(f"measured      {name.replace('_', ' ')}: {value:,.2f}")
     return lines
@@ -214,4 +233,4 @@ def gpu_lines(device: dict[str, Any]) -> list[str]:
 def differs(found: dict[str, Any]) -> bool:
     """Whether a GPU that can be used computes other bytes than NumPy."""
     cases = [case for device in found["devices"] for case in device.get("comparisons", ())]
-    return not all(case["equal"] for case in cases)
+    return any(case["equal"] is False for case in cases)

@@ -37,5 +37,9 @@ class DeviceError(QuantgpuError):
     exit_code = 6
 
 
+class DeviceMemoryError(DeviceError):
+    """A GPU has no memory left."""
+
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""

@@ -86,8 +86,9 @@ class Pixels:
         """The same pixels on the host."""
         return self if self.gpu is None else Pixels(to_host(self.source).reshape(*self.shape, 3))
 
-    def make_room(self, colors: int) -> None:
-        """Called when so many distinct colors were counted; there is nothing to give up."""
+    def make_room(self, colors: int) -> list[str]:
+        """Called when so many distinct colors were counted; notes on what that means."""
+        return []
 
     def wait(self) -> None:
         """Called before a map of the pixels is used; it is complete on the host."""
@@ -131,10 +132,9 @@ def as_pixels(image: Any) -> Pixels:
         return Pixels(read_image(image)[0])
     array = image if isinstance(image, np.ndarray) else device_array(image)
     if array is not None and array.dtype != np.uint8:
-        levels = LEVELS_OF.get(array.dtype.kind, "numpy.clip(image, 0, 255)")
+        levels = LEVELS_OF.get(array.dtype.kind, "image.clip(0, 255)")
         raise UsageError(
-            f"array of {array.dtype}: quantize takes uint8; convert with "
-            f"({levels}).astype(numpy.uint8)"
+            f"array of {array.dtype}: quantize takes uint8; convert with ({levels}).astype('uint8')"
         )
     try:
         array = np.asarray(image) if array is None else array
@@ -152,7 +152,8 @@ def as_pixels(image: Any) -> Pixels:
 
 
 LEVELS_OF = {
-    "f": "numpy.clip(image, 0, 1) * 255 + 0.5",
+    "b": "image * 255",
+    "f": "image.clip(0, 1) * 255 + 0.5",
     "u": "image >> 8",
 }
 """The kind of a dtype to what makes 8-bit levels of its usual range."""

@@ -17,8 +17,15 @@ LIGHTNESS = 2, 5, 1
 MOST = 64
 """The weight of a pixel in a smooth area; 1 is the least."""
 
-HALF = 184
-"""The sum of 18 differences of lightness at which a pixel counts half: g0 is 1/100 of the range."""
+HALF = 1400
+"""The sum of 18 differences of lightness at which a pixel counts half: g0 is 1/13 of the range.
+
+Measured on eight small photographs in Oklab, butteraugli's 3-norm and SSIMULACRA as shares of
+pngquant's (speed 4, no dither) at K = 16, 64, 256: without weights 0.898/0.813, 0.833/0.819,
+0.779/0.758; with 184 (1/100) 0.903/0.816, 0.846/0.763, 0.766/0.695; with 736 0.843/0.807,
+0.791/0.770, 0.733/0.706; with 1400 0.890/0.810, 0.768/0.786, 0.721/0.717; with 3680 0.866/0.816,
+0.807/0.799, 0.733/0.727.
+"""
 
 
 def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np.uint8]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from quantgpu.device import (
     check_device,
     choose_device,
     default_threads,
+    free_memory,
     give_back,
     no_progress,
     to_host,
@@ -27,7 +29,7 @@ from quantgpu.device import (
 )
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
-from quantgpu.errors import DeviceError, UsageError
+from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
@@ -106,20 +108,24 @@ def quantize(
     seconds: dict[str, float] = {}
     started = time.perf_counter()
 
+    tell = carried(progress)
+
     def lap(stage: str) -> None:
         seconds[stage] = time.perf_counter() - started - sum(seconds.values())
 
     def work(pixels: Pixels) -> Indexed:
-        histogram = count_colors(pixels, threads, progress, weighed)
-        pixels.make_room(len(histogram))
+        for stage in ("count", "cluster", "remap"):
+            seconds.pop(stage, None)
+        histogram = count_colors(pixels, threads, tell, weighed)
+        notes = pixels.make_room(len(histogram))
         lap("count")
         palette, labels = cluster(
             histogram, most, effort=effort, init=init, seed=seed, color_space=color_space,
-            threads=threads, progress=progress,
+            threads=threads, progress=tell,
         )  # fmt: skip
         lap("cluster")
         index = DITHERS[dither](
-            pixels, histogram, labels, len(palette), threads, progress, keep_on_device
+            pixels, histogram, labels, len(palette), threads, tell, keep_on_device
         )
         counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
         error = int(squared_error(histogram, palette, labels))
@@ -132,6 +138,7 @@ def quantize(
             colors_in=len(histogram),
             squared_error=error,
             seconds=seconds,
+            notes=notes,
         )
 
     pixels = as_pixels(image)
@@ -139,8 +146,29 @@ def quantize(
     most = k_for(k, len(pixels))
     lap("read")
     chosen, reason = choose_device(device, memory, pixels.gpu)
+    if chosen.gpu is not None:
+        lap("open")
     notes = [f"no GPU is used: {reason}"] if reason else []
-    return on_device(chosen, pixels, work, device != "auto", notes)
+    try:
+        return on_device(chosen, pixels, work, device != "auto", notes)
+    except CallerError as error:
+        raise error.args[0] from None
+
+
+class CallerError(BaseException):
+    """Carries what the caller's `progress` raised past all who deal with errors of a GPU."""
+
+
+def carried(progress: Progress) -> Progress:
+    """`progress` whose errors come as a CallerError."""
+
+    def tell(stage: str, share: float) -> None:
+        try:
+            progress(stage, share)
+        except Exception as error:
+            raise CallerError(error) from None
+
+    return tell
 
 
 def on_device(
@@ -150,27 +178,53 @@ def on_device(
 
     The CPU does it too when a GPU fails in any other way, unless it `must` be that GPU.
     """
-    smaller = device._replace(memory=device.memory // SMALLER)
-    for attempt, remedy in ((device, "smaller slabs"), (smaller, "the CPU")):
-        if device.gpu is None:
-            break
-        try:
-            with translated_errors(), using(attempt) as xp:
-                there = GpuPixels(pixels, xp, attempt)
-                try:
-                    return replace(work(there), device=str(attempt), notes=notes)
-                except BaseException:
+    if device.gpu is None:
+        return replace(work(pixels.to_host()), notes=notes)
+    found = on_gpu(device, pixels, work, keep=True)
+    if isinstance(found, Failure) and found.is_memory:
+        notes = [f"{device} ran out of memory; went on with smaller slabs"]
+        found = on_gpu(shrunk(device), pixels, work, keep=False)
+    if isinstance(found, Indexed):
+        return replace(found, device=str(device), notes=notes + found.notes)
+    if must and not found.is_memory:
+        raise DeviceError(found.reason)
+    notes = [f"{device} failed; went on with the CPU: {found.reason.splitlines()[0]}"]
+    if found.is_memory:
+        notes = [f"{device} ran out of memory; went on with the CPU"]
+    with translated_errors():
+        pixels = pixels.to_host()
+    return replace(work(pixels), notes=notes)
+
+
+class Failure(NamedTuple):
+    """Why a GPU gave no result; unlike an error it holds on to none of the work."""
+
+    is_memory: bool
+    reason: str
+
+
+def shrunk(device: Device) -> Device:
+    """The device with a part of its budget, and no more than is free when nothing is held."""
+    give_back(device)
+    assert device.gpu is not None
+    return device._replace(memory=min(device.memory // SMALLER, free_memory(device.gpu)))
+
+
+def on_gpu(
+    device: Device, pixels: Pixels, work: Callable[[Pixels], Indexed], keep: bool
+) -> Indexed | Failure:
+    """The result of `work` on a GPU, which may `keep` the pixels, or what went wrong on it."""
+    try:
+        with translated_errors(), using(device) as xp:
+            there = GpuPixels(pixels, xp, device, keep)
+            try:
+                return work(there)
+            except BaseException:
+                with contextlib.suppress(Exception):  # a GPU that failed may not even wait
                     there.wait()
-                    raise
-        except MemoryError:
-            notes = [f"{attempt} ran out of memory; went on with {remedy}"]
-        except DeviceError as error:
-            if must:
                 raise
-            notes = [f"{attempt} failed; went on with the CPU: {error}"]
-            break
-        give_back(device)
-    return replace(work(pixels.to_host()), notes=notes)
+    except DeviceError as error:
+        return Failure(isinstance(error, DeviceMemoryError), str(error))
 
 
 def cluster(

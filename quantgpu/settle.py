@@ -72,5 +72,4 @@ def worst_served(points: Points, served_by: Any, is_entry: Any, count: int) -> A
     xp = array_module(points.columns)
     differences = points.columns[:-1] - served_by.T
     error = points.weights * (differences * differences).sum(axis=0).astype(xp.int64)
-    error[is_entry] = -1
-    return xp.argsort(-error, kind="stable")[:count]
+    return xp.argsort(xp.where(is_entry, 1, -error), kind="stable")[:count]

@@ -36,7 +36,7 @@ PINNED = 1
 class GpuPixels(Pixels):
     """Pixels on a GPU: they go up once and stay there if the budget allows, else once more."""
 
-    def __init__(self, pixels: Pixels, xp: Any, device: Device) -> None:
+    def __init__(self, pixels: Pixels, xp: Any, device: Device, keep: bool = True) -> None:
         """`pixels` on the host, or on that device, the current one, already."""
         self.shape, self.height, self.width = pixels.shape, pixels.height, pixels.width
         self.xp, self.pixels = xp, pixels
@@ -44,7 +44,7 @@ class GpuPixels(Pixels):
         size = min(SLAB, device.memory // SLABS_IN_BUDGET)
         self.step = max(size // (3 * self.width) // ROWS * ROWS, ROWS)
         self.memory = device.memory
-        self.keep = 3 * len(self) + FIXED <= self.memory
+        self.keep = keep and 3 * len(self) + FIXED <= self.memory
         self.kept: list[Any] = []
         self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
         self.staging: list[Any] = [None, None]
@@ -106,10 +106,15 @@ class GpuPixels(Pixels):
         kernels.weigh(colors, before, after, self.width, weights)
         return weights
 
-    def make_room(self, colors: int) -> None:
-        """Give the pixels up, if so many distinct colors need their memory."""
-        if 3 * len(self) + PER_COLOR * colors > self.memory:
+    def make_room(self, colors: int) -> list[str]:
+        """Give the pixels up, if so many distinct colors need their memory; a note if that is not
+        enough."""
+        needed = PER_COLOR * colors
+        if 3 * len(self) + needed > self.memory:
             self.keep, self.kept = False, []
+        if needed <= self.memory:
+            return []
+        return [f"{colors:,} colors take {needed >> 20} MiB of device memory, more than was given"]
 
     def stage(self, turn: int, host: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A page-locked copy of `host`; the memory is kept, as the copy from it comes later."""
@@ -140,6 +145,7 @@ class GpuPixels(Pixels):
         done: list[Any] = [None, None]
         for number, (rows, colors) in enumerate(self.slabs()):
             turn, there = number % 2, index[slice(*rows)].reshape(-1)
+            progress("remap", rows[1] / self.height)
             if stay:
                 function(colors, there)
                 continue
@@ -150,7 +156,6 @@ class GpuPixels(Pixels):
             self.streams[turn].wait_event(current.record())
             here.get(stream=self.streams[turn], out=there, blocking=False)
             done[turn] = self.streams[turn].record()
-            progress("remap", rows[1] / self.height)
         return index
 
     def wait(self) -> None:

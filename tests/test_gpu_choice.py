@@ -24,8 +24,8 @@ REASONS: list[tuple[dict[str, Any], str]] = [
     ({"driver": False}, "no NVIDIA driver, or one too old for this CuPy: update the driver"),
     ({"devices": 0}, "the NVIDIA driver finds no GPU"),
     ({"compute_capability": "70"}, "gpu:0 has compute capability 7.0; 7.5 is the least"),
-    ({"nvrtc": False}, "NVRTC, CUDA's compiler, is missing or broken"),
-    ({"cublas": False}, "cublas"),
+    ({"nvrtc": False}, "NVRTC is missing or broken"),
+    ({"cublas": False}, "cuBLAS is missing or broken"),
     ({"refuses_to_compile": True}, "kernel reduce cannot be compiled for compute capability 86"),
     ({"rounds_products": True}, "gpu:0 rounds products to TensorFloat-32; unset CUPY_TF32"),
     ({"allocations": 1}, "no device memory left"),
@@ -85,9 +85,57 @@ def test_a_machine_without_cupy_is_an_ordinary_one(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(device, "is_installed", lambda: False)
     assert choose_device("auto") == (device.CPU, "")
     with pytest.raises(
-        DeviceError, match=r"CuPy is not installed: pip install 'quantgpu\[cuda13\]"
+        DeviceError, match=r"CuPy is not installed: pip install 'cupy-cuda13x\[ctk\]"
     ):
         choose_device("gpu")
+
+
+@pytest.mark.parametrize("version", ["13.6.0", "9.0", None])
+def test_an_old_or_empty_cupy_is_refused_by_name(
+    version: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gpu_double.installed() as gpu:
+        if version is None:
+            monkeypatch.delattr(gpu.cupy, "__version__")
+        else:
+            monkeypatch.setattr(gpu.cupy, "__version__", version)
+        with pytest.raises(DeviceError, match=r"CuPy .* is too old; 14.0 is the least: pip"):
+            choose_device("gpu")
+        assert quantize(photo(3, 4), 2).device == "cpu"
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), RuntimeError("no"), OSError(28)])
+def test_what_the_system_raises_while_a_gpu_is_opened_is_a_reason(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    with gpu_double.installed() as gpu:
+        monkeypatch.setattr(gpu.cupy, "RawModule", fail)
+        with pytest.raises(DeviceError, match=type(error).__name__):
+            choose_device("gpu")
+        assert quantize(photo(3, 4), 2).device == "cpu"
+
+
+def test_doctor_with_little_memory_says_what_it_could_not_do() -> None:
+    with gpu_double.installed(used_by_others=(8 << 30) - (60 << 20)):
+        found = examine()
+    [gpu] = found["devices"]
+    assert gpu["reason"] is None
+    assert "no device memory left" in gpu["unmeasured"]
+    lines = as_lines(found)
+    assert any(line.startswith("not measured  no device memory left") for line in lines)
+    assert any("not compared  gpu:0 ran out of memory" in line for line in lines)
+    assert not any(line.startswith("DIFFERENT") for line in lines)
+
+
+def test_doctor_without_nvrtc_still_tells_the_versions_and_the_devices() -> None:
+    with gpu_double.installed(nvrtc=False):
+        found = examine()
+    assert found["versions"]["CUDA driver"] == "13.0"
+    assert "NVRTC is missing" in found["versions"]["NVRTC"]
+    assert found["devices"][0]["name"] == "Stand-in"
 
 
 def test_a_broken_cupy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,9 +266,8 @@ def test_the_real_cupy_without_a_driver_leads_to_the_cpu(tmp_path: Path) -> None
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     went_on, refused = done.stdout.splitlines()
-    assert went_on.startswith(
-        "cpu ['no GPU is used: no NVIDIA driver, or one too old for this CuPy"
-    )
+    assert went_on.startswith("cpu [")
+    assert "no GPU is used: no NVIDIA driver, or one too old for this CuPy" in went_on
     assert refused.startswith("no NVIDIA driver, or one too old for this CuPy")
 
 

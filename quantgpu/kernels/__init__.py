@@ -69,7 +69,7 @@ def compiled(cupy: Any, device: int, name: str, defines: tuple[str, ...]) -> Any
     Raises:
         DeviceError: It cannot be compiled.
     """
-    code = Path(__file__).with_name(f"{name}.cu").read_text()
+    code = Path(__file__).with_name(f"{name}.cu").read_text(encoding="utf-8")
     options = ("--std=c++17", *defines, *(("--fmad=false",) if name in EXACT else ()))
     compiler = import_module(f"{cupy.__name__}.cuda.compiler")
     try:

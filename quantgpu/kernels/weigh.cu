@@ -7,7 +7,7 @@
 //
 // Launch: any block, any grid. A thread takes a pixel at a time.
 
-#define HALF 184
+#define HALF 1400
 #define MOST 64
 
 struct Picture {
