@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from gpu_double import CompileError, KernelError, LaunchError, building, run_kernel
+from gpu_double import CompileError, KernelError, LaunchError, building, cuda_on_cpu, run_kernel
 from numpy.typing import NDArray
 
 SAMPLES = (Path(__file__).parent / "gpu_double" / "samples.cu").read_text()
@@ -71,6 +71,13 @@ def test_kernels_compute_what_numpy_does(check: str) -> None:
 @pytest.mark.parametrize(("n", "k", "blocks"), [(1, 1, 1), (31, 3, 2), (2000, 256, 5)])
 def test_sizes_and_orders(order: str, n: int, k: int, blocks: int) -> None:
     assert_samples_work(n=n, k=k, blocks=blocks, order=order)
+
+
+def test_threads_that_wait_forever_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_on_cpu, "TIMEOUT", 2)
+    text = SAMPLES.replace("for (int step", "if (threadIdx.x == 40) return; for (int step")
+    with pytest.raises(KernelError, match="no end after 2 s"):
+        assert_samples_work(text, mode="thread")
 
 
 class Bug(NamedTuple):

@@ -48,7 +48,8 @@ class Mode:
     """For what runs them."""
     parts: Sequence[str] = ("block_runner.cpp",)
     program: bool = False
-    """A sanitizer must be there from the start of a process, so the launch gets its own."""
+    """Whether a launch gets a process of its own: a sanitizer must be there from its start, and
+    threads that wait for each other forever can be ended with it."""
 
 
 PROGRAM = "block_runner.cpp", "runner.cpp"
@@ -72,7 +73,7 @@ MODES = {
         PROGRAM,
         program=True,
     ),
-    "thread": Mode(["-O2", *THREADS], ["-O2", *THREADS]),
+    "thread": Mode(["-O2", *THREADS], ["-O2", *THREADS], PROGRAM, program=True),
     "tsan": Mode(
         ["-O1", "-g", "-fsanitize=thread", *THREADS],
         ["-O1", "-fsanitize=thread", *THREADS],
@@ -239,4 +240,4 @@ def build(code: str, options: tuple[str, ...], mode: str, architecture: str = "8
         compile_or_fail([gxx, *flags, "-c", source, "-o", compiled])
         compile_or_fail([gxx, *link, compiled, *objects, "-o", result, "-ldl"])
 
-    return cached([text, *flags], mode, make)
+    return cached([text, *flags, *link, *map(str, objects)], mode, make)

@@ -22,7 +22,7 @@ from gpu_double.building import MODES, build, kernels_in, run
 ORDERS = {"forward": 0, "reverse": 1, "random": 2}
 
 TIMEOUT = 120
-"""Seconds that one launch under a sanitizer may take."""
+"""Seconds that a launch in a process of its own may take."""
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
@@ -183,7 +183,7 @@ def launch_in_child(
     arguments: Sequence[Argument],
     schedule: Schedule,
 ) -> None:
-    """Run in a process of its own under a sanitizer; arrays travel through files."""
+    """Run in a process of its own; arrays travel through files."""
     with tempfile.TemporaryDirectory() as folder:
         numbers = [*geometry.grid, *geometry.block, geometry.shared, ORDERS[schedule.order]]
         lines = [" ".join(map(str, [name, *numbers, schedule.seed, len(arguments)]))]
@@ -209,7 +209,7 @@ def check_overlap(array: NDArray[Any], arguments: Sequence[Argument]) -> None:
         if isinstance(other, bytes) or other.ctypes.data == array.ctypes.data:
             continue
         if np.may_share_memory(array, other):
-            raise ValueError("arrays that overlap cannot be told apart under a sanitizer")
+            raise ValueError("arrays that overlap cannot travel to a process of its own")
 
 
 def read_back(array: Argument, path: str) -> None:
