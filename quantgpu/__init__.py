@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quantgpu.apply import apply_palette
+    from quantgpu.apply import apply_palette
     from quantgpu.errors import (
         DeviceError,
         InputError,
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "apply_palette": "quantgpu.apply",
     "quantize": "quantgpu.pipeline",
+    "apply_palette": "quantgpu.apply",
     "Histogram": "quantgpu.histogram",
     "Indexed": "quantgpu.indexed",
     "compare": "quantgpu.metrics",
@@ -49,8 +53,10 @@ __all__ = [
     "InputError",
     "OutputError",
     "Palette",
+    "apply_palette",
     "QuantgpuError",
     "UsageError",
+    "apply_palette",
     "compare",
     "quantize",
 ]

@@ -7,9 +7,9 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +22,9 @@ from quantgpu.errors import (
     QuantgpuError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from quantgpu.files import Destination, Work
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
@@ -191,12 +194,9 @@ def quantize(
     ] = False,
 ) -> None:
     """Write each image with its best K colors."""
-    import logging
-
     from quantgpu.device import parse_bytes
-    from quantgpu.files import STREAM, Destination, identity, quantize_file
+    from quantgpu.files import Destination, quantizing
     from quantgpu.pipeline import check_options
-    from quantgpu.progress import Bar
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
@@ -206,10 +206,6 @@ def quantize(
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
         "perceptual": perceptual, "dither": dither, "threads": threads, "device": device,
     }  # fmt: skip
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
-    failures: list[QuantgpuError] = []
-    said: set[str] = set()
-    taken = {identity(name): "is an input; originals are never replaced" for name in inputs}
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_options(**{name: value for name, value in options.items() if name != "perceptual"})
@@ -218,26 +214,7 @@ def quantize(
     if verbose:
         decided = ", ".join(f"{name} {value}" for name, value in options.items())
         say(f"quantgpu {__version__}: {decided}", err=True)
-    for name in inputs:
-        with complaining(failures):
-            target = destination.of(name, k)
-            if target != STREAM and (reason := taken.get(identity(target))):
-                raise UsageError(f"{name}: {target} {reason}")
-            with Bar(name, shown=not (quiet or as_json)) as bar:
-                report = quantize_file(name, destination, max_pixels, options, bar)
-            taken[identity(target)] = f"was just made from {name}"
-            warnings = [f"{name}: {note}" for note in report.notes] + report.device_notes
-            for warning in [] if quiet else warnings:
-                if warning not in said:
-                    say(f"quantgpu: warning: {warning}", err=True)
-                said.add(warning)
-            if as_json or not quiet:
-                line = json.dumps(report.as_json()) if as_json else report.as_line()
-                say(line, err=target == STREAM)
-    if len(inputs) > 1 and failures:
-        fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
-    if failures:
-        raise typer.Exit(failures[0].exit_code)
+    convert_each(inputs, destination, quantizing(options, max_pixels), quiet, as_json)
 
 
 @app.command()
@@ -277,6 +254,51 @@ def doctor(
         say(line)
     if differs(found):
         fail(DeviceError("a GPU computes other bytes than NumPy; use --device cpu"))
+
+
+def convert_each(
+    inputs: list[str],
+    destination: Destination,
+    work: Work,
+    quiet: bool,
+    as_json: bool,
+    others: Sequence[str] = (),
+) -> None:
+    """Do the work on every input, say what was done, and fail if any of it failed.
+
+    Neither inputs nor the `others` are ever written to.
+    """
+    import logging
+
+    from quantgpu.files import STREAM, convert_file, identity
+    from quantgpu.progress import Bar
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    failures: list[QuantgpuError] = []
+    said: set[str] = set()
+    taken = {
+        identity(name): "is an input; originals are never replaced" for name in [*inputs, *others]
+    }
+    for name in inputs:
+        with complaining(failures):
+            target = destination.of(name, work.tag)
+            if target != STREAM and (reason := taken.get(identity(target))):
+                raise UsageError(f"{name}: {target} {reason}")
+            with Bar(name, shown=not (quiet or as_json)) as bar:
+                report = convert_file(name, destination, work, bar)
+            taken[identity(target)] = f"was just made from {name}"
+            warnings = [f"{name}: {note}" for note in report.notes] + report.device_notes
+            for warning in [] if quiet else warnings:
+                if warning not in said:
+                    say(f"quantgpu: warning: {warning}", err=True)
+                said.add(warning)
+            if as_json or not quiet:
+                line = json.dumps(report.as_json()) if as_json else report.as_line()
+                say(line, err=target == STREAM)
+    if len(inputs) > 1 and failures:
+        fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
 
 
 @contextlib.contextmanager
@@ -319,4 +341,4 @@ def fail(error: QuantgpuError) -> NoReturn:
     raise typer.Exit(error.exit_code)
 
 
-from quantgpu import cli_compare  # noqa: E402, F401  (its command joins those above)
+from quantgpu import cli_compare, cli_palette  # noqa: E402, F401  (their commands join the above)

@@ -8,13 +8,15 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from quantgpu.device import Progress
 from quantgpu.errors import InputError, UsageError
 from quantgpu.image import read_image, reading
+from quantgpu.indexed import Indexed
 from quantgpu.output import (
     FORMATS,
     Format,
@@ -42,15 +44,15 @@ class Destination(NamedTuple):
     force: bool
     compress_level: int
 
-    def of(self, name: str, k: int | None) -> str:
-        """The output for the input `name`."""
+    def of(self, name: str, tag: int | str | None) -> str:
+        """The output for the input `name`; NAME-K.png, or with another tag than K."""
         if self.output is not None:
             return self.output
         if name == STREAM and self.folder is None:
             return STREAM
         source = Path("stdin" if name == STREAM else name)
         folder = source.parent if self.folder is None else self.folder
-        return str(folder / f"{source.stem}-{DEFAULT_K if k is None else k}.png")
+        return str(folder / f"{source.stem}-{DEFAULT_K if tag is None else tag}.png")
 
 
 class Report(NamedTuple):
@@ -110,6 +112,19 @@ def identity(path: str) -> Any:
     return status.st_dev, status.st_ino
 
 
+class Work(NamedTuple):
+    """What is done with every image."""
+
+    convert: Callable[..., Indexed]
+    """Called with an image and `progress`."""
+    k: int | None
+    """The colors of the result; None for what `quantize` takes then."""
+    tag: int | str | None
+    """What follows NAME in the names of outputs: K if None."""
+    max_pixels: int
+    """Larger images are refused."""
+
+
 def quantize_file(
     name: str,
     destination: Destination,
@@ -117,7 +132,17 @@ def quantize_file(
     options: dict[str, Any],
     progress: Progress,
 ) -> Report:
-    """Read, quantize and write one image.
+    """Read, quantize and write one image; see `convert_file`."""
+    return convert_file(name, destination, quantizing(options, max_pixels), progress)
+
+
+def quantizing(options: dict[str, Any], max_pixels: int) -> Work:
+    """`quantize` with options, as work."""
+    return Work(partial(quantize, **options), options["k"], options["k"], max_pixels)
+
+
+def convert_file(name: str, destination: Destination, work: Work, progress: Progress) -> Report:
+    """Read, convert and write one image.
 
     Raises:
         QuantgpuError: Anything that the user can mend; then nothing was written.
@@ -129,16 +154,16 @@ def quantize_file(
         bytes_in = (
             len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
         )
-    output = destination.of(name, options["k"])
-    form = check_output(output, options["k"], destination.force)
-    image, notes = read_image(source, max_pixels)
+    output = destination.of(name, work.tag)
+    form = check_output(output, work.k, destination.force)
+    image, notes = read_image(source, work.max_pixels)
     width, height = image.size
     with naming(name):
         check_sides(form, width, height)
     seconds = {"read": time.perf_counter() - started}
 
     with naming(name):
-        result = quantize(image, progress=progress, **options)
+        result = work.convert(image, progress=progress)
     del image
     seconds |= {stage: t for stage, t in result.seconds.items() if stage != "read"}
 

@@ -12,7 +12,9 @@ from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS
 from quantgpu.output import FORMATS
+from quantgpu.palette_files import PALETTE_FILES
 from quantgpu.seeding import SEEDINGS
+from quantgpu.shared import SORTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,7 +29,10 @@ def helped(*command: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("command", ["quantize", "compare", "demo", "doctor"])
+COMMANDS = "quantize", "palette", "apply", "compare", "demo", "doctor"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_described(command: str) -> None:
     assert f"quantgpu {command}" in README or f"scripts/{command}" in README
     options = set(re.findall(r"--[a-z][a-z-]+", helped(command))) - {"--help"}
@@ -37,15 +42,14 @@ def test_every_option_is_described(command: str) -> None:
 
 
 def test_no_option_is_described_that_is_not_there() -> None:
-    there = helped("quantize") + helped("demo") + helped("doctor") + helped()
-    there += helped("compare")
+    there = "".join(map(helped, COMMANDS)) + helped()
     for option in set(re.findall(r"`(--[a-z][a-z-]+)", README)):
         assert option in there, option
 
 
 @pytest.mark.parametrize(
     "table",
-    [EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, FORMATS],
+    [EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, FORMATS, PALETTE_FILES, SORTS],
 )
 def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
     for name in table:

@@ -1,0 +1,163 @@
+"""A given palette on an image: no clustering, every pixel gets its nearest color."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from quantgpu.cells import morton_codes, order_of
+from quantgpu.colorspace import COLOR_SPACES, ColorSpace
+from quantgpu.device import (
+    Progress,
+    array_module,
+    check_device,
+    choose_device,
+    default_threads,
+    no_progress,
+    to_host,
+)
+from quantgpu.dither import DITHERS
+from quantgpu.errors import UsageError
+from quantgpu.histogram import Histogram, count_colors
+from quantgpu.image import Pixels, all_levels, as_pixels
+from quantgpu.indexed import Indexed
+from quantgpu.kmeans import assign, weighted_points
+from quantgpu.palette import Palette
+from quantgpu.palette_files import read_palette
+from quantgpu.pipeline import (
+    LEAST_MEMORY,
+    MOST_COLORS,
+    MOST_MEMORY,
+    MOST_THREADS,
+    check_choice,
+    check_number,
+    on_device,
+    pixel_counts,
+    squared_error,
+)
+from quantgpu.settle import grid_centers
+
+
+def apply_palette(
+    image: Any,
+    colors: Any,
+    *,
+    color_space: str = "srgb",
+    threads: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    keep_on_device: bool = False,
+    progress: Progress = no_progress,
+) -> Indexed:
+    """Remap an image to a given palette: every pixel gets its nearest color, ties to the first.
+
+    The palette stays as it is: indices are rows of `colors`, unused and repeated ones included.
+    The same input and options give the same result on every machine and device.
+
+    Args:
+        image: What `quantgpu.quantize` takes.
+        colors: 1 to 65,536 colors: (K, 3) uint8 or triples (red, green, blue), a `Palette`, or the
+            path of a palette file, such as a ``.gpl``.
+        color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
+        threads: At least 1; as many as there are processors when not given.
+        device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
+        memory: Bytes of device memory to use; most of what is free when not given.
+        keep_on_device: Leave the index map on the GPU that made it, as a `cupy.ndarray`.
+        progress: Called with the name of a stage and the share of it that is done.
+
+    Raises:
+        UsageError: An argument is outside its range; it is a `ValueError` too.
+        InputError: The file at a path cannot be read.
+        DeviceError: The GPU that was asked for cannot be used.
+
+    >>> picture = apply_palette([(250, 9, 9), (3, 3, 3)], [(0, 0, 0), (255, 255, 255), (255, 0, 0)])
+    >>> picture.index.tolist(), picture.counts.tolist()
+    ([2, 0], [1, 0, 1])
+    """
+    check_apply_options(color_space, threads, device, memory)
+    palette, space = as_palette(colors), COLOR_SPACES[color_space]
+    threads = default_threads() if threads is None else threads
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+
+    def lap(stage: str) -> None:
+        seconds[stage] = time.perf_counter() - started - sum(seconds.values())
+
+    def work(pixels: Pixels) -> Indexed:
+        histogram = count_colors(pixels, threads, progress)
+        pixels.make_room(len(histogram))
+        lap("count")
+        labels = nearest_entries(histogram, palette, space, threads)
+        lap("assign")
+        index = DITHERS["none"](
+            pixels, histogram, labels, len(palette), threads, progress, keep_on_device
+        )
+        counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
+        error = int(squared_error(histogram, palette, labels))
+        pixels.wait()
+        lap("remap")
+        return Indexed(
+            index=index.reshape(pixels.shape),
+            palette=palette,
+            counts=counts,
+            colors_in=len(histogram),
+            squared_error=error,
+            seconds=seconds,
+        )
+
+    pixels = as_pixels(image)
+    lap("read")
+    chosen, reason = choose_device(device, memory, pixels.gpu)
+    notes = [f"no GPU is used: {reason}"] if reason else []
+    return on_device(chosen, pixels, work, device != "auto", notes)
+
+
+def nearest_entries(
+    histogram: Histogram, palette: Palette, space: ColorSpace, threads: int = 1
+) -> Any:
+    """The index, (n,) integers, of the palette entry nearest to each color; ties to the first.
+
+    Colors are compared in Morton order, in which neighbors have few entries to choose from.
+    """
+    xp = array_module(histogram.keys)
+    order = order_of(morton_codes(histogram.colors))
+    colors = histogram.colors.T.take(order, axis=1).T
+    points = weighted_points(space.to_grid(colors), xp.ones(len(order), xp.int64))
+    labels = assign(points, xp.asarray(grid_centers(palette.colors, space)), threads)
+    in_key_order = xp.empty_like(labels)
+    in_key_order[order] = labels
+    return in_key_order
+
+
+def as_palette(colors: Any) -> Palette:
+    """`colors` as a palette in the order they have: an array, triples, or a palette file's path."""
+    if isinstance(colors, Palette):
+        return colors
+    if isinstance(colors, str | os.PathLike):
+        return Palette(read_palette(colors))
+    try:
+        entries = np.asarray(colors)
+    except ValueError as error:
+        raise UsageError(f"colors must be triples of integers: {error}") from None
+    if entries.ndim != 2 or entries.shape[1] != 3 or not 1 <= len(entries) <= MOST_COLORS:
+        raise UsageError(
+            f"colors of shape {entries.shape}: a palette is (K, 3), K in 1..{MOST_COLORS}"
+        )
+    if not all_levels(entries):
+        raise UsageError("colors must be integers in 0..255")
+    return Palette(np.ascontiguousarray(entries.astype(np.uint8)))
+
+
+def check_apply_options(
+    color_space: str, threads: int | None, device: str, memory: int | None
+) -> None:
+    """Raise a UsageError for what is wrong with options of `apply_palette`, whatever the image."""
+    check_choice("color_space", color_space, COLOR_SPACES)
+    check_device(device)
+    if threads is not None:
+        check_number("threads", threads, 1, MOST_THREADS)
+    if memory is not None:
+        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)

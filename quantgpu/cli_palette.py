@@ -1,0 +1,262 @@
+"""The commands around palettes: `quantgpu palette` and `quantgpu apply`."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+
+import typer
+
+from quantgpu import __version__
+from quantgpu.cli import app, complaining, convert_each, fail, orderly_stop, quantize, say
+from quantgpu.errors import QuantgpuError, UsageError
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def described_as(other: Callable[..., None]) -> Callable[[Command], Command]:
+    """Parameters that have no description take that of `other`'s parameter of the same name."""
+    known = get_type_hints(other, include_extras=True)
+
+    def describe(command: Command) -> Command:
+        own = get_type_hints(command, include_extras=True)
+        command.__annotations__ = {
+            name: hint if get_origin(hint) is Annotated else known.get(name, hint)
+            for name, hint in own.items()
+        }
+        return command
+
+    return describe
+
+
+def keys_of_sorts(incomplete: str) -> list[str]:
+    """The completions of `--sort`."""
+    from quantgpu.shared import SORTS
+
+    return [key for key in SORTS if key.startswith(incomplete)]
+
+
+PALETTE_EXAMPLES = """Examples:
+
+  quantgpu palette photo.jpg -k 8                       8 colors, printed
+
+  quantgpu palette *.jpg -k 64 -o shared.gpl            one palette for all, for GIMP
+"""
+
+
+@app.command(epilog=PALETTE_EXAMPLES)
+@orderly_stop()
+@described_as(quantize)
+def palette(
+    inputs: list[str],
+    k: int | None = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default=False,
+            help="Write the palette too (.gpl .act .ase .pal .hex .txt .json .css .png).",
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(help="By what: lightness, hue, count.", autocompletion=keys_of_sorts),
+    ] = "lightness",
+    effort: str = "balanced",
+    init: str = "random",
+    seed: int = 0,
+    color_space: str = "srgb",
+    perceptual: bool = False,
+    threads: int | None = None,
+    device: str = "auto",
+    memory: str | None = None,
+    max_pixels: int = 1_000_000_000,
+    force: bool = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: bool = False,
+) -> None:
+    """Print the best K colors of one or several images together; no picture is written."""
+    options: dict[str, Any] = {
+        "effort": effort, "init": init, "seed": seed, "color_space": color_space,
+        "threads": threads, "device": device,
+    }  # fmt: skip
+    gc.enable()
+    failures: list[QuantgpuError] = []
+    with complaining(failures):
+        check_palette_options(k, output, sort, memory, force, inputs, options)
+        print_palette(inputs, k, output, sort, perceptual, max_pixels, force, as_json, quiet,
+                      options)  # fmt: skip
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def check_palette_options(
+    k: int | None,
+    output: str | None,
+    sort: str,
+    memory: str | None,
+    force: bool,
+    inputs: list[str],
+    options: dict[str, Any],
+) -> None:
+    """Raise for what is wrong before anything was read; the memory goes into the options."""
+    from quantgpu.device import parse_bytes
+    from quantgpu.files import identity
+    from quantgpu.output import check_target
+    from quantgpu.palette_files import check_entries
+    from quantgpu.pipeline import DEFAULT_K, check_choice, check_options
+    from quantgpu.shared import SORTS
+
+    options["memory"] = None if memory is None else parse_bytes(memory)
+    check_options(k, dither="none", **options)
+    check_choice("sort", sort, SORTS)
+    if output is None:
+        return
+    check_entries(output, DEFAULT_K if k is None else k)
+    if identity(output) in map(identity, inputs):
+        raise UsageError(f"{output} is an input; originals are never replaced")
+    check_target(Path(output), force)
+
+
+def print_palette(
+    inputs: list[str],
+    k: int | None,
+    output: str | None,
+    sort: str,
+    perceptual: bool,
+    max_pixels: int,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    options: dict[str, Any],
+) -> None:
+    """Read, cluster, write if asked to, and print."""
+    import logging
+
+    from quantgpu.device import default_threads
+    from quantgpu.files import STREAM, standard_input
+    from quantgpu.image import Pixels, read_image
+    from quantgpu.palette_files import write_palette
+    from quantgpu.progress import Bar
+    from quantgpu.shared import count_all, shared_palette
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    notes: list[str] = []
+
+    def opened(name: str) -> Pixels:
+        image, changes = read_image(standard_input() if name == STREAM else name, max_pixels)
+        notes.extend(f"{name}: {change}" for change in changes)
+        return Pixels(image)
+
+    with Bar("palette", shown=not (quiet or as_json)) as bar:
+        images = [partial(opened, name) for name in inputs]
+        threads = options["threads"] or default_threads()
+        histogram = count_all(images, threads, perceptual, bar)
+        found = shared_palette(histogram, k, progress=bar, **options).sorted_by(sort)
+    if output is not None:
+        write_palette(output, found.palette, force)
+    for warning in [] if quiet else notes + found.notes:
+        say(f"quantgpu: warning: {warning}", err=True)
+    if as_json:
+        say(json.dumps(found.as_json(inputs)))
+    elif not quiet:
+        show(found.as_lines(takes_colors()))
+
+
+def takes_colors() -> bool:
+    """Whether standard output is a terminal whose user has nothing against colors.
+
+    https://no-color.org
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout is not None and sys.stdout.isatty() and not plain
+
+
+def show(lines: list[str]) -> None:
+    """Print lines that may hold a terminal's codes."""
+    from quantgpu.output import writing
+
+    with writing("standard output"):
+        typer.echo("\n".join(lines))
+
+
+APPLY_EXAMPLES = """Examples:
+
+  quantgpu apply photo.jpg --palette pico8.hex          to photo-pico8.png
+
+  quantgpu apply *.jpg --palette shared.gpl --output-dir out
+"""
+
+
+@app.command(epilog=APPLY_EXAMPLES)
+@orderly_stop()
+@described_as(quantize)
+def apply(
+    inputs: list[str],
+    palette: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="The palette (.gpl .act .ase .pal .hex .txt .json .css .png); its order is kept.",
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default=False,
+            help="Where to write one image (.png .gif .webp .tif .bmp); - is standard output. "
+            "[default: NAME-PALETTE.png beside the input]",
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write NAME-PALETTE.png into this folder.", show_default=False
+        ),
+    ] = None,
+    color_space: str = "srgb",
+    threads: int | None = None,
+    device: str = "auto",
+    memory: str | None = None,
+    compress_level: int = 2,
+    max_pixels: int = 1_000_000_000,
+    force: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Write each image in the colors of a palette file."""
+    from quantgpu.apply import apply_palette, check_apply_options
+    from quantgpu.device import parse_bytes
+    from quantgpu.files import Destination, Work
+    from quantgpu.palette_files import read_palette
+
+    gc.enable()
+    if output is not None and (len(inputs) > 1 or output_dir is not None):
+        fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
+    options: dict[str, Any] = {"color_space": color_space, "threads": threads, "device": device}
+    try:
+        options["memory"] = None if memory is None else parse_bytes(memory)
+        check_apply_options(**options)
+        colors = read_palette(palette)
+    except QuantgpuError as error:
+        fail(error)
+    if verbose:
+        decided = ", ".join(f"{name} {value}" for name, value in options.items())
+        say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
+    convert = partial(apply_palette, colors=colors, **options)
+    work = Work(convert, len(colors), Path(palette).stem, max_pixels)
+    destination = Destination(output, output_dir, force, compress_level)
+    convert_each(inputs, destination, work, quiet, as_json, others=[palette])

@@ -1,0 +1,163 @@
+"""One palette for several images: their histograms add, and one clustering serves them all."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.device import (
+    Progress,
+    choose_device,
+    default_threads,
+    give_back,
+    no_progress,
+    to_host,
+    translated_errors,
+    using,
+)
+from quantgpu.errors import DeviceError
+from quantgpu.histogram import Histogram, count_colors
+from quantgpu.image import Pixels
+from quantgpu.palette import Palette
+from quantgpu.pipeline import cluster, k_for, pixel_counts, squared_error
+
+
+class SharedPalette(NamedTuple):
+    """A palette of one or several images."""
+
+    palette: Palette
+    counts: NDArray[np.int64]
+    """(K,) pixels of each color."""
+    colors_in: int
+    """Distinct colors of all the images."""
+    squared_error: int
+    """Squared differences of 8-bit levels, summed over pixels and channels."""
+    device: str
+    """Where the clustering was done."""
+    notes: list[str]
+    """Why it was not done where it was meant to be."""
+
+    def sorted_by(self, name: str) -> SharedPalette:
+        """The same colors in an order of `SORTS`."""
+        order = SORTS[name](self.palette.colors, self.counts)
+        return self._replace(palette=Palette(self.palette.colors[order]), counts=self.counts[order])
+
+    def as_json(self, inputs: Sequence[str]) -> dict[str, Any]:
+        """What is printed for machines."""
+        pixels = int(self.counts.sum())
+        rows = zip(self.palette.hex(), self.counts.tolist(), strict=True)
+        return {
+            "inputs": list(inputs),
+            "pixels": pixels,
+            "colors_in": self.colors_in,
+            "mse": self.squared_error / pixels,
+            "colors": [{"hex": c, "pixels": n, "share": n / pixels} for c, n in rows],
+            "device": self.device,
+            "device_notes": self.notes,
+        }
+
+    def as_lines(self, swatches: bool) -> list[str]:
+        """A line for each color: a swatch in it, its digits, pixels and share."""
+        pixels = int(self.counts.sum())
+        width = len(f"{self.counts.max():,}")
+        return [
+            f"{swatch(color) if swatches else ''}{digits}  {count:{width},}  {count / pixels:7.3%}"
+            for color, digits, count in zip(
+                self.palette.colors.tolist(), self.palette.hex(), self.counts.tolist(), strict=True
+            )
+        ]
+
+
+def swatch(color: Sequence[int]) -> str:
+    """Four cells in a color, for terminals (ISO 8613-6, SGR 48;2)."""
+    red, green, blue = color
+    return f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  "
+
+
+def hues(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(K,) hues, 0 to 6 from red over yellow, green and blue; -1, before all, for grays."""
+    red, green, blue = colors.astype(np.float64).T
+    most, least = colors.max(axis=1), colors.min(axis=1)
+    span = np.maximum(most.astype(np.float64) - least, 1)
+    sector = [(green - blue) / span % 6, (blue - red) / span + 2, (red - green) / span + 4]
+    hue = np.select([most == colors[:, 0], most == colors[:, 1]], sector[:2], sector[2])
+    found: NDArray[np.float64] = np.where(most == least, -1.0, hue)
+    return found
+
+
+SORTS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.intp]]] = {
+    "lightness": lambda colors, counts: np.arange(len(colors)),
+    "hue": lambda colors, counts: np.argsort(hues(colors), kind="stable"),
+    "count": lambda colors, counts: np.argsort(-counts, kind="stable"),
+}
+"""Name to order, of colors that are in order of lightness already; the choices of ``--sort``."""
+
+
+def count_all(
+    images: Sequence[Callable[[], Pixels]],
+    threads: int,
+    perceptual: bool = False,
+    progress: Progress = no_progress,
+) -> Histogram:
+    """The histogram of all images together, which are opened one after the other."""
+
+    def counted(number: int) -> Histogram:
+        def tell(stage: str, share: float) -> None:
+            progress(stage, (number + share) / len(images))
+
+        return count_colors(images[number](), threads, tell, perceptual)
+
+    return reduce(operator.add, map(counted, range(len(images))))
+
+
+def shared_palette(
+    histogram: Histogram,
+    k: int | None = None,
+    *,
+    threads: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    **options: Any,
+) -> SharedPalette:
+    """The palette of a histogram on the host; the options are those of `pipeline.cluster`.
+
+    It is clustered on the device, or, if that was not named and fails, on the CPU.
+    """
+    most = k_for(k, histogram.pixels)
+    threads = default_threads() if threads is None else threads
+    options["threads"] = threads
+    chosen, reason = choose_device(device, memory)
+    notes = [f"no GPU is used: {reason}"] if reason else []
+    if chosen.gpu is not None:
+        try:
+            with translated_errors(), using(chosen) as xp:
+                return clustered(moved(histogram, xp), most, str(chosen), notes, options)
+        except MemoryError:
+            notes = [f"{chosen} ran out of memory; went on with the CPU"]
+        except DeviceError as error:
+            if device != "auto":
+                raise
+            notes = [f"{chosen} failed; went on with the CPU: {error}"]
+        give_back(chosen)
+    return clustered(histogram, most, "cpu", notes, options)
+
+
+def moved(histogram: Histogram, xp: Any) -> Histogram:
+    """A histogram in the arrays of a module."""
+    weights = None if histogram.weights is None else xp.asarray(histogram.weights)
+    return Histogram(xp.asarray(histogram.keys), xp.asarray(histogram.counts), weights)
+
+
+def clustered(
+    histogram: Histogram, k: int, device: str, notes: list[str], options: dict[str, Any]
+) -> SharedPalette:
+    """The palette of a histogram, where that is."""
+    palette, labels = cluster(histogram, k, **options)
+    counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
+    error = int(squared_error(histogram, palette, labels))
+    return SharedPalette(palette, counts, len(histogram), error, device, notes)
