@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quantgpu.apply import apply_palette
-    from quantgpu.apply import apply_palette
     from quantgpu.errors import (
         DeviceError,
         InputError,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "apply_palette": "quantgpu.apply",
     "quantize": "quantgpu.pipeline",
     "apply_palette": "quantgpu.apply",
     "Histogram": "quantgpu.histogram",
@@ -53,7 +51,6 @@ __all__ = [
     "InputError",
     "OutputError",
     "Palette",
-    "apply_palette",
     "QuantgpuError",
     "UsageError",
     "apply_palette",
