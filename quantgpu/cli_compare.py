@@ -59,7 +59,8 @@ def compare(
         check_map(error_map, (image_a, image_b), force)
         with Bar("compare", shown=not as_json) as bar:
             bar("read", 0)
-            a, b = (pixels_of(name, max_pixels) for name in (image_a, image_b))
+            notes: list[str] = []
+            a, b = (pixels_of(name, max_pixels, notes) for name in (image_a, image_b))
             if a.shape != b.shape:
                 sizes = f"{image_a}: {metrics.size_of(a)}, {image_b}: {metrics.size_of(b)}"
                 raise UsageError(f"{sizes}; pictures must have the same size to be compared")
@@ -67,6 +68,8 @@ def compare(
             if error_map is not None:
                 bar("map", 1)
                 write_map(metrics.difference_map(a, b), error_map, force)
+        for note in notes:
+            say(f"quantgpu: warning: {note}", err=True)
         height, width, _ = a.shape
         about = {"a": image_a, "b": image_b, "width": width, "height": height, "map": error_map}
         lines = [json.dumps(about | found.as_json())] if as_json else found.as_lines()
@@ -92,8 +95,8 @@ def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> No
     check_target(Path(error_map), force)
 
 
-def pixels_of(name: str, max_pixels: int) -> NDArray[np.uint8]:
-    """The pixels of a file, (H, W, 3) uint8; what was left out is said on standard error."""
+def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]:
+    """The pixels of a file, (H, W, 3) uint8; what was left out is appended to `notes`."""
     import logging
 
     import numpy as np
@@ -102,9 +105,8 @@ def pixels_of(name: str, max_pixels: int) -> NDArray[np.uint8]:
     from quantgpu.image import read_image
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
-    image, notes = read_image(standard_input() if name == STREAM else name, max_pixels)
-    for note in notes:
-        say(f"quantgpu: warning: {name}: {note}", err=True)
+    image, left_out = read_image(standard_input() if name == STREAM else name, max_pixels)
+    notes += [f"{name}: {note}" for note in left_out]
     return np.asarray(image)
 
 

@@ -1,9 +1,10 @@
 """How far two pictures of the same size are apart.
 
 Every metric takes two (H, W, 3) uint8 arrays and goes through them in slabs. Beside the pictures
-there is at most this: a slab of `SLAB` pixels, some 100 bytes each, for every processor; 64 MiB for
-counting colors; and 2 bytes per pixel for the 95th percentile, where nearly all pixels differ in
-their own way.
+there is at most this: a slab of `SLAB` pixels, some 100 bytes each, for every processor; while
+colors are counted, 64 MiB for bins and 24 bytes per distinct color; and for the 95th percentile 5
+bytes per pixel where nearly every pixel is a pair of colors of its own, next to nothing otherwise.
+96 megapixels of the first kind take 0.56 GB on 2 processors.
 
 Squared errors, shares and numbers of colors are exact; the others are sums in float64 of which the
 order is fixed.
