@@ -32,6 +32,8 @@ from quantgpu.pipeline import (
     MOST_COLORS,
     MOST_MEMORY,
     MOST_THREADS,
+    CallerError,
+    carried,
     check_choice,
     check_number,
     on_device,
@@ -82,18 +84,21 @@ def apply_palette(
     threads = default_threads() if threads is None else threads
     seconds: dict[str, float] = {}
     started = time.perf_counter()
+    tell = carried(progress)
 
     def lap(stage: str) -> None:
         seconds[stage] = time.perf_counter() - started - sum(seconds.values())
 
     def work(pixels: Pixels) -> Indexed:
-        histogram = count_colors(pixels, threads, progress)
-        pixels.make_room(len(histogram))
+        for stage in ("count", "assign", "remap"):
+            seconds.pop(stage, None)
+        histogram = count_colors(pixels, threads, tell)
+        notes = pixels.make_room(len(histogram))
         lap("count")
         labels = nearest_entries(histogram, palette, space, threads)
         lap("assign")
         index = DITHERS["none"](
-            pixels, histogram, labels, len(palette), threads, progress, keep_on_device
+            pixels, histogram, labels, len(palette), threads, tell, keep_on_device
         )
         counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
         error = int(squared_error(histogram, palette, labels))
@@ -106,13 +111,19 @@ def apply_palette(
             colors_in=len(histogram),
             squared_error=error,
             seconds=seconds,
+            notes=notes,
         )
 
     pixels = as_pixels(image)
     lap("read")
     chosen, reason = choose_device(device, memory, pixels.gpu)
+    if chosen.gpu is not None:
+        lap("open")
     notes = [f"no GPU is used: {reason}"] if reason else []
-    return on_device(chosen, pixels, work, device != "auto", notes)
+    try:
+        return on_device(chosen, pixels, work, device != "auto", notes)
+    except CallerError as error:
+        raise error.args[0] from None
 
 
 def nearest_entries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -20,11 +21,18 @@ from quantgpu.device import (
     translated_errors,
     using,
 )
-from quantgpu.errors import DeviceError
+from quantgpu.errors import DeviceError, DeviceMemoryError
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
 from quantgpu.palette import Palette
-from quantgpu.pipeline import cluster, k_for, pixel_counts, squared_error
+from quantgpu.pipeline import (
+    CallerError,
+    carried,
+    cluster,
+    k_for,
+    pixel_counts,
+    squared_error,
+)
 
 
 class SharedPalette(NamedTuple):
@@ -122,28 +130,34 @@ def shared_palette(
     threads: int | None = None,
     device: str = "auto",
     memory: int | None = None,
+    progress: Progress = no_progress,
     **options: Any,
 ) -> SharedPalette:
     """The palette of a histogram on the host; the options are those of `pipeline.cluster`.
 
-    It is clustered on the device, or, if that was not named and fails, on the CPU.
+    It is clustered on the device; on the CPU if that has too little memory, or fails in another way
+    and was not named.
     """
     most = k_for(k, histogram.pixels)
     threads = default_threads() if threads is None else threads
-    options["threads"] = threads
+    options |= {"threads": threads, "progress": progress}
     chosen, reason = choose_device(device, memory)
     notes = [f"no GPU is used: {reason}"] if reason else []
     if chosen.gpu is not None:
         try:
             with translated_errors(), using(chosen) as xp:
-                return clustered(moved(histogram, xp), most, str(chosen), notes, options)
-        except MemoryError:
+                there = {**options, "progress": carried(progress)}
+                return clustered(moved(histogram, xp), most, str(chosen), notes, there)
+        except DeviceMemoryError:
             notes = [f"{chosen} ran out of memory; went on with the CPU"]
         except DeviceError as error:
             if device != "auto":
                 raise
             notes = [f"{chosen} failed; went on with the CPU: {error}"]
-        give_back(chosen)
+        except CallerError as error:
+            raise error.args[0] from None
+        with contextlib.suppress(Exception):  # a GPU that failed may not even do that
+            give_back(chosen)
     return clustered(histogram, most, "cpu", notes, options)
 
 

@@ -128,6 +128,16 @@ def gpu() -> Iterator[gpu_double.Double]:
 
 
 @pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_what_progress_raises_reaches_the_caller(device: str) -> None:
+    def stop(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        apply_palette(PHOTO, FEW, device=device, progress=stop)
+
+
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("color_space", COLOR_SPACES)
 @pytest.mark.parametrize("count", [1, 5, 300])
 def test_a_gpu_gives_the_same_bytes(color_space: str, count: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pictures import photo
 
 from quantgpu import quantize, shared
-from quantgpu.errors import DeviceError, UsageError
+from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
 from quantgpu.shared import SORTS, SharedPalette, count_all, hues, shared_palette
@@ -94,6 +94,15 @@ def test_a_line_has_a_swatch_only_if_asked_for() -> None:
     )
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_what_progress_raises_reaches_the_caller(device: str) -> None:
+    def stop(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with gpu_double.installed(), pytest.raises(ZeroDivisionError):
+        shared_of_both(device=device, progress=stop)
+
+
 @pytest.mark.parametrize("perceptual", [False, True])
 def test_a_gpu_gives_the_same_palette(perceptual: bool) -> None:
     histogram = together(perceptual=perceptual)
@@ -108,7 +117,10 @@ def test_a_gpu_gives_the_same_palette(perceptual: bool) -> None:
 
 @pytest.mark.parametrize(
     ("error", "note"),
-    [(MemoryError(), "ran out of memory; went on"), (DeviceError("broken"), "failed.*broken")],
+    [
+        (DeviceMemoryError("no"), "ran out of memory; went on"),
+        (DeviceError("broken"), "failed.*broken"),
+    ],
 )
 def test_a_gpu_that_fails_is_replaced_by_the_cpu_with_a_note(
     error: Exception, note: str, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +133,9 @@ def test_a_gpu_that_fails_is_replaced_by_the_cpu_with_a_note(
     with gpu_double.installed():
         monkeypatch.setattr(shared, "moved", fail)
         found = shared_of_both(device="auto")
-        if isinstance(error, DeviceError):
+        if isinstance(error, DeviceMemoryError):
+            assert shared_of_both(device="gpu").device == "cpu"
+        else:
             with pytest.raises(DeviceError, match="broken"):
                 shared_of_both(device="gpu")
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
