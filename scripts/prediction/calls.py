@@ -244,7 +244,12 @@ def place(frame: FrameType | None) -> tuple[str, str]:
 
 def facts_of(kernel: Any, args: tuple[Any, ...]) -> Facts:
     """The arguments of a launch by name."""
-    found = re.search(rf"__global__[^{{]*?\b{kernel.name}\(([^)]*)\)", kernel.code)
+    def kept(condition: re.Match[str]) -> str:
+        wanted = any(option.startswith(f"-D{condition[1]}=") for option in kernel.options)
+        return condition[2] if wanted else ""
+
+    code = re.sub(r"#ifdef (\w+)\n(.*?)#endif\n", kept, kernel.code, flags=re.DOTALL)
+    found = re.search(rf"__global__[^{{]*?\b{kernel.name}\(([^)]*)\)", code)
     assert found
     names = [parameter.split()[-1].lstrip("*") for parameter in found[1].split(",")]
     numbers, arrays = {}, {}

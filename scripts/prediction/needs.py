@@ -71,6 +71,12 @@ def histogram_need(f: Facts) -> Need:
     return Need(3 * n, 0, runs, sectors(keys, 4), 12 * n, blocks=n / 4096)
 
 
+def weigh_need(f: Facts) -> Need:
+    """3 bytes read and 1 written per pixel; 27 lightnesses of about 8 instructions, by hand."""
+    n = len(f.arrays["weights"])
+    return Need(4 * n, instructions=216 * n, blocks=n / 256)
+
+
 def remap_need(f: Facts) -> Need:
     """3 bytes and an index per pixel, gathered from the table; 10 instructions each."""
     keys, size = keys_of(f.arrays["pixels"]), f.arrays["table"].itemsize
@@ -153,6 +159,7 @@ def accumulate_need(f: Facts) -> Need:
 KERNELS: dict[str, Callable[[Facts], Need]] = {
     "histogram": histogram_need,
     "remap": remap_need,
+    "weigh": weigh_need,
     "reduce": reduce_need,
     "octree": octree_need,
     "spread": spread_need,
