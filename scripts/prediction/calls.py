@@ -244,6 +244,7 @@ def place(frame: FrameType | None) -> tuple[str, str]:
 
 def facts_of(kernel: Any, args: tuple[Any, ...]) -> Facts:
     """The arguments of a launch by name."""
+
     def kept(condition: re.Match[str]) -> str:
         wanted = any(option.startswith(f"-D{condition[1]}=") for option in kernel.options)
         return condition[2] if wanted else ""
