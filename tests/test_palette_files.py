@@ -444,3 +444,14 @@ def test_damaged_bytes_raise_nothing_but_an_input_error(
 
 def test_json_that_is_written_is_json(tmp_path: Path) -> None:
     assert json.loads(written(tmp_path, ".json", THREE)) == ["#ff8000", "#010203", "#ff8000"]
+
+
+def test_a_file_with_the_suffix_that_it_should_have_is_not_to_be_renamed(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, ".gpl", "GIMP Palette\n1 2\n")
+    assert "rename" not in str(raised.value)
+
+
+def test_a_png_of_few_colors_is_as_wide_as_they_are(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(written(tmp_path, ".png", THREE))) as picture:
+        assert picture.size == (3 * 16, 16)
