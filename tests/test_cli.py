@@ -502,7 +502,11 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
 def test_signal_ends_the_work_with_130_and_leaves_no_file(number: signal.Signals) -> None:
     Path("large.png").write_bytes(encoded(noise(1500, 1400, 3), "PNG", compress_level=0))
     before = contents()
-    process = start("large.png", "--effort", "best", "--verbose")
+
+    def heard() -> None:  # jobs in the background begin with deaf ears for Ctrl-C
+        signal.signal(number, signal.SIG_DFL)
+
+    process = start("large.png", "--effort", "best", "--verbose", preexec_fn=heard)
     assert process.stderr is not None
     assert process.stderr.readline().startswith(b"quantgpu ")  # the work begins
     time.sleep(0.1)
