@@ -228,7 +228,8 @@ def window(side: int) -> Floats:
     """The weights of a Gaussian along one axis, at most `side` of them, an odd number."""
     reach = min(RADIUS, (side - 1) // 2)
     weights: Floats = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def similarity(a: Colors, b: Colors, windows: tuple[Floats, Floats]) -> Floats:
@@ -281,7 +282,8 @@ class Largest:
     def __init__(self, wanted: int) -> None:
         """`wanted`: how many values to keep, those counted that are equal."""
         self.wanted = wanted
-        self.values, self.counts = np.empty(0), np.empty(0, np.int64)
+        self.values: Floats = np.empty(0)
+        self.counts: NDArray[np.int64] = np.empty(0, np.int64)
         self.floor = -math.inf
 
     def add(self, values: Floats, counts: NDArray[np.int64]) -> None:
@@ -409,8 +411,9 @@ def difference_map(a: Colors, b: Colors) -> Colors:
 
     def of_slab(a: Colors, b: Colors) -> Colors:
         pairs, places = np.unique(paired(a, b), return_inverse=True)
-        levels = np.minimum(np.ceil(pair_differences(pairs) * MAP_STEPS), 255).astype(np.uint8)
-        return levels[places.reshape(-1)]
+        steps = np.minimum(np.ceil(pair_differences(pairs) * MAP_STEPS), 255)
+        levels: Colors = steps.astype(np.uint8)[places.reshape(-1)]
+        return levels
 
     return np.concatenate(list(over_slabs(of_slab, a, b))).reshape(a.shape[:2])
 

@@ -38,7 +38,8 @@ def naive_index(
     points = to_grid(picture.reshape(-1, 3)).T.astype(np.int64)
     centers = to_grid(colors).T.astype(np.int64)
     distances = ((points[:, None] - centers[None]) ** 2).sum(axis=2)
-    return np.argmin(distances, axis=1).reshape(picture.shape[:-1])
+    nearest: NDArray[np.intp] = np.argmin(distances, axis=1).reshape(picture.shape[:-1])
+    return nearest
 
 
 @given(small_pictures, small_palettes)
