@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -22,17 +22,25 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 def described_as(other: Callable[..., None]) -> Callable[[Command], Command]:
     """Parameters that have no description take that of `other`'s parameter of the same name."""
-    known = get_type_hints(other, include_extras=True)
+    known = hints_of(other)
 
     def describe(command: Command) -> Command:
-        own = get_type_hints(command, include_extras=True)
         command.__annotations__ = {
             name: hint if get_origin(hint) is Annotated else known.get(name, hint)
-            for name, hint in own.items()
+            for name, hint in hints_of(command).items()
         }
         return command
 
     return describe
+
+
+def hints_of(function: Callable[..., None]) -> dict[str, Any]:
+    """The types of parameters with their descriptions; Python 3.10 hides some in an Optional."""
+    hints = get_type_hints(function, include_extras=True)
+    return {
+        name: next((part for part in get_args(hint) if get_origin(part) is Annotated), hint)
+        for name, hint in hints.items()
+    }
 
 
 def keys_of_sorts(incomplete: str) -> list[str]:
