@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,12 @@ from quantgpu.device import (
     Progress,
     array_module,
     check_device,
-    choose_device,
     default_threads,
     no_progress,
-    to_host,
 )
-from quantgpu.dither import DITHERS
 from quantgpu.errors import UsageError
-from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels, all_levels, as_pixels
+from quantgpu.histogram import Histogram
+from quantgpu.image import all_levels
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import assign, weighted_points
 from quantgpu.palette import Palette
@@ -32,13 +28,9 @@ from quantgpu.pipeline import (
     MOST_COLORS,
     MOST_MEMORY,
     MOST_THREADS,
-    CallerError,
-    carried,
     check_choice,
     check_number,
-    on_device,
-    pixel_counts,
-    squared_error,
+    convert,
 )
 from quantgpu.settle import grid_centers
 
@@ -82,48 +74,14 @@ def apply_palette(
     check_apply_options(color_space, threads, device, memory)
     palette, space = as_palette(colors), COLOR_SPACES[color_space]
     threads = default_threads() if threads is None else threads
-    seconds: dict[str, float] = {}
-    started = time.perf_counter()
-    tell = carried(progress)
 
-    def lap(stage: str) -> None:
-        seconds[stage] = time.perf_counter() - started - sum(seconds.values())
+    def given(histogram: Histogram, pixels: int, tell: Progress) -> tuple[Palette, Any]:
+        return palette, nearest_entries(histogram, palette, space, threads)
 
-    def work(pixels: Pixels) -> Indexed:
-        for stage in ("count", "assign", "remap"):
-            seconds.pop(stage, None)
-        histogram = count_colors(pixels, threads, tell)
-        notes = pixels.make_room(len(histogram))
-        lap("count")
-        labels = nearest_entries(histogram, palette, space, threads)
-        lap("assign")
-        index = DITHERS["none"](
-            pixels, histogram, labels, len(palette), threads, tell, keep_on_device
-        )
-        counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
-        error = int(squared_error(histogram, palette, labels))
-        pixels.wait()
-        lap("remap")
-        return Indexed(
-            index=index.reshape(pixels.shape),
-            palette=palette,
-            counts=counts,
-            colors_in=len(histogram),
-            squared_error=error,
-            seconds=seconds,
-            notes=notes,
-        )
-
-    pixels = as_pixels(image)
-    lap("read")
-    chosen, reason = choose_device(device, memory, pixels.gpu)
-    if chosen.gpu is not None:
-        lap("open")
-    notes = [f"no GPU is used: {reason}"] if reason else []
-    try:
-        return on_device(chosen, pixels, work, device != "auto", notes)
-    except CallerError as error:
-        raise error.args[0] from None
+    return convert(
+        image, given, "assign", threads=threads, device=device, memory=memory,
+        keep_on_device=keep_on_device, progress=progress,
+    )  # fmt: skip
 
 
 def nearest_entries(

@@ -105,25 +105,60 @@ def quantize(
     check_options(k, effort, init, seed, color_space, dither, threads, device, memory)
     k = None if k is None else operator.index(k)
     threads = default_threads() if threads is None else threads
+
+    def palette_of(histogram: Histogram, pixels: int, tell: Progress) -> tuple[Palette, Any]:
+        return cluster(
+            histogram, k_for(k, pixels), effort=effort, init=init, seed=seed,
+            color_space=color_space, threads=threads, progress=tell,
+        )  # fmt: skip
+
+    return convert(
+        image, palette_of, "cluster", check=lambda pixels: k_for(k, pixels), dither=dither,
+        perceptual=perceptual, threads=threads, device=device, memory=memory,
+        keep_on_device=keep_on_device, progress=progress,
+    )  # fmt: skip
+
+
+def convert(
+    image: Any,
+    palette_of: Callable[[Histogram, int, Progress], tuple[Palette, Any]],
+    stage: str,
+    *,
+    threads: int,
+    device: str,
+    memory: int | None,
+    keep_on_device: bool,
+    progress: Progress,
+    dither: str = "none",
+    perceptual: bool = False,
+    check: Callable[[int], object] = lambda pixels: None,
+) -> Indexed:
+    """Count an image's colors, find their palette, and map the pixels, on a device.
+
+    Args:
+        palette_of: From a histogram, the number of pixels and a progress to the palette and the
+            index of each color in it: what differs between ways to quantize.
+        stage: The name of that step among `Indexed.seconds`.
+        check: Called with the number of pixels before any work is done.
+
+    The others are those of `quantize`.
+    """
     seconds: dict[str, float] = {}
     started = time.perf_counter()
-
     tell = carried(progress)
 
     def lap(stage: str) -> None:
         seconds[stage] = time.perf_counter() - started - sum(seconds.values())
 
     def work(pixels: Pixels) -> Indexed:
-        for stage in ("count", "cluster", "remap"):
-            seconds.pop(stage, None)
+        for repeated in ("count", stage, "remap"):
+            seconds.pop(repeated, None)
+        weighed = perceptual and len(pixels.shape) == 2
         histogram = count_colors(pixels, threads, tell, weighed)
         notes = pixels.make_room(len(histogram))
         lap("count")
-        palette, labels = cluster(
-            histogram, most, effort=effort, init=init, seed=seed, color_space=color_space,
-            threads=threads, progress=tell,
-        )  # fmt: skip
-        lap("cluster")
+        palette, labels = palette_of(histogram, len(pixels), tell)
+        lap(stage)
         index = DITHERS[dither](
             pixels, histogram, labels, len(palette), threads, tell, keep_on_device
         )
@@ -142,8 +177,7 @@ def quantize(
         )
 
     pixels = as_pixels(image)
-    weighed = perceptual and len(pixels.shape) == 2
-    most = k_for(k, len(pixels))
+    check(len(pixels))
     lap("read")
     chosen, reason = choose_device(device, memory, pixels.gpu)
     if chosen.gpu is not None:
