@@ -101,8 +101,8 @@ def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]
 
     import numpy as np
 
+    from quantgpu.decode import read_image
     from quantgpu.files import STREAM, standard_input
-    from quantgpu.image import read_image
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     image, left_out = read_image(standard_input() if name == STREAM else name, max_pixels)

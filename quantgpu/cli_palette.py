@@ -149,9 +149,10 @@ def print_palette(
     """Read, cluster, write if asked to, and print."""
     import logging
 
+    from quantgpu.decode import read_image
     from quantgpu.device import default_threads
     from quantgpu.files import STREAM, standard_input
-    from quantgpu.image import Pixels, read_image
+    from quantgpu.image import Pixels
     from quantgpu.palette_files import write_palette
     from quantgpu.progress import Bar
     from quantgpu.shared import count_all, shared_palette

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from quantgpu.decode import read_image, reading
 from quantgpu.device import Progress
 from quantgpu.errors import InputError, UsageError
-from quantgpu.image import read_image, reading
 from quantgpu.indexed import Indexed
 from quantgpu.output import (
     FORMATS,

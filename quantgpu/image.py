@@ -1,50 +1,19 @@
-"""From files, Pillow images and arrays to pixels."""
+"""From Pillow images, paths and arrays to pixels."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
 from collections.abc import Iterator
-from threading import Lock
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from quantgpu.decode import BACKGROUND, read_image, reading, to_rgb
 from quantgpu.device import device_array, map_ahead, ranges, to_host
-from quantgpu.errors import InputError, UsageError
+from quantgpu.errors import UsageError
 from quantgpu.importance import Weighed, pixel_weights, rows_around
-
-MAX_PIXELS = 1_000_000_000
-"""Pixels that an image may have unless more are asked for."""
-
-BACKGROUND = (255, 255, 255)
-"""What transparent pixels are laid on: white."""
-
-ORIENTATION = 0x0112
-"""The EXIF tag that says which way is up; 1 is upright."""
-
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The value of `ORIENTATION` to what turns the image upright."""
-
-ONE_AT_A_TIME = Lock()
-"""Held while settings of the whole process are changed for a moment."""
-
-SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-"""Pillow's gray modes that hold more than 8 bits."""
-
-HIGHEST_GRAY = {"1": 1, "L;2": 3, "L;4": 15}
-"""Pillow's names of gray samples of fewer than 8 bits to their highest level."""
 
 
 class Pixels:
@@ -162,155 +131,3 @@ LEVELS_OF = {
 def all_levels(array: NDArray[Any]) -> bool:
     """Whether all numbers are integers in 0 … 255."""
     return array.dtype.kind in "iu" and bool(array.min() >= 0 and array.max() <= 255)
-
-
-def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
-    """Open an image without Pillow's own guard against huge ones: `max_pixels` stands in for it.
-
-    Both the guard and the filters of warnings belong to the whole process, hence the lock.
-    """
-    with ONE_AT_A_TIME, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(source)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def read_image(
-    source: str | os.PathLike[str] | IO[bytes],
-    max_pixels: int = MAX_PIXELS,
-    background: tuple[int, int, int] = BACKGROUND,
-) -> tuple[Image.Image, list[str]]:
-    """The first frame of an image file, upright, as an RGB image; and notes on what was changed.
-
-    Args:
-        source: A path, or a binary stream.
-        max_pixels: Larger images are refused before they are decoded.
-        background: What transparent pixels are laid on, 0 to 255 each.
-
-    Raises:
-        InputError: The file is missing, unreadable, not an image, damaged or too large.
-    """
-    with reading(source), open_image(source) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise InputError(
-                f"{width} x {height} = {width * height:,} pixels are more than "
-                f"{max_pixels:,}; raise the limit with --max-pixels {width * height}"
-            )
-        notes: list[str] = []
-        note_reductions(image, notes)
-        return to_rgb(image, notes, background), notes
-
-
-@contextlib.contextmanager
-def reading(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an InputError that begins with the name of `source`."""
-    try:
-        yield
-        return
-    except InputError as error:
-        reason = str(error)
-    except UnidentifiedImageError:
-        reason = f"not an image that can be read{' (it is empty)' if is_empty(source) else ''}"
-    except (FileNotFoundError, NotADirectoryError):
-        reason = "no such file"
-    except IsADirectoryError:
-        reason = "is a folder; name the images in it"
-    except MemoryError:
-        reason = "not enough memory to decode it"
-    except Exception as error:  # decoders raise what they please on damaged bytes
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"not readable ({error.strerror.lower()})"
-        else:
-            reason = f"damaged or truncated image ({error})"
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "standard input"
-    raise InputError(f"{name}: {reason}") from None
-
-
-def is_empty(source: str | os.PathLike[str] | IO[bytes]) -> bool:
-    """Whether a file has no bytes."""
-    if isinstance(source, str | os.PathLike):
-        return os.path.getsize(source) == 0
-    return source.seek(0, os.SEEK_END) == 0
-
-
-def samples_of(image: Image.Image) -> str:
-    """Pillow's name for the samples in the file of an opened, not yet decoded image."""
-    for tile in getattr(image, "tile", []):
-        arguments = tile[3]
-        return str(arguments[0] if isinstance(arguments, tuple) else arguments)
-    return ""
-
-
-def note_reductions(image: Image.Image, notes: list[str]) -> None:
-    """Note what of an opened, not yet decoded image is left out: frames, and bits below 8."""
-    if getattr(image, "is_animated", False):
-        notes.append(f"first of {getattr(image, 'n_frames', 'several')} frames")
-    samples = samples_of(image)
-    if image.mode in SIXTEEN_BIT_MODES or (";16" in samples and samples != "BGR;16"):
-        notes.append("16 bits per channel reduced to 8")
-
-
-def transparent_color(image: Image.Image) -> Any:
-    """What an opened, not yet decoded image declares transparent, at 8 bits like its pixels.
-
-    Pillow leaves it as it is in a PNG file, except at a bit depth of 1 from some version on.
-    """
-    samples, key = samples_of(image), image.info.get("transparency")
-    highest = HIGHEST_GRAY.get(samples, 255)
-    if isinstance(key, int) and key <= highest:
-        return key * 255 // highest
-    if isinstance(key, tuple) and samples == "RGB;16B":
-        return tuple(level >> 8 for level in key)
-    return key
-
-
-def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int]) -> Image.Image:
-    """A Pillow image of any mode, upright, 8 bits, laid on `background`, as mode RGB."""
-    transparency = transparent_color(image)
-    image.load()
-    if image.mode in ("F", "LAB", "La"):
-        raise InputError(f"pixels of mode {image.mode}; convert the picture to 8-bit RGB first")
-    if has_foreign_profile(image):
-        notes.append("color profile ignored: colors are taken as sRGB")
-    if transparency != image.info.get("transparency"):
-        image = image.copy()
-        image.info["transparency"] = transparency
-    turn = UPRIGHT.get(orientation_of(image, notes))
-    if turn is not None:
-        image = image.transpose(turn)
-        image.info = {} if transparency is None else {"transparency": transparency}
-    if image.mode in SIXTEEN_BIT_MODES:
-        levels = np.asarray(image)
-        levels = levels >> 8 if image.mode != "I" or levels.max() > 255 else levels
-        image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-        if transparency is not None:
-            image.info["transparency"] = transparency >> 8
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if np.asarray(image.getchannel("A")).min() < 255:
-            notes.append("transparent pixels laid on #{:02x}{:02x}{:02x}".format(*background))
-        canvas = Image.new("RGBA", image.size, (*background, 255))
-        canvas.alpha_composite(image)
-        image = canvas
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def has_foreign_profile(image: Image.Image) -> bool:
-    """Whether an image carries a color profile that does not call itself sRGB."""
-    profile = image.info.get("icc_profile") or b""
-    return bool(profile) and b"sRGB" not in profile.replace(b"\0", b"")
-
-
-def orientation_of(image: Image.Image, notes: list[str]) -> Any:
-    """The value of the EXIF tag `ORIENTATION`; 1 where the EXIF data is damaged."""
-    try:
-        with ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # it raises what it pleases on damaged bytes
-        notes.append("damaged EXIF data ignored")
-        return 1

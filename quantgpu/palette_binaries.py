@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.colorspace import XYZ_TO_RGB, times
+from quantgpu.decode import BACKGROUND, open_image, to_rgb
 from quantgpu.errors import InputError, UsageError
-from quantgpu.image import BACKGROUND, open_image, to_rgb
 from quantgpu.output import to_picture
 from quantgpu.palette import distinct
 from quantgpu.palette_texts import JASC_HEADER, Color, read_jasc, text_of

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from quantgpu import palette_binaries as binaries
 from quantgpu import palette_texts as texts
+from quantgpu.decode import reading
 from quantgpu.errors import InputError, UsageError
-from quantgpu.image import reading
 from quantgpu.output import replacing
 from quantgpu.palette import Palette
 from quantgpu.palette_texts import Color

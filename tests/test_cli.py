@@ -28,7 +28,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, image, output, pipeline
+from quantgpu import cli, decode, output, pipeline
 
 IN_HASTE = ["-k", "5", "--effort", "fast"]
 
@@ -633,7 +633,7 @@ def test_defaults_are_those_of_the_library() -> None:
     shared = keywords.keys() & options.keys()
     assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}
     assert {name: options[name] for name in shared} == {name: keywords[name] for name in shared}
-    assert options["max_pixels"] == image.MAX_PIXELS
+    assert options["max_pixels"] == decode.MAX_PIXELS
     assert options["compress_level"] == output.COMPRESS_LEVEL
 
 

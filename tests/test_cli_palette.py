@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import apply, cli, cli_palette, image, output, shared
+from quantgpu import apply, cli, cli_palette, decode, output, shared
 from quantgpu.palette_files import PALETTE_FILES, read_palette, write_palette
 
 COLORS = np.array([[0, 0, 0], [255, 255, 255], [250, 20, 3], [0, 0, 0], [120, 90, 140]], np.uint8)
@@ -288,7 +288,7 @@ def test_defaults_are_those_of_quantize(command: object) -> None:
     assert own.keys() & others.keys() >= {"color_space", "threads", "device", "max_pixels"}
     for name in own.keys() & others.keys():
         assert own[name].default == others[name].default
-    assert others["max_pixels"].default == image.MAX_PIXELS
+    assert others["max_pixels"].default == decode.MAX_PIXELS
 
 
 def test_help_names_every_palette_format_and_order() -> None:

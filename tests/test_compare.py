@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import quantgpu
-from quantgpu import cli, cli_compare, image, metrics
+from quantgpu import cli, cli_compare, decode, metrics
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +179,7 @@ def test_two_names_are_needed() -> None:
 
 def test_greatest_number_of_pixels_is_the_library_s() -> None:
     option = inspect.signature(cli_compare.compare).parameters["max_pixels"]
-    assert option.default == image.MAX_PIXELS
+    assert option.default == decode.MAX_PIXELS
 
 
 def test_help_imports_no_array_library() -> None:

@@ -14,10 +14,10 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
+from quantgpu.decode import MAX_PIXELS
 from quantgpu.device import no_progress
 from quantgpu.errors import InputError
 from quantgpu.files import Destination, Report, as_bytes, identity, quantize_file
-from quantgpu.image import MAX_PIXELS
 from quantgpu.pipeline import check_options
 
 BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
