@@ -15,36 +15,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.colorspace import CHUNK, CIELAB_SCALE, cielab
+from quantgpu.ciede2000 import delta_e, lab
+from quantgpu.colorspace import CHUNK
 from quantgpu.device import Progress, default_threads, map_ahead, no_progress, ranges
 from quantgpu.errors import UsageError
 from quantgpu.histogram import KEYS, count_colors, pack, unpack
 from quantgpu.image import Pixels, as_pixels
+from quantgpu.ssim import ssim
 
 SLAB = 1 << 18
 """Pixels compared at a time by each thread."""
 
-TILE = 64, 256
-"""Rows and columns of windows of which the structural similarity is computed at a time: what is
-needed for them stays in the second-level cache."""
-
-SIGMA, RADIUS = 1.5, 5
-"""Of the Gaussian window, in pixels: 11 x 11."""
-
-STABILIZERS = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-"""C1 and C2 of the structural similarity, from K1 = 0.01 and K2 = 0.03."""
-
 MAP_STEPS = 10
 """Gray levels of a map for a unit of CIEDE2000."""
-
-CENTER = np.array([[50.0], [0.0], [0.0]])
-"""(3, 1): the L*, a* and b* that are zero on the grid."""
 
 Colors = NDArray[np.uint8]
 """Colors, (..., 3) uint8."""
@@ -202,64 +190,6 @@ def colors(a: Colors, b: Colors) -> tuple[int, int]:
     return in_a, in_b
 
 
-def ssim(a: Colors, b: Colors) -> float:
-    """Structural similarity: mean over the channels and over all windows inside the picture.
-
-    Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error
-    visibility to structural similarity", IEEE Transactions on Image Processing 13(4), 2004,
-    doi:10.1109/TIP.2003.819861. The window is a Gaussian of 11 x 11 pixels. A picture of fewer rows
-    or columns gets the longest odd window that it holds; one pixel is a window of its own.
-    """
-    windows = window(a.shape[0]), window(a.shape[1])
-    height, width = (side - len(w) + 1 for side, w in zip(a.shape, windows, strict=False))
-
-    def of_tile(tile: tuple[tuple[int, int], tuple[int, int]]) -> float:
-        (top, bottom), (left, right) = tile
-        rows = slice(top, bottom + len(windows[0]) - 1)
-        columns = slice(left, right + len(windows[1]) - 1)
-        return float(similarity(a[rows, columns], b[rows, columns], windows).sum())
-
-    tiles = product(ranges(0, height, TILE[0]), ranges(0, width, TILE[1]))
-    mean: float = math.fsum(map_ahead(of_tile, tiles, default_threads())) / (height * width * 3)
-    return mean
-
-
-def window(side: int) -> Floats:
-    """The weights of a Gaussian along one axis, at most `side` of them, an odd number."""
-    reach = min(RADIUS, (side - 1) // 2)
-    weights: Floats = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
-    weights /= weights.sum()
-    return weights
-
-
-def similarity(a: Colors, b: Colors, windows: tuple[Floats, Floats]) -> Floats:
-    """The structural similarity of each window and channel of two (h, w, 3) pictures."""
-    x, y = (picture.reshape(len(picture), -1).astype(np.float64) for picture in (a, b))
-    mean_x, mean_y, squares, products = (
-        smoothed(smoothed(values, windows[0]), windows[1], axis=1, step=3)
-        for values in (x, y, x * x + y * y, x * y)
-    )
-    c1, c2 = STABILIZERS
-    both, apart = 2 * mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
-    like: Floats = (both + c1) * (2 * products - both + c2)
-    return like / ((apart + c1) * (squares - apart + c2))
-
-
-def smoothed(values: Floats, weights: Floats, axis: int = 0, step: int = 1) -> Floats:
-    """Weighted sums of neighbors that are `step` apart, where all of them are inside."""
-    count = values.shape[axis] - step * (len(weights) - 1)
-
-    def shifted(places: int) -> Floats:
-        inside = slice(places * step, places * step + count)
-        return values[inside] if axis == 0 else values[:, inside]
-
-    reach = len(weights) // 2
-    sums: Floats = shifted(reach) * weights[reach]
-    for place, weight in enumerate(weights[:reach]):
-        sums += (shifted(place) + shifted(2 * reach - place)) * weight
-    return sums
-
-
 def ciede2000(a: Colors, b: Colors) -> Difference:
     """The color difference of the pixels: mean, 95th percentile, maximum."""
     pixels = pixels_in(a)
@@ -331,75 +261,6 @@ def pair_differences(pairs: NDArray[np.int64]) -> Floats:
         in_a, in_b = pairs[start:stop] // KEYS, pairs[start:stop] % KEYS
         differences[start:stop] = delta_e(lab(unpack(in_a)), lab(unpack(in_b)))
     return differences
-
-
-def lab(colors: Colors) -> Floats:
-    """CIE L*a*b* (D65), (3, n), of (n, 3) colors; grays have exactly a* = b* = 0."""
-    coordinates: Floats = np.round(cielab(colors) / CIELAB_SCALE, 9) + CENTER
-    return coordinates
-
-
-def delta_e(lab_a: Floats, lab_b: Floats) -> Floats:
-    """CIEDE2000, (n,), of two (3, n) arrays of L*, a* and b*; all three weights are 1.
-
-    G. Sharma, W. Wu, E. N. Dalal, "The CIEDE2000 color-difference formula: implementation notes,
-    supplementary test data, and mathematical observations", Color Research & Application 30(1),
-    2005, doi:10.1002/col.20070. Names in the comments are theirs.
-    """
-    mean_chroma = (np.hypot(*lab_a[1:]) + np.hypot(*lab_b[1:])) / 2
-    stretch = 1.5 - 0.5 * saturation(mean_chroma)  # 1 + G
-    (l_a, chroma_a, hue_a), (l_b, chroma_b, hue_b) = (
-        (lightness, np.hypot(a * stretch, b), np.arctan2(b, a * stretch) % math.tau)
-        for lightness, a, b in (lab_a, lab_b)
-    )
-    turn, hue = between(hue_a, hue_b, (chroma_a == 0) | (chroma_b == 0))
-    chroma = (chroma_a + chroma_b) / 2
-    away = ((l_a + l_b) / 2 - 50) ** 2
-    in_lightness = (l_b - l_a) / (1 + 0.015 * away / np.sqrt(20 + away))
-    in_chroma = (chroma_b - chroma_a) / (1 + 0.045 * chroma)
-    in_hue = 2 * np.sqrt(chroma_a * chroma_b) * np.sin(turn / 2)
-    in_hue /= 1 + 0.015 * chroma * hue_weight(hue)
-    cross = rotation(chroma, hue) * in_chroma * in_hue
-    squared = in_lightness**2 + in_chroma**2 + in_hue**2 + cross
-    differences: Floats = np.sqrt(np.maximum(squared, 0))
-    return differences
-
-
-def saturation(chroma: Floats) -> Floats:
-    """How close a chroma is to the largest, 0 to 1: the square root in G and R_C."""
-    power = chroma**7
-    share: Floats = np.sqrt(power / (power + 25.0**7))
-    return share
-
-
-def between(hue_a: Floats, hue_b: Floats, gray: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """The turn from one hue to the other, -pi to pi, and the hue midway; radians, 0 to 2 pi.
-
-    A gray has no hue: midway is then where the other is.
-    """
-    turn, total = hue_b - hue_a, hue_a + hue_b
-    far = np.abs(turn) > math.pi
-    midway = (total + np.where(far, np.where(total < math.tau, math.tau, -math.tau), 0)) / 2
-    return turn - np.where(far, np.copysign(math.tau, turn), 0), np.where(gray, total, midway)
-
-
-def hue_weight(hue: Floats) -> Floats:
-    """T: how much a difference of hue counts around a hue."""
-    weight: Floats = (
-        1
-        - 0.17 * np.cos(hue - math.radians(30))
-        + 0.24 * np.cos(2 * hue)
-        + 0.32 * np.cos(3 * hue + math.radians(6))
-        - 0.20 * np.cos(4 * hue - math.radians(63))
-    )
-    return weight
-
-
-def rotation(chroma: Floats, hue: Floats) -> Floats:
-    """R_T: differences of chroma and of hue interact among blues."""
-    angle = math.radians(60) * np.exp(-(((np.degrees(hue) - 275) / 25) ** 2))
-    factor: Floats = -2 * saturation(chroma) * np.sin(angle)
-    return factor
 
 
 def difference_map(a: Colors, b: Colors) -> Colors:
