@@ -155,6 +155,15 @@ def quantize(
     dither: Annotated[
         str, typer.Option(help="Dithering: none.", autocompletion=keys_of("DITHERS"))
     ] = "none",
+    matte: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOR",
+            help="What transparent pixels are laid on: #rrggbb, #rgb or a CSS name. "
+            "[default: white]",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -209,12 +218,23 @@ def quantize(
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_options(**{name: value for name, value in options.items() if name != "perceptual"})
+        opening = opening_options(max_pixels, matte)
     except UsageError as error:
         fail(error)
     if verbose:
         decided = ", ".join(f"{name} {value}" for name, value in options.items())
         say(f"quantgpu {__version__}: {decided}", err=True)
-    convert_each(inputs, destination, quantizing(options, max_pixels), quiet, as_json)
+    convert_each(inputs, destination, quantizing(options, opening), quiet, as_json)
+
+
+def opening_options(max_pixels: int, matte: str | None) -> dict[str, Any]:
+    """The options of `read_image`; raises for what is wrong with them."""
+    from quantgpu.palette import parse_color
+
+    return {
+        "max_pixels": max_pixels,
+        "matte": None if matte is None else parse_color(matte, "matte"),
+    }
 
 
 @app.command()

@@ -14,7 +14,16 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from quantgpu import __version__
-from quantgpu.cli import app, complaining, convert_each, fail, orderly_stop, quantize, say
+from quantgpu.cli import (
+    app,
+    complaining,
+    convert_each,
+    fail,
+    opening_options,
+    orderly_stop,
+    quantize,
+    say,
+)
 from quantgpu.errors import QuantgpuError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -83,6 +92,7 @@ def palette(
     seed: int = 0,
     color_space: str = "srgb",
     perceptual: bool = False,
+    matte: str | None = None,
     threads: int | None = None,
     device: str = "auto",
     memory: str | None = None,
@@ -100,7 +110,8 @@ def palette(
     failures: list[QuantgpuError] = []
     with complaining(failures):
         check_palette_options(k, output, sort, memory, force, inputs, options)
-        print_palette(inputs, k, output, sort, perceptual, max_pixels, force, as_json, quiet,
+        opening = opening_options(max_pixels, matte)
+        print_palette(inputs, k, output, sort, perceptual, opening, force, as_json, quiet,
                       options)  # fmt: skip
     if failures:
         raise typer.Exit(failures[0].exit_code)
@@ -140,7 +151,7 @@ def print_palette(
     output: str | None,
     sort: str,
     perceptual: bool,
-    max_pixels: int,
+    opening: dict[str, Any],
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -161,7 +172,7 @@ def print_palette(
     notes: list[str] = []
 
     def opened(name: str) -> Pixels:
-        image, changes = read_image(standard_input() if name == STREAM else name, max_pixels)
+        image, changes = read_image(standard_input() if name == STREAM else name, **opening)
         notes.extend(f"{name}: {change}" for change in changes)
         return Pixels(image)
 
@@ -236,6 +247,7 @@ def apply(
         ),
     ] = None,
     color_space: str = "srgb",
+    matte: str | None = None,
     threads: int | None = None,
     device: str = "auto",
     memory: str | None = None,
@@ -259,6 +271,7 @@ def apply(
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_apply_options(**options)
+        opening = opening_options(max_pixels, matte)
         colors = read_palette(palette)
     except QuantgpuError as error:
         fail(error)
@@ -266,6 +279,6 @@ def apply(
         decided = ", ".join(f"{name} {value}" for name, value in options.items())
         say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
     convert = partial(apply_palette, colors=colors, **options)
-    work = Work(convert, len(colors), Path(palette).stem, max_pixels)
+    work = Work(convert, len(colors), Path(palette).stem, opening)
     destination = Destination(output, output_dir, force, compress_level)
     convert_each(inputs, destination, work, quiet, as_json, others=[palette])

@@ -13,12 +13,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from quantgpu.errors import InputError
+from quantgpu.transparency import Color, apply_alpha
 
 MAX_PIXELS = 1_000_000_000
 """Pixels that an image may have unless more are asked for."""
-
-BACKGROUND = (255, 255, 255)
-"""What transparent pixels are laid on: white."""
 
 ORIENTATION = 0x0112
 """The EXIF tag that says which way is up; 1 is upright."""
@@ -61,14 +59,20 @@ def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
 def read_image(
     source: str | os.PathLike[str] | IO[bytes],
     max_pixels: int = MAX_PIXELS,
-    background: tuple[int, int, int] = BACKGROUND,
+    alpha: str = "flatten",
+    matte: Color | None = None,
 ) -> tuple[Image.Image, list[str]]:
-    """The first frame of an image file, upright, as an RGB image; and notes on what was changed.
+    """The first frame of an image file, upright, 8 bits; and notes on what was changed.
+
+    It is of mode RGB, or RGBA where some pixel is not opaque.
 
     Args:
         source: A path, or a binary stream.
         max_pixels: Larger images are refused before they are decoded.
-        background: What transparent pixels are laid on, 0 to 255 each.
+        alpha: What becomes of transparency, a row of `ALPHAS`: ``keep``; ``binary``, from 128 on
+            opaque and else fully transparent; ``flatten``, laid on the matte.
+        matte: What partly transparent pixels are laid on. When not given, `binary` leaves them
+            their color and `flatten` takes white.
 
     Raises:
         InputError: The file is missing, unreadable, not an image, damaged or too large.
@@ -82,7 +86,7 @@ def read_image(
             )
         notes: list[str] = []
         note_reductions(image, notes)
-        return to_rgb(image, notes, background), notes
+        return to_pixels(image, notes, alpha, matte), notes
 
 
 @contextlib.contextmanager
@@ -148,8 +152,10 @@ def transparent_color(image: Image.Image) -> Any:
     return key
 
 
-def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int]) -> Image.Image:
-    """A Pillow image of any mode, upright, 8 bits, laid on `background`, as mode RGB."""
+def to_pixels(
+    image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
+) -> Image.Image:
+    """A Pillow image of any mode, upright, 8 bits, as RGB, or RGBA if some pixel is not opaque."""
     transparency = transparent_color(image)
     image.load()
     if image.mode in ("F", "LAB", "La"):
@@ -170,12 +176,7 @@ def to_rgb(image: Image.Image, notes: list[str], background: tuple[int, int, int
         if transparency is not None:
             image.info["transparency"] = transparency >> 8
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if np.asarray(image.getchannel("A")).min() < 255:
-            notes.append("transparent pixels laid on #{:02x}{:02x}{:02x}".format(*background))
-        canvas = Image.new("RGBA", image.size, (*background, 255))
-        canvas.alpha_composite(image)
-        image = canvas
+        return apply_alpha(image.convert("RGBA"), alpha, matte, notes)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

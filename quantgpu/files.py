@@ -121,24 +121,24 @@ class Work(NamedTuple):
     """The colors of the result; None for what `quantize` takes then."""
     tag: int | str | None
     """What follows NAME in the names of outputs: K if None."""
-    max_pixels: int
-    """Larger images are refused."""
+    opening: dict[str, Any]
+    """Options of `read_image`."""
 
 
 def quantize_file(
     name: str,
     destination: Destination,
-    max_pixels: int,
+    opening: dict[str, Any],
     options: dict[str, Any],
     progress: Progress,
 ) -> Report:
     """Read, quantize and write one image; see `convert_file`."""
-    return convert_file(name, destination, quantizing(options, max_pixels), progress)
+    return convert_file(name, destination, quantizing(options, opening), progress)
 
 
-def quantizing(options: dict[str, Any], max_pixels: int) -> Work:
-    """`quantize` with options, as work."""
-    return Work(partial(quantize, **options), options["k"], options["k"], max_pixels)
+def quantizing(options: dict[str, Any], opening: dict[str, Any]) -> Work:
+    """`quantize` with options, of images read with options, as work."""
+    return Work(partial(quantize, **options), options["k"], options["k"], opening)
 
 
 def convert_file(name: str, destination: Destination, work: Work, progress: Progress) -> Report:
@@ -156,7 +156,7 @@ def convert_file(name: str, destination: Destination, work: Work, progress: Prog
         )
     output = destination.of(name, work.tag)
     form = check_output(output, work.k, destination.force)
-    image, notes = read_image(source, work.max_pixels)
+    image, notes = read_image(source, **work.opening)
     width, height = image.size
     with naming(name):
         check_sides(form, width, height)

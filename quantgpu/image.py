@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.decode import BACKGROUND, read_image, reading, to_rgb
+from quantgpu.decode import read_image, reading, to_pixels
 from quantgpu.device import device_array, map_ahead, ranges, to_host
 from quantgpu.errors import UsageError
 from quantgpu.importance import Weighed, pixel_weights, rows_around
@@ -96,7 +96,7 @@ def as_pixels(image: Any) -> Pixels:
         if 0 in image.size:
             raise UsageError("no pixels: the image is empty")
         with reading("the Pillow image"):
-            return Pixels(to_rgb(image, [], BACKGROUND))
+            return Pixels(to_pixels(image, []))
     if isinstance(image, str | os.PathLike):
         return Pixels(read_image(image)[0])
     array = image if isinstance(image, np.ndarray) else device_array(image)

@@ -44,17 +44,24 @@ class Format(NamedTuple):
     """The most palette entries; with more than 256 the file is true color."""
     side: int
     """The greatest width and height, in pixels."""
+    alpha: str
+    """What palettes hold, a row of `ALPHAS`: any alpha, one fully transparent entry, or none."""
     options: dict[str, Any]
     """What is passed to Pillow's writer."""
 
 
+WEBP_OPTIONS = {"lossless": True, "quality": 0, "method": 0, "exact": True}
+"""Levels stay as they are, also those of transparent pixels."""
+
+TIFF_OPTIONS = {"compression": "tiff_adobe_deflate"}
+
 FORMATS = {
-    ".png": Format("PNG", 256, 2**31 - 1, {}),
-    ".gif": Format("GIF", 256, 65_535, {"optimize": False}),
-    ".webp": Format("WEBP", 65_536, 16_383, {"lossless": True, "quality": 0, "method": 0}),
-    ".tif": Format("TIFF", 256, 2**31 - 1, {"compression": "tiff_adobe_deflate"}),
-    ".tiff": Format("TIFF", 256, 2**31 - 1, {"compression": "tiff_adobe_deflate"}),
-    ".bmp": Format("BMP", 256, 2**31 - 1, {}),
+    ".png": Format("PNG", 256, 2**31 - 1, "keep", {}),
+    ".gif": Format("GIF", 256, 65_535, "binary", {"optimize": False}),
+    ".webp": Format("WEBP", 65_536, 16_383, "keep", WEBP_OPTIONS),
+    ".tif": Format("TIFF", 256, 2**31 - 1, "flatten", TIFF_OPTIONS),
+    ".tiff": Format("TIFF", 256, 2**31 - 1, "flatten", TIFF_OPTIONS),
+    ".bmp": Format("BMP", 256, 2**31 - 1, "flatten", {}),
 }
 """Suffix to output format."""
 
@@ -91,22 +98,54 @@ def check_sides(form: Format, width: int, height: int) -> None:
         )
 
 
+def check_alpha(form: Format, palette: NDArray[np.uint8]) -> None:
+    """Raise unless a format holds the alpha of a (K, 3) or (K, 4) palette."""
+    alphas = alphas_of(palette)
+    transparent = alphas[alphas < 255]
+    if form.alpha == "flatten" and len(transparent):
+        raise UsageError(
+            f"{form.name} holds no transparent colors; use --alpha flatten, or write .png instead"
+        )
+    if form.alpha == "binary" and (len(transparent) > 1 or transparent.any()):
+        raise UsageError(
+            f"{form.name} holds one transparent color of alpha 0, no others; "
+            "use --alpha binary, or write .png instead"
+        )
+
+
+def alphas_of(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The alphas, uint8, of a (K, 3) or (K, 4) palette up to the last that is not 255."""
+    alphas = palette[:, 3:].ravel()
+    return alphas[: 1 + max(np.flatnonzero(alphas < 255), default=-1)]
+
+
 def encode(
     index: NDArray[Any], palette: NDArray[np.uint8], form: Format, stream: IO[bytes], level: int
 ) -> int:
-    """Write an (H, W) or (N,) index map with its (K, 3) palette to a stream; the bytes written.
+    """Write an (H, W) or (N,) index map with its palette to a stream; the bytes written.
+
+    Args:
+        index: Rows of the palette.
+        palette: (K, 3) RGB or (K, 4) RGBA, uint8; alpha is straight, not premultiplied.
+        form: A row of `FORMATS`.
+        stream: Where to.
+        level: Of deflate in PNG files, 0 to 9.
 
     Raises:
-        UsageError: The format cannot hold so many colors or pixels, or `level` is outside 0..9.
+        UsageError: The format cannot hold the palette or the size, or `level` is outside 0..9.
     """
     height, width = index.reshape(len(index), -1).shape
     check_colors(form, len(palette))
+    check_alpha(form, palette)
     check_sides(form, width, height)
     if not 0 <= level <= 9:
         raise UsageError(f"compress_level = {level} is outside 0..9")
     if form.name == "PNG":
         return stream.write(smallest_png(index, palette, level))
-    to_picture(index, palette).save(stream, form.name, **form.options)
+    picture = to_picture(index, palette)
+    if form.name == "GIF" and (alphas := picture.info.pop("transparency", None)):
+        picture.info["transparency"] = len(alphas) - 1
+    picture.save(stream, form.name, **form.options)
     return stream.seek(0, os.SEEK_END)  # TIFF is not written from front to back
 
 
@@ -124,12 +163,15 @@ def smallest_png(index: NDArray[Any], palette: NDArray[np.uint8], level: int) ->
 
 
 def to_picture(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:
-    """A Pillow image of mode P; of mode RGB for more than 256 colors."""
+    """A Pillow image of mode P; of mode RGB or RGBA for more than 256 colors."""
     index = index.reshape(len(index), -1)
+    alphas = alphas_of(palette)
     if len(palette) > 256:
-        return Image.fromarray(palette[index])
+        return Image.fromarray((palette if len(alphas) else palette[:, :3])[index])
     picture = Image.fromarray(index)
-    picture.putpalette(palette.tobytes())
+    picture.putpalette(palette[:, :3].tobytes())
+    if len(alphas):
+        picture.info["transparency"] = alphas.tobytes()
     return picture
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.colorspace import XYZ_TO_RGB, times
-from quantgpu.decode import BACKGROUND, open_image, to_rgb
+from quantgpu.decode import open_image, to_pixels
 from quantgpu.errors import InputError, UsageError
 from quantgpu.output import to_picture
 from quantgpu.palette import distinct
@@ -248,7 +248,7 @@ def read_png(data: bytes) -> NDArray[np.uint8] | list[Color]:
             image.load()
             if image.mode == "P":
                 return triples(bytes(image.getpalette("RGB") or []))
-            return distinct(np.asarray(to_rgb(image, [], BACKGROUND)).reshape(-1, 3))
+            return distinct(np.asarray(to_pixels(image, [])).reshape(-1, 3))
     except InputError:
         raise
     except Exception as error:  # decoders raise what they please on damaged bytes

@@ -214,6 +214,19 @@ def test_what_was_changed_on_reading_is_one_warning_each(options: list[str]) -> 
     ]
 
 
+@pytest.mark.parametrize(("matte", "color"), [("#0a14c8", (10, 20, 200)), ("navy", (0, 0, 128))])
+def test_matte_is_what_transparent_pixels_are_laid_on(
+    matte: str, color: tuple[int, int, int]
+) -> None:
+    Path("clear.png").write_bytes(encoded(np.zeros((3, 5, 4), np.uint8), "PNG"))
+    ran = run("clear.png", "--matte", matte)
+    assert (decoded("clear-256.png") == color).all()
+    shown = "#{:02x}{:02x}{:02x}".format(*color)
+    assert ran.complaints == [
+        f"quantgpu: warning: clear.png: transparent pixels laid on {shown}",
+    ]
+
+
 # Pipes
 
 
@@ -306,6 +319,7 @@ def test_full_standard_output_is_one_line_and_exit_code_4(name: str) -> None:
         (["photo.png", "--init", ""], 2, "init = '' is not one of random"),
         (["photo.png", "--color-space", "x"], 2, "color_space = 'x' is not one of srgb"),
         (["photo.png", "--dither", "x"], 2, "dither = 'x' is not one of none"),
+        (["photo.png", "--matte", "x"], 2, "matte = 'x' is no color; use #rgb, #rrggbb or a CSS"),
         (["photo.png", "--seed", "-1"], 2, "seed = -1 is outside"),
         (["photo.png", "--threads", "0"], 2, "threads = 0 is outside"),
         (["photo.png", "-o", "a"], 2, "no format for the suffix"),

@@ -127,9 +127,19 @@ def test_what_is_left_out_of_an_image_is_said() -> None:
     assert "clear.png: transparent pixels laid on #ffffff" in Ran("palette", "clear.png").err
 
 
+def test_matte_is_what_transparent_pixels_are_laid_on() -> None:
+    Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save("clear.png")
+    ran = Ran("palette", "clear.png", "--matte", "f01234")
+    assert [line.split()[0] for line in ran.lines] == ["#f01234"]
+    assert "clear.png: transparent pixels laid on #f01234" in ran.err
+    ran = Ran("apply", "clear.png", "--palette", "five.gpl", "--matte", "black", "-o", "out.png")
+    assert set(np.asarray(Image.open("out.png")).flat) == {0}
+
+
 @pytest.mark.parametrize(
     ("code", "message", "arguments"),
     [
+        (2, "matte = '' is no color", ["first.png", "--matte", ""]),
         (2, "k = 0 is outside", ["first.png", "-k", "0"]),
         (2, "k = 9999 is greater than the number of pixels, 5063", ["first.png", "-k", "9999"]),
         (2, "sort = 'size' is not one of lightness", ["first.png", "--sort", "size"]),
@@ -241,6 +251,7 @@ def test_verbose_says_what_was_decided() -> None:
         (2, "Missing option '--palette'|--palette", ["first.png"]),
         (2, "no palette format for the suffix '.xyz'", ["first.png", "--palette", "p.xyz"]),
         (2, "color_space = 'x'", ["first.png", "--palette", "five.gpl", "--color-space", "x"]),
+        (2, "matte = 'x' is no color", ["first.png", "--palette", "five.gpl", "--matte", "x"]),
         (2, "threads = 0", ["first.png", "--palette", "five.gpl", "--threads", "0"]),
         (2, "-o names one file", [*BOTH, "--palette", "five.gpl", "-o", "a.png"]),
         (2, "first.png is an input", ["first.png", "--palette", "five.gpl", "-o", "first.png"]),

@@ -273,7 +273,7 @@ def test_alpha_is_laid_on_the_background_with_one_note(
     kind: str, background: tuple[int, int, int]
 ) -> None:
     data = encoded(np.dstack([PIXELS, ALPHA]), kind, **LOSSLESS_KINDS[kind])
-    pixels, notes = read(data, background=background)
+    pixels, notes = read(data, matte=background)
     assert np.abs(pixels - laid_on(PIXELS, ALPHA, background)).max() <= 1
     assert notes == ["transparent pixels laid on #{:02x}{:02x}{:02x}".format(*background)]
 
@@ -304,7 +304,7 @@ def test_opaque_alpha_changes_nothing_and_is_not_mentioned(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_transparent_palette_entry_shows_the_background(kind: str) -> None:
-    pixels, notes = read(encoded(paletted(), kind, transparency=2), background=BLUE)
+    pixels, notes = read(encoded(paletted(), kind, transparency=2), matte=BLUE)
     expected = PIXELS[0][GRAY % 5]
     expected[GRAY % 5 == 2] = BLUE
     assert np.array_equal(pixels, expected)
@@ -333,7 +333,7 @@ def test_transparent_gray_shows_the_background_at_any_depth(
     depth: int, row: bytes, levels: tuple[int | None, ...]
 ) -> None:
     key = chunk(b"tRNS", struct.pack(">H", 0x0100 if depth == 16 else 1))
-    pixels, notes = read(png([row], 4, 1, key, depth=depth, color_type=0), background=BLUE)
+    pixels, notes = read(png([row], 4, 1, key, depth=depth, color_type=0), matte=BLUE)
     expected = [BLUE if level is None else (level,) * 3 for level in levels]
     assert pixels.tolist() == [[list(color) for color in expected]]
     assert "transparent pixels laid on #0a14c8" in notes
@@ -344,7 +344,7 @@ def test_transparent_color_shows_the_background_at_any_depth(depth: int) -> None
     colors = noise(1, 5, 3, dtype=np.uint16) >> (16 - depth)
     key = chunk(b"tRNS", colors[0, 3].astype(">u2").tobytes())
     row = colors.astype(">u2" if depth == 16 else np.uint8).tobytes()
-    pixels, notes = read(png([row], 5, 1, key, depth=depth), background=BLUE)
+    pixels, notes = read(png([row], 5, 1, key, depth=depth), matte=BLUE)
     expected = colors >> (depth - 8)
     expected[0, 3] = BLUE
     assert np.array_equal(pixels, expected)

@@ -14,7 +14,6 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
-from quantgpu.decode import MAX_PIXELS
 from quantgpu.device import no_progress
 from quantgpu.errors import InputError
 from quantgpu.files import Destination, Report, as_bytes, identity, quantize_file
@@ -37,7 +36,7 @@ def picture(tmp_path: Path) -> Path:
 
 def quantized(path: Path, destination: Destination = BESIDE, **options: Any) -> Report:
     """What is reported of one file."""
-    return quantize_file(str(path), destination, MAX_PIXELS, OPTIONS | options, no_progress)
+    return quantize_file(str(path), destination, {}, OPTIONS | options, no_progress)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,7 @@ def test_stages_are_timed_in_order_and_once(picture: Path) -> None:
 def test_stages_are_announced_in_order(picture: Path) -> None:
     heard: list[tuple[str, float]] = []
     quantize_file(
-        str(picture), BESIDE, MAX_PIXELS, OPTIONS, lambda stage, share: heard.append((stage, share))
+        str(picture), BESIDE, {}, OPTIONS, lambda stage, share: heard.append((stage, share))
     )
     stages = list(dict.fromkeys(stage for stage, _ in heard))
     assert stages[:2] == ["read", "count"]

@@ -7,6 +7,8 @@ import io
 import math
 import os
 import stat
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +44,24 @@ def decoded(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
+def see_through(k: int, *alphas: int) -> Indexed:
+    """`indexed` whose first entries have these alphas."""
+    picture = indexed(k)
+    rest = np.full(k - len(alphas), 255)
+    colors = np.column_stack([COLORS[:k], np.concatenate([alphas, rest])]).astype(np.uint8)
+    return replace(picture, palette=Palette(colors))
+
+
+def chunks(path: Path) -> dict[bytes, bytes]:
+    """The chunks of a PNG file, the last of each name."""
+    data, found, start = path.read_bytes(), {}, 8
+    while start < len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        found[data[start + 4 : start + 8]] = data[start + 8 : start + 8 + length]
+        start += length + 12
+    return found
+
+
 def files_in(folder: Path) -> list[str]:
     """The names of all files, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
@@ -73,6 +93,78 @@ def test_indexed_formats_keep_indices_and_the_order_of_the_palette(
         stored = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
         assert np.array_equal(np.asarray(image), picture.index)
     assert np.array_equal(stored[:k], COLORS[:k])
+
+
+# Transparency
+
+TRANSPARENT = {
+    ".png": [(2, 0), (3, 0, 99), (17, 0, 0, 1, 254), (256, *range(255))],
+    ".webp": [(2, 0), (17, 0, 0, 1, 254), (300, *range(255))],
+    ".gif": [(1, 0), (2, 0), (256, 0)],
+}
+"""Suffix to K and the alphas of the first palette entries."""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "k", "alphas"),
+    [(suffix, k, alphas) for suffix, cases in TRANSPARENT.items() for k, *alphas in cases],
+)
+def test_transparent_colors_come_back_as_they_are(
+    suffix: str, k: int, alphas: list[int], tmp_path: Path
+) -> None:
+    picture = see_through(k, *alphas)
+    picture.save(tmp_path / f"out{suffix}")
+    with Image.open(tmp_path / f"out{suffix}") as image:
+        assert np.array_equal(np.asarray(image.convert("RGBA")), picture.to_array())
+        if suffix != ".webp":
+            assert np.array_equal(np.asarray(image), picture.index)
+
+
+@pytest.mark.parametrize(
+    ("alphas", "written"),
+    [((0,), b"\0"), ((0, 7), b"\0\7"), ((0, 255, 7), b"\0\xff\7"), ((7, 255), b"\7")],
+)
+def test_png_lists_alphas_up_to_the_last_that_is_not_255(
+    alphas: tuple[int, ...], written: bytes, tmp_path: Path
+) -> None:
+    see_through(9, *alphas).save(tmp_path / "out.png")
+    assert chunks(tmp_path / "out.png")[b"tRNS"] == written
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_opaque_rgba_palette_gives_the_bytes_of_the_rgb_palette(
+    suffix: str, tmp_path: Path
+) -> None:
+    indexed(9).save(tmp_path / f"rgb{suffix}")
+    see_through(9).save(tmp_path / f"rgba{suffix}")
+    assert (tmp_path / f"rgb{suffix}").read_bytes() == (tmp_path / f"rgba{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "alphas", "message"),
+    [
+        (".gif", (0, 0), "GIF holds one transparent color of alpha 0, no others; use --alpha bin"),
+        (".gif", (1,), "GIF holds one transparent color"),
+        (".gif", (0, 99), "GIF holds one transparent color"),
+        (".tif", (0,), "TIFF holds no transparent colors; use --alpha flatten, or write .png"),
+        (".tiff", (254,), "TIFF holds no transparent colors"),
+        (".bmp", (0,), "BMP holds no transparent colors"),
+    ],
+)
+def test_alphas_that_the_format_cannot_hold_are_refused(
+    suffix: str, alphas: tuple[int, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        see_through(9, *alphas).save(tmp_path / f"out{suffix}")
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("k", [9, 300])
+def test_pillow_image_has_the_alphas(k: int) -> None:
+    picture = see_through(k, 0, 99)
+    image = picture.to_image()
+    assert image.mode == ("P" if k == 9 else "RGBA")
+    assert np.array_equal(np.asarray(image.convert("RGBA")), picture.to_array())
 
 
 def test_palette_entries_that_no_pixel_uses_are_kept(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Palettes and their order."""
 
 import numpy as np
+import pytest
+from PIL.ImageColor import colormap, getrgb
 
-from quantgpu.palette import Palette, distinct, in_order
+from quantgpu.errors import UsageError
+from quantgpu.palette import Palette, distinct, in_order, parse_color
 
 
 def test_the_order_is_dark_to_light_and_does_not_depend_on_the_order_given() -> None:
@@ -30,3 +33,37 @@ def test_a_palette_tells_its_colors_in_hex() -> None:
     palette = Palette(np.array([[0, 10, 255], [255, 255, 255]], np.uint8))
     assert len(palette) == 2
     assert palette.hex() == ["#000aff", "#ffffff"]
+
+
+@pytest.mark.parametrize(
+    ("text", "color"),
+    [
+        ("#fa0", (255, 170, 0)), ("fa0", (255, 170, 0)), ("#12ABef", (18, 171, 239)),
+        ("12ABef", (18, 171, 239)), (" Gray ", (128, 128, 128)), ("RED", (255, 0, 0)),
+    ],
+)  # fmt: skip
+def test_colors_are_parsed_as_people_write_them(text: str, color: tuple[int, ...]) -> None:
+    assert parse_color(text) == color
+    assert parse_color(text, alpha=True) == (*color, 255)
+
+
+@pytest.mark.parametrize("name", colormap)
+def test_every_name_of_css_is_a_color(name: str) -> None:
+    assert parse_color(name) == getrgb(name)
+
+
+@pytest.mark.parametrize("text", ["", "#", "#ff", "#ffff", "#fffff", "#ggg", "rgb(1,2,3)", "1,2,3"])
+def test_what_is_no_color_is_refused_with_the_forms_that_are(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_color(text, "matte")
+    assert str(caught.value) == (
+        f"matte = {text!r} is no color; use #rgb, #rrggbb or a CSS name such as white"
+    )
+    with pytest.raises(UsageError, match="use #rgb, #rrggbb, #rrggbbaa or a CSS name"):
+        parse_color(text, alpha=True)
+
+
+def test_alpha_is_parsed_only_where_it_makes_sense() -> None:
+    assert parse_color("#12345678", alpha=True) == (18, 52, 86, 120)
+    with pytest.raises(UsageError, match="color = '#12345678' is no color"):
+        parse_color("#12345678")
