@@ -7,7 +7,8 @@ import operator
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +19,15 @@ from quantgpu.device import (
     Progress,
     array_module,
     check_device,
-    choose_device,
     default_threads,
-    free_memory,
-    give_back,
     no_progress,
     to_host,
     translated_errors,
-    using,
 )
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
-from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
+from quantgpu.errors import UsageError
+from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors, pack
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
@@ -48,9 +46,6 @@ MOST_THREADS = 1024
 
 LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50
 """Bytes of device memory that may be asked for."""
-
-SMALLER = 8
-"""When device memory runs out, the work is tried again with such a part of the budget."""
 
 
 def quantize(
@@ -176,89 +171,27 @@ def convert(
             notes=notes,
         )
 
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Indexed:
+        if "open" not in seconds:
+            lap("open")
+        there = GpuPixels(pixels, xp, device, keep)
+        try:
+            return work(there)
+        except BaseException:
+            with contextlib.suppress(Exception):  # a GPU that failed may not even wait
+                there.wait()
+            raise
+
+    def on_cpu() -> Indexed:
+        with translated_errors():
+            here = pixels.to_host()
+        return work(here)
+
     pixels = as_pixels(image)
     check(len(pixels))
     lap("read")
-    chosen, reason = choose_device(device, memory, pixels.gpu)
-    if chosen.gpu is not None:
-        lap("open")
-    notes = [f"no GPU is used: {reason}"] if reason else []
-    try:
-        return on_device(chosen, pixels, work, device != "auto", notes)
-    except CallerError as error:
-        raise error.args[0] from None
-
-
-class CallerError(BaseException):
-    """Carries what the caller's `progress` raised past all who deal with errors of a GPU."""
-
-
-def carried(progress: Progress) -> Progress:
-    """`progress` whose errors come as a CallerError."""
-
-    def tell(stage: str, share: float) -> None:
-        try:
-            progress(stage, share)
-        except Exception as error:
-            raise CallerError(error) from None
-
-    return tell
-
-
-def on_device(
-    device: Device, pixels: Pixels, work: Callable[[Pixels], Indexed], must: bool, notes: list[str]
-) -> Indexed:
-    """The result of `work` on a device; with smaller slabs, then on the CPU, if memory runs out.
-
-    The CPU does it too when a GPU fails in any other way, unless it `must` be that GPU.
-    """
-    if device.gpu is None:
-        return replace(work(pixels.to_host()), notes=notes)
-    found = on_gpu(device, pixels, work, keep=True)
-    if isinstance(found, Failure) and found.is_memory:
-        notes = [f"{device} ran out of memory; went on with smaller slabs"]
-        found = on_gpu(shrunk(device), pixels, work, keep=False)
-    if isinstance(found, Indexed):
-        return replace(found, device=str(device), notes=notes + found.notes)
-    if must and not found.is_memory:
-        raise DeviceError(found.reason)
-    notes = [f"{device} failed; went on with the CPU: {found.reason.splitlines()[0]}"]
-    if found.is_memory:
-        notes = [f"{device} ran out of memory; went on with the CPU"]
-    with translated_errors():
-        pixels = pixels.to_host()
-    return replace(work(pixels), notes=notes)
-
-
-class Failure(NamedTuple):
-    """Why a GPU gave no result; unlike an error it holds on to none of the work."""
-
-    is_memory: bool
-    reason: str
-
-
-def shrunk(device: Device) -> Device:
-    """The device with a part of its budget, and no more than is free when nothing is held."""
-    give_back(device)
-    assert device.gpu is not None
-    return device._replace(memory=min(device.memory // SMALLER, free_memory(device.gpu)))
-
-
-def on_gpu(
-    device: Device, pixels: Pixels, work: Callable[[Pixels], Indexed], keep: bool
-) -> Indexed | Failure:
-    """The result of `work` on a GPU, which may `keep` the pixels, or what went wrong on it."""
-    try:
-        with translated_errors(), using(device) as xp:
-            there = GpuPixels(pixels, xp, device, keep)
-            try:
-                return work(there)
-            except BaseException:
-                with contextlib.suppress(Exception):  # a GPU that failed may not even wait
-                    there.wait()
-                raise
-    except DeviceError as error:
-        return Failure(isinstance(error, DeviceMemoryError), str(error))
+    found, used, notes = on_device(device, memory, on_gpu, on_cpu, pixels.gpu)
+    return replace(found, device=used, notes=notes + found.notes)
 
 
 def cluster(

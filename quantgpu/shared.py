@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.device import (
+    Device,
     Progress,
-    choose_device,
     default_threads,
-    give_back,
     no_progress,
     to_host,
-    translated_errors,
-    using,
 )
-from quantgpu.errors import DeviceError, DeviceMemoryError
+from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
 from quantgpu.palette import Palette
-from quantgpu.pipeline import (
-    CallerError,
-    carried,
-    cluster,
-    k_for,
-    pixel_counts,
-    squared_error,
-)
+from quantgpu.pipeline import cluster, k_for, pixel_counts, squared_error
 
 
 class SharedPalette(NamedTuple):
@@ -140,25 +130,16 @@ def shared_palette(
     """
     most = k_for(k, histogram.pixels)
     threads = default_threads() if threads is None else threads
-    options |= {"threads": threads, "progress": progress}
-    chosen, reason = choose_device(device, memory)
-    notes = [f"no GPU is used: {reason}"] if reason else []
-    if chosen.gpu is not None:
-        try:
-            with translated_errors(), using(chosen) as xp:
-                there = {**options, "progress": carried(progress)}
-                return clustered(moved(histogram, xp), most, str(chosen), notes, there)
-        except DeviceMemoryError:
-            notes = [f"{chosen} ran out of memory; went on with the CPU"]
-        except DeviceError as error:
-            if device != "auto":
-                raise
-            notes = [f"{chosen} failed; went on with the CPU: {error}"]
-        except CallerError as error:
-            raise error.args[0] from None
-        with contextlib.suppress(Exception):  # a GPU that failed may not even do that
-            give_back(chosen)
-    return clustered(histogram, most, "cpu", notes, options)
+    options |= {"threads": threads, "progress": carried(progress)}
+
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> SharedPalette:
+        return clustered(moved(histogram, xp), most, options)
+
+    def on_cpu() -> SharedPalette:
+        return clustered(histogram, most, options)
+
+    found, used, notes = on_device(device, memory, on_gpu, on_cpu)
+    return found._replace(device=used, notes=notes)
 
 
 def moved(histogram: Histogram, xp: Any) -> Histogram:
@@ -167,11 +148,9 @@ def moved(histogram: Histogram, xp: Any) -> Histogram:
     return Histogram(xp.asarray(histogram.keys), xp.asarray(histogram.counts), weights)
 
 
-def clustered(
-    histogram: Histogram, k: int, device: str, notes: list[str], options: dict[str, Any]
-) -> SharedPalette:
+def clustered(histogram: Histogram, k: int, options: dict[str, Any]) -> SharedPalette:
     """The palette of a histogram, where that is."""
     palette, labels = cluster(histogram, k, **options)
     counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
     error = int(squared_error(histogram, palette, labels))
-    return SharedPalette(palette, counts, len(histogram), error, device, notes)
+    return SharedPalette(palette, counts, len(histogram), error, "cpu", [])
