@@ -247,18 +247,19 @@ def relaxations(steps: int) -> list[tuple[int, int]]:
     return [RELAXATION] * (steps - 1) + [(1, 1)] * (steps > 0)
 
 
-def lloyd(points: Points, centers: Any, steps: int, threads: int = 1) -> Any:
-    """Centers after at most `steps` of Lloyd's steps.
+def lloyd(points: Points, centers: Any, steps: int, threads: int = 1, fixed: int = 0) -> Any:
+    """Centers after at most `steps` of Lloyd's steps; the first `fixed` stay where they are.
 
     A step that moves nothing is the last, as every other would move nothing either; a GPU takes
     them all the same, and does not wait to find out.
     """
     if steps and not on_host(centers):
-        return kernels.lloyd(points, centers, relaxations(steps))
+        return kernels.lloyd(points, centers, relaxations(steps), fixed)
     xp = array_module(centers)
     for relaxation in relaxations(steps):
         mass, sums = nearest_sums(points, centers, threads)
         moved = xp.clip(step_to_means(centers, mass, sums, relaxation), *points.bounds)
+        moved[:fixed] = centers[:fixed]
         if (moved == centers).all():
             break
         centers = moved

@@ -46,22 +46,35 @@ class Budget(NamedTuple):
     """Bytes of dynamic shared memory, at most."""
 
 
+MANY = Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES)
+
 BUDGETS = {
-    ("accumulate",): Budget(56, dynamic=kernels.SHARED_BYTES),
-    ("drop",): Budget(40, threads=128, dynamic=32 << 10),
+    ("accumulate", "-DAXES=3"): Budget(56, dynamic=kernels.SHARED_BYTES),
+    ("accumulate", "-DAXES=4"): Budget(56, dynamic=kernels.SHARED_BYTES),
+    ("drop", "-DAXES=3"): Budget(40, threads=128, dynamic=32 << 10),
+    ("drop", "-DAXES=4"): Budget(40, threads=128, dynamic=32 << 10),
     ("histogram",): Budget(40),
     ("histogram", "-DWEIGHTED=1"): Budget(48),
-    ("octree",): Budget(48),
-    ("place",): Budget(64, threads=128),
-    ("rank",): Budget(48, threads=128),
-    ("reduce", "-DKIND=0"): Budget(64, threads=128, shared=4096),
-    ("reduce", "-DKIND=1"): Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES),
-    ("reduce", "-DKIND=2"): Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES),
-    ("reduce", "-DKIND=3"): Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES),
+    ("octree", "-DAXES=3"): Budget(48),
+    ("octree", "-DAXES=4"): Budget(56),
+    ("place", "-DAXES=3"): Budget(64, threads=128),
+    ("place", "-DAXES=4"): Budget(72, threads=128),
+    ("rank", "-DAXES=3"): Budget(48, threads=128),
+    ("rank", "-DAXES=4"): Budget(48, threads=128),
+    ("reduce", "-DKIND=0", "-DAXES=3"): MANY._replace(dynamic=0),
+    ("reduce", "-DKIND=0", "-DAXES=4"): MANY._replace(shared=4080, dynamic=0),
+    ("reduce", "-DKIND=1", "-DAXES=3"): MANY,
+    ("reduce", "-DKIND=1", "-DAXES=4"): MANY._replace(shared=4080),
+    ("reduce", "-DKIND=2", "-DAXES=3"): MANY,
+    ("reduce", "-DKIND=2", "-DAXES=4"): MANY._replace(shared=4080, registers=80),
+    ("reduce", "-DKIND=3", "-DAXES=3"): MANY,
+    ("reduce", "-DKIND=3", "-DAXES=4"): MANY._replace(shared=4080),
     ("remap", "-DINDEX=unsigned char"): Budget(40),
     ("remap", "-DINDEX=unsigned short"): Budget(40),
-    ("spread",): Budget(72, threads=128),
-    ("update",): Budget(48),
+    ("spread", "-DAXES=3"): Budget(72, threads=128),
+    ("spread", "-DAXES=4"): Budget(88, threads=128),
+    ("update", "-DAXES=3"): Budget(48),
+    ("update", "-DAXES=4"): Budget(48),
     ("weigh",): Budget(56),
 }
 """Name and definitions of every kernel that Python launches."""
@@ -111,17 +124,18 @@ def recording_cupy(made: set[Launch]) -> dict[str, ModuleType]:
 def launches(k: int) -> set[Launch]:
     """What all wrappers together launch for K centers; nothing runs."""
     made: set[Launch] = set()
-    coordinates = np.zeros((3, 5), np.float32)
-    points, centers = weighted_points(coordinates, np.ones(5, np.int64)), np.zeros((k, 3), "f4")
     colors = np.zeros((5, 3), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
         for name, module in recording_cupy(made).items():
             patch.setitem(sys.modules, name, module)
-        clusters.assign(points, centers)
-        clusters.nearest_sums(points, centers)
-        clusters.batched_sums(points, centers)
-        search.search(points, centers, k, 1, relaxations(2), 0.8, lambda share: None)
-        cells.octree_cells(np.arange(5, dtype=np.int32), running_sums(points), 1.0)
+        for axes, code in ((3, np.int32), (4, np.int64)):
+            points = weighted_points(np.zeros((axes, 5), np.float32), np.ones(5, np.int64))
+            centers = np.zeros((k, axes), "f4")
+            clusters.assign(points, centers)
+            clusters.nearest_sums(points, centers)
+            clusters.batched_sums(points, centers)
+            search.search(points, centers, k, 1, relaxations(2), 0.8, 0, lambda share: None)
+            cells.octree_cells(np.arange(5, dtype=code), running_sums(points), 1.0)
         pixels.add_to_bins(None, colors)
         pixels.add_to_bins(None, colors, np.ones(5, np.uint8))
         pixels.weigh(colors, colors[:0], colors[:0], 5, None)
@@ -245,7 +259,7 @@ def test_float64_that_decides_something_is_rounded_after_every_operation(
 
 
 def test_without_the_option_operations_could_be_fused() -> None:
-    given = [compiled_by_python()[name,] for name in sorted(kernels.EXACT)]
+    given = [compiled_by_python()[name, "-DAXES=3"] for name in sorted(kernels.EXACT)]
     jobs = [(code, tuple(o for o in options if "fmad" not in o), "90") for code, options in given]
     assert all(LOOSE.search(compiled.ptx) for compiled in compile_apart(jobs))
 
@@ -285,7 +299,8 @@ def test_as_many_centers_as_fit_are_summed_in_shared_memory() -> None:
     def shared(kernel: tuple[str, ...], k: int) -> int:
         return max(made.shared for made in launches(k) if made.kernel == kernel)
 
-    for kernel, values in {("reduce", "-DKIND=1"): 4, ("reduce", "-DKIND=2"): 10}.items():
+    for number, values in {(1, 3): 4, (2, 3): 10, (1, 4): 5, (2, 4): 15}.items():
+        kernel = "reduce", f"-DKIND={number[0]}", f"-DAXES={number[1]}"
         most = kernels.SHARED_BYTES // (8 * values)
         assert shared(kernel, 256) >= 256 * 8 * values
         assert shared(kernel, most) >= most * 8 * values
@@ -293,7 +308,7 @@ def test_as_many_centers_as_fit_are_summed_in_shared_memory() -> None:
 
 
 def test_an_error_in_a_kernel_is_reported_with_its_line() -> None:
-    code, options = compiled_by_python()["reduce", "-DKIND=1"]
+    code, options = compiled_by_python()["reduce", "-DKIND=1", "-DAXES=3"]
     wrong = code.replace("float distance =", "flaot distance =")
     assert wrong != code
     line = 1 + wrong[: wrong.index("flaot")].count("\n")

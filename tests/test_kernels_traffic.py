@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
 
 from quantgpu import kernels
-from quantgpu.kernels.clusters import LABELS, SUMS, VALUES
+from quantgpu.kernels.clusters import LABELS, SUMS, values
 from quantgpu.kernels.clusters import THREADS as REDUCE_THREADS
 
 FOLDER = Path(kernels.__file__).parent
@@ -59,7 +59,7 @@ def traffic_of_reduce(
     count, sums = np.array([len(centers)], np.int32), np.zeros((len(centers), 4), np.uint64)
     numbers = np.int32(len(weights)), np.int32(1)
     arguments = (columns, weights, centers, count, *numbers, sums, counter)
-    shared = 8 * VALUES[SUMS] * len(centers)
+    shared = 8 * values(SUMS, 3) * len(centers)
     run_kernel(
         text, "reduce", (3,), (REDUCE_THREADS,), arguments, shared, options=(f"-DKIND={SUMS}",)
     )

@@ -5,7 +5,7 @@ import pytest
 from pictures import naive_assignment, naive_error, random_centers, random_points
 
 from quantgpu.kmeans import assign, lloyd, weighted_points
-from quantgpu.refine import DIRECTIONS, STEPS, drop, nearest_others, search, split, spread
+from quantgpu.refine import STEPS, directions, drop, nearest_others, search, split, spread
 
 
 def test_the_spread_along_a_line_is_the_weighted_variance() -> None:
@@ -17,11 +17,11 @@ def test_the_spread_along_a_line_is_the_weighted_variance() -> None:
         w = points.weights[labels == cluster]
         center = np.average(x, axis=0, weights=w)
         along = [
-            (w * ((x - center) @ np.array(d) / np.linalg.norm(d)) ** 2).sum() for d in DIRECTIONS
+            (w * ((x - center) @ np.array(d) / np.linalg.norm(d)) ** 2).sum() for d in directions(3)
         ]
         np.testing.assert_allclose(mean[cluster], center)
         assert variance[cluster] == pytest.approx(max(along))
-        best = np.array(DIRECTIONS[int(np.argmax(along))])
+        best = np.array(directions(3)[int(np.argmax(along))])
         expected = best / np.linalg.norm(best) * np.sqrt(max(along) / w.sum())
         np.testing.assert_allclose(deviation[cluster], expected)
 

@@ -21,8 +21,10 @@ def octree_cells(codes: Any, sums: RunningSums, unbounded: float) -> tuple[Any, 
     All occupied cells, the root first; `unbounded` is its error.
     """
     xp = array_module(codes)
-    powers = xp.asarray(8 ** np.arange(LEVELS, dtype=np.int32))
-    changed = xp.concatenate([xp.full(1, 1 << 23, xp.int32), codes[1:] ^ codes[:-1]])
+    axes = len(sums.moments)
+    powers = xp.asarray(2 ** (axes * np.arange(LEVELS, dtype=codes.dtype)))
+    top = xp.full(1, 1 << (axes * LEVELS - 1), codes.dtype)
+    changed = xp.concatenate([top, codes[1:] ^ codes[:-1]])
     begins = xp.searchsorted(powers, changed, side="right")
     ahead = xp.cumsum(begins)
     count = 1 + int(ahead[-1])
@@ -34,5 +36,6 @@ def octree_cells(codes: Any, sums: RunningSums, unbounded: float) -> tuple[Any, 
     columns = starts, ends, error, parent_error, children
     inputs = codes, begins, cells, sums.table, int32(len(codes))
     for level in range(1, LEVELS + 1):
-        prepare("octree", blocks_for(len(codes)), (*inputs, int32(level), *columns)).run()
+        arguments = *inputs, int32(level), *columns
+        prepare("octree", blocks_for(len(codes)), arguments, AXES=axes).run()
     return columns

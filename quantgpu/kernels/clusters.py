@@ -33,8 +33,11 @@ BIAS = 2048
 LABELS, SUMS, MOMENTS, GAPS = range(4)
 """What `reduce` makes."""
 
-VALUES = {SUMS: 4, MOMENTS: 10, GAPS: 1}
-"""Sums of a cluster, for three axes."""
+
+def values(kind: int, axes: int) -> int:
+    """The sums of a cluster."""
+    return {LABELS: 0, SUMS: 1 + axes, MOMENTS: 1 + axes + axes * (axes + 1) // 2, GAPS: 1}[kind]
+
 
 ACCUMULATE_THREADS = 256
 
@@ -44,7 +47,8 @@ DISTANCES = 1 << 26
 
 def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> Launch:
     """A launch of `reduce`: `count` is (1,) int32, the centers in use of those in `centers`."""
-    shared = 8 * VALUES.get(kind, 0) * len(centers)
+    axes = centers.shape[1]
+    shared = 8 * values(kind, axes) * len(centers)
     in_shared = 0 < shared <= SHARED_BYTES
     return prepare(
         "reduce",
@@ -53,6 +57,7 @@ def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> Lau
         threads=THREADS,
         shared=shared if in_shared else 0,
         KIND=kind,
+        AXES=axes,
     )
 
 
@@ -67,7 +72,7 @@ def assign(points: Points, centers: Any) -> Any:
 def nearest_sums(points: Points, centers: Any) -> tuple[Any, Any]:
     """The weight, (K,) int64, and coordinate sums, (K, d) int64, of each center's points."""
     xp = array_module(centers)
-    sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
+    sums = xp.zeros((len(centers), values(SUMS, centers.shape[1])), xp.uint64)
     reduce(points, centers, count_of(centers), SUMS, sums).run()
     return unbiased(sums)
 
@@ -78,8 +83,8 @@ def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[
 
     xp = array_module(centers)
     matrix = distance_matrix(centers)
-    sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
-    shared = 8 * VALUES[SUMS] * len(centers)
+    sums = xp.zeros((len(centers), values(SUMS, centers.shape[1])), xp.uint64)
+    shared = 8 * sums.size
     in_shared = shared <= SHARED_BYTES
     rows = max(batch // len(centers), 1)
     for first in range(0, len(points), rows):
@@ -91,6 +96,7 @@ def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[
             (distances, points.columns, points.weights, *map(int32, numbers), sums),
             threads=ACCUMULATE_THREADS,
             shared=shared if in_shared else 0,
+            AXES=centers.shape[1],
         ).run()
     return unbiased(sums)
 
@@ -110,24 +116,27 @@ def count_of(centers: Any) -> Any:
 
 
 def step(
-    points: Points, centers: Any, count: Any, sums: Any, relaxation: tuple[int, int]
+    points: Points, centers: Any, count: Any, sums: Any, fixed: int, relaxation: tuple[int, int]
 ) -> list[Launch]:
-    """The launches of one of Lloyd's steps, in place; `sums` are zero before and after."""
-    p, q = map(int32, relaxation)
-    arguments = sums.view("int64"), count, *points.bounds, p, q, centers
+    """The launches of one of Lloyd's steps, in place, of all centers but the first `fixed`.
+
+    The `sums` are zero before and after.
+    """
+    numbers = map(int32, (fixed, *relaxation))
+    arguments = sums.view("int64"), count, *points.bounds, *numbers, centers
     return [
         reduce(points, centers, count, SUMS, sums),
-        prepare("update", blocks_for(len(centers)), arguments),
+        prepare("update", blocks_for(len(centers)), arguments, AXES=centers.shape[1]),
     ]
 
 
-def lloyd(points: Points, centers: Any, relaxations: list[tuple[int, int]]) -> Any:
-    """Centers after Lloyd's steps with these relaxations."""
+def lloyd(points: Points, centers: Any, relaxations: list[tuple[int, int]], fixed: int) -> Any:
+    """Centers after Lloyd's steps with these relaxations; the first `fixed` stay."""
     xp = array_module(centers)
     centers = centers.copy()
     count = count_of(centers)
-    sums = xp.zeros((len(centers), VALUES[SUMS]), xp.uint64)
-    steps = {r: step(points, centers, count, sums, r) for r in set(relaxations)}
+    sums = xp.zeros((len(centers), values(SUMS, centers.shape[1])), xp.uint64)
+    steps = {r: step(points, centers, count, sums, fixed, r) for r in set(relaxations)}
     for relaxation in relaxations:
         for launch in steps[relaxation]:
             launch.run()

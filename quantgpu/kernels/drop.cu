@@ -6,7 +6,8 @@
 // losses   (m)
 // nearest, order: (m) as `rank` finds them
 // count    m; nothing is done if it is 0
-// k        how many centers stay
+// k        how many centers stay, and among them
+// fixed    so many, the first ones
 // candidate (k, AXES): those that stay
 //
 // Launch: one block of THREADS; 8 * ceil(m / 32) bytes of dynamic shared memory.
@@ -19,7 +20,7 @@
 extern "C" __global__ void __launch_bounds__(128)
 drop(const float* __restrict__ wide, long long* __restrict__ losses,
      const int* __restrict__ nearest, const int* __restrict__ order,
-     const int* __restrict__ count, int k, float* __restrict__ candidate) {
+     const int* __restrict__ count, int k, int fixed, float* __restrict__ candidate) {
     extern __shared__ unsigned goes[];  // a bit for each center, and behind them a bit for "stays"
     const int m = *count, words = (m + 31) / 32;
     unsigned* const stays = goes + words;
@@ -30,14 +31,14 @@ drop(const float* __restrict__ wide, long long* __restrict__ losses,
         int fewer = m - k;
         for (int i = 0; i < m && fewer > 0; ++i) {
             const int c = order[i], other = nearest[c];
-            if (stays[c / 32] >> (c % 32) & 1) continue;
+            if (c < fixed || stays[c / 32] >> (c % 32) & 1) continue;
             goes[c / 32] |= 1u << (c % 32);
             stays[other / 32] |= 1u << (other % 32);
             --fewer;
         }
         for (int i = 0; i < m && fewer > 0; ++i) {
             const int c = order[i];
-            if (goes[c / 32] >> (c % 32) & 1) continue;
+            if (c < fixed || goes[c / 32] >> (c % 32) & 1) continue;
             goes[c / 32] |= 1u << (c % 32);
             --fewer;
         }

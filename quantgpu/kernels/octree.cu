@@ -1,6 +1,6 @@
 // The cells of one octree level over Morton-sorted points. Called for level 1, then 2, … 8.
 //
-// codes    (n) 24-bit Morton codes, ascending and distinct
+// codes    (n) Morton codes of 8 * AXES bits, ascending and distinct
 // begins   (n): cells that begin at a point, 1 to 8: as many levels as its code does not share
 //          with the one before
 // cells    (n): the number of the coarsest of them; the others follow. The root is number 0
@@ -15,8 +15,13 @@
 #ifndef AXES
 #define AXES 3
 #endif
+#if AXES == 3
+typedef int Code;
+#else
+typedef long long Code;
+#endif
 
-__device__ int first_not_below(const int* codes, int low, int high, int bound) {
+__device__ int first_not_below(const Code* codes, int low, int high, Code bound) {
     while (low < high) {
         const int middle = (low + high) / 2;
         if (codes[middle] < bound) low = middle + 1;
@@ -26,11 +31,11 @@ __device__ int first_not_below(const int* codes, int low, int high, int bound) {
 }
 
 extern "C" __global__ void
-octree(const int* __restrict__ codes, const signed char* __restrict__ begins,
+octree(const Code* __restrict__ codes, const signed char* __restrict__ begins,
        const int* __restrict__ cells, const long long* __restrict__ sums, int n, int level,
        int* __restrict__ starts, int* __restrict__ ends, double* __restrict__ error,
        double* __restrict__ parent_error, int* __restrict__ children) {
-    const int shift = 3 * (8 - level);
+    const int shift = AXES * (8 - level);
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
         const int coarsest = 9 - begins[i];
         if (coarsest > level) continue;
@@ -38,7 +43,7 @@ octree(const int* __restrict__ codes, const signed char* __restrict__ begins,
         const int end = first_not_below(codes, i + 1, n, ((codes[i] >> shift) + 1) << shift);
         int parent = 0;
         if (level > 1) {
-            const int mask = -1 << (shift + 3);
+            const Code mask = (Code)-1 << (shift + AXES);
             const int from =
                 coarsest < level ? i : first_not_below(codes, 0, i, codes[i] & mask);
             parent = cells[from] + level - 1 - (9 - begins[from]);

@@ -8,11 +8,14 @@
 // next_state, next_counts: of the next round
 // candidate, best: centers (k, AXES), variance (k), line (k, 2, AXES) as `spread` finds them
 // low, high (AXES): bounds of all points
+// fixed    so many centers, the first ones, stay where they are; what is split from them does not
 // wide     (k + split, AXES): the centers after splitting
 //
 // Launch: any block, any grid. No fused multiply-add, as in `spread`.
 
+#ifndef AXES
 #define AXES 3
+#endif
 
 extern "C" __global__ void
 place(const long long* __restrict__ state, const int* __restrict__ counts,
@@ -20,8 +23,8 @@ place(const long long* __restrict__ state, const int* __restrict__ counts,
       const float* __restrict__ candidate,
       const double* __restrict__ candidate_variance, const double* __restrict__ candidate_line,
       float* __restrict__ best, double* __restrict__ best_variance, double* __restrict__ best_line,
-      const float* __restrict__ low, const float* __restrict__ high, int k, double offset,
-      float* __restrict__ wide) {
+      const float* __restrict__ low, const float* __restrict__ high, int k, int fixed,
+      double offset, float* __restrict__ wide) {
     const bool better = counts[1] > 0 && state[2] < state[0];
     const long long split = better ? state[1] : state[1] / 2;
     const double* const variance = better ? candidate_variance : best_variance;
@@ -42,9 +45,11 @@ place(const long long* __restrict__ state, const int* __restrict__ counts,
             const float center = centers[(size_t)c * AXES + a];
             const double mean = line[(size_t)c * 2 * AXES + a];
             const double step = offset * line[(size_t)c * 2 * AXES + AXES + a];
-            const double upper = rank < split ? mean + step : (double)center;
+            const double upper = rank < split && c >= fixed ? mean + step : (double)center;
             wide[(size_t)c * AXES + a] =
-                (float)fmin(fmax(floor(upper + 0.5), (double)low[a]), (double)high[a]);
+                c < fixed
+                    ? center
+                    : (float)fmin(fmax(floor(upper + 0.5), (double)low[a]), (double)high[a]);
             if (rank < split)
                 wide[(size_t)(k + rank) * AXES + a] =
                     (float)fmin(fmax(floor(mean - step + 0.5), (double)low[a]), (double)high[a]);

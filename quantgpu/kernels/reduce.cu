@@ -24,7 +24,7 @@
 #endif
 #define THREADS 128
 #define POINTS 4
-#define TILE 256
+#define TILE (AXES == 3 ? 256 : 204)  // 4 KiB
 #define BIAS 2048
 
 #if KIND == 0
@@ -41,7 +41,11 @@ typedef int Out;
 typedef unsigned long long Out;
 #endif
 
+#if AXES == 3
 struct __align__(16) Center {
+#else
+struct Center {
+#endif
     float s[AXES];  // -2 * the coordinates
     float norm;     // their squared length
 };

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantgpu.device import array_module
 from quantgpu.kernels import Launch, blocks_for, int32, prepare
-from quantgpu.kernels.clusters import GAPS, MOMENTS, SUMS, VALUES, reduce, step
+from quantgpu.kernels.clusters import GAPS, MOMENTS, SUMS, reduce, step, values
 
 if TYPE_CHECKING:
     from quantgpu.kmeans import Points
@@ -36,6 +36,7 @@ def search(
     rounds: int,
     steps: list[tuple[int, int]],
     offset: float,
+    fixed: int,
     tell: Callable[[float], None],
 ) -> Any:
     """What `refine.search` finds; `steps` are the relaxations of Lloyd's steps in a round."""
@@ -51,20 +52,20 @@ def search(
     )
     candidate.centers[:] = centers
     wide = xp.empty((k + width, axes), xp.float32)
-    sums = xp.zeros((k + width, VALUES[SUMS]), xp.uint64)
-    moments = xp.zeros((k, VALUES[MOMENTS]), xp.uint64)
-    losses = xp.zeros((k + width, VALUES[GAPS]), xp.uint64)
+    sums = xp.zeros((k + width, values(SUMS, axes)), xp.uint64)
+    moments = xp.zeros((k, values(MOMENTS, axes)), xp.uint64)
+    losses = xp.zeros((k + width, values(GAPS, axes)), xp.uint64)
     nearest, order = xp.empty(k + width, xp.int32), xp.empty(k + width, xp.int32)
 
     def kernel(name: str, *arguments: Any, blocks: int = blocks, shared: int = 0) -> Launch:
-        return prepare(name, blocks, arguments, threads=THREADS, shared=shared)
+        return prepare(name, blocks, arguments, threads=THREADS, shared=shared, AXES=axes)
 
     def judging(now: int) -> list[Launch]:
         """Find the error of the candidate, decide, and split for the next round."""
         kept, error = counts[now, 1:], state[now, 2:].view(xp.uint64)
         found = moments.view(xp.int64), candidate.centers, kept, *candidate[1:], error
         rows = state[now], counts[now], state[1 - now], counts[1 - now]
-        limits = *points.bounds, int32(k), np.float64(offset)
+        limits = *points.bounds, int32(k), int32(fixed), np.float64(offset)
         return [
             reduce(points, candidate.centers, kept, MOMENTS, moments),
             kernel("spread", *found),
@@ -74,14 +75,19 @@ def search(
     def round_of(now: int) -> list[Launch]:
         """Search from the split centers, drop as many, search again, and judge."""
         widened, kept, signed = counts[now, :1], counts[now, 1:], losses.view(xp.int64)
-        dropped = wide, signed, nearest, order, widened, int32(k), candidate.centers
+        numbers = int32(k), int32(fixed)
+        dropped = wide, signed, nearest, order, widened, *numbers, candidate.centers
         bits = 8 * blocks_for(k + width, 32)
         return [
-            *(part for r in steps for part in step(points, wide, widened, sums, r)),
+            *(part for r in steps for part in step(points, wide, widened, sums, fixed, r)),
             reduce(points, wide, widened, GAPS, losses),
             kernel("rank", wide, signed, widened, nearest, order),
             kernel("drop", *dropped, blocks=1, shared=bits),
-            *(part for r in steps for part in step(points, candidate.centers, kept, sums, r)),
+            *(
+                part
+                for r in steps
+                for part in step(points, candidate.centers, kept, sums, fixed, r)
+            ),
             *judging(now),
         ]
 

@@ -9,17 +9,29 @@
 // error    () to which is added the summed weight * squared distance, less the sum of
 //          weight * |x|^2, which no choice of centers changes
 //
-// Launch: any block, any grid. Floating point in the order of `refine.spread`, without fused
+// AXES is 3 or 4. Launch: any block, any grid. Floating point in the order of `refine.spread`, without fused
 // multiply-add (option --fmad=false): what is found decides which clusters are split.
 
+#ifndef AXES
 #define AXES 3
-#define LINES 13
+#endif
+#define LINES (AXES == 3 ? 13 : 40)
 #define BIAS 2048
 #define PAIR(i, j) (1 + AXES + (i) * ((i) + 1) / 2 + (j))
 
-__device__ const signed char DIRECTIONS[LINES][AXES] = {
+__device__ const signed char DIRECTIONS[LINES][AXES] = {  // as `refine.directions` has them
+#if AXES == 3
     {1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0}, {1, -1, 0}, {1, 0, 1}, {1, 0, -1},
     {0, 1, 1}, {0, 1, -1}, {1, 1, 1}, {1, 1, -1}, {1, -1, 1}, {1, -1, -1}};
+#else
+    {1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}, {1, 1, 0, 0}, {1, -1, 0, 0},
+    {1, 0, 1, 0}, {1, 0, -1, 0}, {1, 0, 0, 1}, {1, 0, 0, -1}, {0, 1, 1, 0}, {0, 1, -1, 0},
+    {0, 1, 0, 1}, {0, 1, 0, -1}, {0, 0, 1, 1}, {0, 0, 1, -1}, {1, 1, 1, 0}, {1, 1, -1, 0},
+    {1, -1, 1, 0}, {1, -1, -1, 0}, {1, 1, 0, 1}, {1, 1, 0, -1}, {1, -1, 0, 1}, {1, -1, 0, -1},
+    {1, 0, 1, 1}, {1, 0, 1, -1}, {1, 0, -1, 1}, {1, 0, -1, -1}, {0, 1, 1, 1}, {0, 1, 1, -1},
+    {0, 1, -1, 1}, {0, 1, -1, -1}, {1, 1, 1, 1}, {1, 1, 1, -1}, {1, 1, -1, 1}, {1, 1, -1, -1},
+    {1, -1, 1, 1}, {1, -1, 1, -1}, {1, -1, -1, 1}, {1, -1, -1, -1}};
+#endif
 
 extern "C" __global__ void
 spread(long long* __restrict__ moments, const float* __restrict__ centers,

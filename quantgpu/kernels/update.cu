@@ -4,6 +4,7 @@
 // sums     (k, 1 + AXES): weight, and weight * (x + BIAS) for each axis, as `reduce` adds them up
 // count    k
 // low, high (AXES): bounds of all points
+// fixed    so many centers, the first ones, stay where they are
 // centers  (k, AXES): integer coordinates, moved in place
 //
 // Launch: any block, any grid.
@@ -19,7 +20,7 @@ __device__ long long floor_divide(long long a, long long b) {  // b > 0
 
 extern "C" __global__ void
 update(long long* __restrict__ sums, const int* __restrict__ count, const float* __restrict__ low,
-       const float* __restrict__ high, int p, int q, float* __restrict__ centers) {
+       const float* __restrict__ high, int fixed, int p, int q, float* __restrict__ centers) {
     const int k = *count;
     for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < k; c += gridDim.x * blockDim.x) {
         long long* const cluster = sums + (size_t)c * (1 + AXES);
@@ -32,7 +33,7 @@ update(long long* __restrict__ sums, const int* __restrict__ count, const float*
                 const long long moved = p * sum + (q - p) * old * weight;
                 grid = (float)floor_divide(2 * moved + q * weight, 2 * q * weight);
             }
-            *center = fminf(fmaxf(grid, low[a]), high[a]);
+            if (c >= fixed) *center = fminf(fmaxf(grid, low[a]), high[a]);
             cluster[1 + a] = 0;
         }
         cluster[0] = 0;
