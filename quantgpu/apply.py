@@ -18,14 +18,11 @@ from quantgpu.device import (
 )
 from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram
-from quantgpu.image import all_levels
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import assign, weighted_points
-from quantgpu.palette import Palette
-from quantgpu.palette_files import read_palette
+from quantgpu.palette import Palette, as_palette
 from quantgpu.pipeline import (
     LEAST_MEMORY,
-    MOST_COLORS,
     MOST_MEMORY,
     MOST_THREADS,
     check_choice,
@@ -94,30 +91,11 @@ def nearest_entries(
     xp = array_module(histogram.keys)
     order = order_of(morton_codes(histogram.colors))
     colors = histogram.colors.T.take(order, axis=1).T
-    points = weighted_points(space.to_grid(colors), xp.ones(len(order), xp.int64))
+    points = weighted_points(space.points(colors), xp.ones(len(order), xp.int64))
     labels = assign(points, xp.asarray(grid_centers(palette.colors, space)), threads)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return in_key_order
-
-
-def as_palette(colors: Any) -> Palette:
-    """`colors` as a palette in the order they have: an array, triples, or a palette file's path."""
-    if isinstance(colors, Palette):
-        return colors
-    if isinstance(colors, str | os.PathLike):
-        return Palette(read_palette(colors))
-    try:
-        entries = np.asarray(colors)
-    except ValueError as error:
-        raise UsageError(f"colors must be triples of integers: {error}") from None
-    if entries.ndim != 2 or entries.shape[1] != 3 or not 1 <= len(entries) <= MOST_COLORS:
-        raise UsageError(
-            f"colors of shape {entries.shape}: a palette is (K, 3), K in 1..{MOST_COLORS}"
-        )
-    if not all_levels(entries):
-        raise UsageError("colors must be integers in 0..255")
-    return Palette(np.ascontiguousarray(entries.astype(np.uint8)))
 
 
 def check_apply_options(

@@ -11,33 +11,43 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantgpu.device import array_module, on_host
 from quantgpu.kernels import cells as kernels
 from quantgpu.kmeans import Points, weighted_points
 
-SPREAD = sum(((np.arange(256, dtype=np.int32) >> bit) & 1) << (3 * bit) for bit in range(8))
-"""(256,) int32: the bits of a byte, three places apart."""
 
-PLACES = np.stack([SPREAD << 2, SPREAD << 1, SPREAD])
-"""(3, 256) int32: what red, green and blue add to a Morton code."""
+def places(channels: int) -> NDArray[Any]:
+    """(channels, 256): what red, green, blue and, if there is one, alpha add to a Morton code.
+
+    int32 for three channels, int64 for four.
+    """
+    level = np.arange(256, dtype=np.int32 if channels == 3 else np.int64)
+    spread = sum(((level >> bit) & 1) << (channels * bit) for bit in range(8))
+    return np.stack([spread << (channels - 1 - channel) for channel in range(channels)])
+
+
+PLACES = {channels: places(channels) for channels in (3, 4)}
+"""Channels to `places`."""
 
 UNBOUNDED = np.finfo(float).max
 """The error of the root, so that it is split first."""
 
 
 def morton_codes(colors: Any) -> Any:
-    """(n,) int32: the bits of red, green and blue interleaved: an octree cell is a run of codes."""
+    """(n,): the bits of (n, 3) or (n, 4) colors interleaved: an octree cell is a run of codes."""
     xp = array_module(colors)
-    places = xp.asarray(PLACES)
-    codes = places[0].take(colors[:, 0])
-    codes |= places[1].take(colors[:, 1])
-    codes |= places[2].take(colors[:, 2])
+    first, *others = zip(xp.asarray(PLACES[colors.shape[1]]), colors.T, strict=True)
+    codes = first[0].take(first[1])
+    for place, channel in others:
+        codes |= place.take(channel)
     return codes
 
 
 def order_of(codes: Any) -> Any:
-    """The permutation that sorts distinct 24-bit codes; two passes of NumPy's 16-bit radix sort."""
+    """The permutation that sorts distinct codes of up to 32 bits; on the host two passes of NumPy's
+    16-bit radix sort."""
     xp = array_module(codes)
     if not on_host(codes):
         return xp.argsort(codes)
@@ -128,7 +138,8 @@ def octree(codes: Any, sums: RunningSums, most: int) -> Octree:
     for bits in range(1, 9):
         above_starts, above_ends, above_error, _ = levels[-1]
         active = np.flatnonzero(above_error > threshold)
-        starts, ends = subcells(codes >> (3 * (8 - bits)), above_starts[active], above_ends[active])
+        cell = codes >> (len(sums.moments) * (8 - bits))
+        starts, ends = subcells(cell, above_starts[active], above_ends[active])
         parent = active[np.searchsorted(above_starts[active], starts, side="right") - 1]
         bound = above_error[parent]
         error = np.minimum(sums.squared_error(starts, ends), bound) if bits < 8 else 0 * bound

@@ -38,6 +38,9 @@ OKLAB_CHROMA = 1.0
 CIELAB_SCALE = 14
 """Grid steps for a unit of L*, a* and b*."""
 
+FAR = 2047
+"""No coordinate of a color is larger."""
+
 CHUNK = 1 << 18
 """Colors converted at a time, as float64 takes eight times the room of a byte."""
 
@@ -89,7 +92,13 @@ XYZ_TO_RGB = inverse(RGB_TO_XYZ)
 
 
 class ColorSpace(NamedTuple):
-    """A change of coordinates: clustering sees Euclidean distance and nothing else."""
+    """A change of coordinates: clustering sees Euclidean distance and nothing else.
+
+    The coordinates of colors that are partly transparent are multiplied by their opacity, and a
+    fourth axis holds that. As coordinates are centered between black and white, the squared
+    distance of two such colors is then the mean of what can be seen of it on black and on white,
+    and hidden colors do not matter.
+    """
 
     to_grid: Callable[[Any], Any]
     """(n, 3) uint8 colors to (3, n) float32 integers."""
@@ -97,6 +106,32 @@ class ColorSpace(NamedTuple):
     """(n, 3) float32 integers on the host to (n, 3) uint8 colors at or next to the nearest."""
     unrounded: Callable[[Any], Any]
     """(n, 3) uint8 colors to (3, n) float64: coordinates before they are rounded to the grid."""
+    opacity: int
+    """Grid steps from clear to opaque: half of the distance from black to white."""
+
+    def points(self, colors: Any) -> Any:
+        """(n, 3) or (n, 4) uint8 colors to (3, n) or (4, n) float32 integers."""
+        grid = self.to_grid(colors[:, :3])
+        if colors.shape[1] == 3:
+            return grid
+        xp = array_module(colors)
+        alpha = colors[:, 3].astype(xp.int32)
+        axes = [*grid.astype(xp.int32), xp.full(len(colors), self.opacity, xp.int32)]
+        scaled = xp.stack([(2 * axis * alpha + 255) // 510 for axis in axes])
+        scaled[3] -= self.opacity // 2
+        return scaled.astype(xp.float32)
+
+    def colors(self, points: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """(n, 3) or (n, 4) points on the host to uint8 colors at or next to the nearest."""
+        if points.shape[1] == 3:
+            return self.from_grid(points)
+        axes = points.astype(np.int64)
+        opacity = axes[:, 3] + self.opacity // 2
+        alpha = np.clip((510 * opacity + self.opacity) // (2 * self.opacity), 0, 255)
+        seen = np.maximum(alpha, 1)[:, None]
+        grid = np.clip((510 * axes[:, :3] + seen) // (2 * seen), -FAR, FAR)
+        levels = self.from_grid(grid.astype(np.float32)) * (alpha > 0)[:, None]
+        return np.column_stack([levels, alpha]).astype(np.uint8)
 
 
 def srgb_to_grid(colors: Any) -> Any:
@@ -220,16 +255,18 @@ def nearest_colors(
     return found
 
 
-def in_space(unrounded: Callable[[Any], Any], back: Callable[[Any], Any]) -> ColorSpace:
+def in_space(
+    unrounded: Callable[[Any], Any], back: Callable[[Any], Any], opacity: int
+) -> ColorSpace:
     """A row of the table for a conversion that has to be rounded."""
     from_grid = partial(nearest_colors, unrounded, back)
-    return ColorSpace(partial(rounded, unrounded), from_grid, unrounded)
+    return ColorSpace(partial(rounded, unrounded), from_grid, unrounded, opacity)
 
 
 COLOR_SPACES = {
-    "srgb": ColorSpace(srgb_to_grid, srgb_from_grid, srgb_to_grid),
-    "linear": in_space(linear_light, linear_light_back),
-    "oklab": in_space(oklab, oklab_back),
-    "cielab": in_space(cielab, cielab_back),
+    "srgb": ColorSpace(srgb_to_grid, srgb_from_grid, srgb_to_grid, 1767),
+    "linear": in_space(linear_light, linear_light_back, 2047),
+    "oklab": in_space(oklab, oklab_back, OKLAB_SCALE // 2),
+    "cielab": in_space(cielab, cielab_back, 50 * CIELAB_SCALE),
 }
 """Name to working space; the choices of ``--color-space``."""

@@ -76,10 +76,18 @@ def find_centers(
     rng: np.random.Generator,
     threads: int,
     progress: Progress,
+    fixed: Any,
 ) -> Any:
-    """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`."""
+    """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`.
+
+    The first ones are `fixed`, (m, d) float32, m <= K; the others are found around them.
+    """
+    xp = array_module(points.weights)
+    kept = len(fixed)
+    if kept == k:
+        return fixed
     if effort is None:
-        return seeding(points, k, rng)
+        return xp.concatenate([fixed, seeding(points, k - kept, rng)])
     most = [max(level.leaves * k, level.least) for level in effort.levels]
     sums = running_sums(points)
     tree = octree(codes, sums, max(most)) if len(points) > min(most) else None
@@ -92,18 +100,19 @@ def find_centers(
 
         few = len(points) <= most[done]
         coarse = points if few or tree is None else leaves(tree, sums, most[done])
-        width = -(-k // level.share)
+        width = -(-(k - kept) // level.share)
         if centers is None:
-            centers = best_start(coarse, k, width, level.rounds, seeding, rng, threads, tell)
+            centers = best_start(coarse, fixed, k, width, level.rounds, seeding, rng, threads, tell)
         elif len(coarse) > searched:
-            centers = search(coarse, centers, width, level.rounds, threads, tell)
-        centers = lloyd(coarse, centers, level.steps, threads)
+            centers = search(coarse, centers, width, level.rounds, threads, tell, kept)
+        centers = lloyd(coarse, centers, level.steps, threads, kept)
         searched = len(coarse)
     return centers
 
 
 def best_start(
     points: Points,
+    fixed: Any,
     k: int,
     width: int,
     rounds: int,
@@ -118,8 +127,9 @@ def best_start(
     few = points.to_host() if len(points) <= FEW else points
     found = []
     for start in range(starts):
-        first = seeding(few, k, rng) if start == 0 else random_colors(few, k, rng)
-        found.append(search(points, xp.asarray(first), width, rounds, threads, tell))
+        seeds = (seeding if start == 0 else random_colors)(few, k - len(fixed), rng)
+        first = xp.concatenate([fixed, xp.asarray(seeds)])
+        found.append(search(points, first, width, rounds, threads, tell, len(fixed)))
     if starts == 1:
         return found[0]
     errors = [error_of(points, centers, threads) for centers in found]

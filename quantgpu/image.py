@@ -23,13 +23,15 @@ class Pixels:
     """The array module of the slabs."""
 
     def __init__(self, source: Any) -> None:
-        """`source`: a Pillow image in mode RGB, or an (H, W, 3) or (N, 3) uint8 array."""
+        """`source`: a Pillow image in mode RGB or RGBA, or an (H, W, 3 | 4) or (N, 3 | 4) uint8
+        array. Four channels are for pictures of which some pixel is not opaque."""
         if isinstance(source, Image.Image):
             self.shape = source.size[::-1]
+            self.channels = len(source.getbands())
             self.source: Any = source
         else:
-            self.shape = source.shape[:-1]
-            self.source = source.reshape(len(source), -1, 3)
+            self.shape, self.channels = source.shape[:-1], source.shape[-1]
+            self.source = source.reshape(len(source), -1, self.channels)
         self.height: int
         self.width: int
         self.height, self.width = self.shape if len(self.shape) == 2 else (*self.shape, 1)
@@ -38,12 +40,12 @@ class Pixels:
         return self.height * self.width
 
     def slab(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """The colors of the rows ``start … stop``, (pixels, 3) uint8, C-contiguous."""
+        """The colors of the rows ``start … stop``, (pixels, channels) uint8, C-contiguous."""
         if isinstance(self.source, Image.Image):
             rows = np.asarray(self.source.crop((0, start, self.width, stop)))
         else:
             rows = self.source[start:stop]
-        return np.ascontiguousarray(rows).reshape(-1, 3)
+        return np.ascontiguousarray(rows).reshape(-1, self.channels)
 
     @property
     def gpu(self) -> int | None:
@@ -53,7 +55,9 @@ class Pixels:
 
     def to_host(self) -> Pixels:
         """The same pixels on the host."""
-        return self if self.gpu is None else Pixels(to_host(self.source).reshape(*self.shape, 3))
+        if self.gpu is None:
+            return self
+        return Pixels(to_host(self.source).reshape(*self.shape, self.channels))
 
     def make_room(self, colors: int) -> list[str]:
         """Called when so many distinct colors were counted; notes on what that means."""
@@ -63,7 +67,7 @@ class Pixels:
         """Called before a map of the pixels is used; it is complete on the host."""
 
     def slabs(self, batch: int) -> Iterator[tuple[tuple[int, int], Any]]:
-        """Intervals of rows with about `batch` pixels each, and their colors, (pixels, 3) uint8."""
+        """Intervals of rows with about `batch` pixels each, and their colors, (pixels, channels)."""
         for rows in self.row_ranges(batch):
             yield rows, self.slab(*rows)
 
@@ -73,9 +77,11 @@ class Pixels:
         def weighed(rows: tuple[int, int]) -> Weighed:
             start, stop = rows
             first, last = rows_around(start, stop, self.height)
-            around = self.slab(first, last).reshape(last - first, self.width, 3)
+            around = self.slab(first, last)
+            around = around.reshape(last - first, self.width, self.channels)
             weights = pixel_weights(around, start - first, stop - start)
-            return rows, around[start - first : stop - first].reshape(-1, 3), weights
+            inner = around[start - first : stop - first]
+            return rows, inner.reshape(-1, self.channels), weights
 
         yield from map_ahead(weighed, self.row_ranges(batch), threads)
 

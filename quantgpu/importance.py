@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 LIGHTNESS = 2, 5, 1
 """What red, green and blue add to lightness: 0 to 2040."""
 
+GRAY = 128
+"""The level of what is seen through a picture: between black and white."""
+
 MOST = 64
 """The weight of a pixel in a smooth area; 1 is the least."""
 
@@ -32,10 +35,11 @@ def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np
     """(count * W,) uint8: the weights of some rows of a picture.
 
     Args:
-        rows: (h, W, 3): those rows, with one above and two below them as far as there are any.
+        rows: (h, W, 3) or (h, W, 4): those rows, with one above and two below them as far as there are any.
         above: Rows above them, 0 or 1.
         count: How many rows are weighed.
     """
+    rows = on_gray(rows)
     red, green, blue = LIGHTNESS
     light = rows[..., 1] * np.int16(green)
     light += rows[..., 0] * np.int16(red)
@@ -49,6 +53,15 @@ def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np
     lines = busy[above : above + count + 2]
     columns = lines[:-2] + lines[1:-1] + lines[2:]
     return weight_of(columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]).reshape(-1)
+
+
+def on_gray(colors: Any) -> Any:
+    """(…, 3) uint8: colors laid on gray if they have four channels."""
+    if colors.shape[-1] == 3:
+        return colors
+    alpha = colors[..., 3:].astype("uint32")
+    laid = 2 * (colors[..., :3] * alpha + GRAY * (255 - alpha)) + 255
+    return (laid // 510).astype("uint8")
 
 
 def weight_of(activity: NDArray[np.uint16]) -> NDArray[np.uint8]:

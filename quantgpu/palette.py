@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.errors import UsageError
 from quantgpu.histogram import pack
+from quantgpu.image import all_levels
+
+MOST_COLORS = 65_536
+"""K is at most what 16-bit indices can tell apart."""
 
 LUMINANCE = np.array([2126, 7152, 722])
 """Ten thousandths of red, green and blue in luminance (ITU-R BT.709)."""
@@ -20,28 +26,58 @@ class Palette:
     """The colors of an indexed image."""
 
     colors: NDArray[np.uint8]
-    """(K, 3) uint8 sRGB; an index is a row."""
+    """(K, 3) uint8 sRGB, or (K, 4) with alpha, not premultiplied; an index is a row."""
 
     def __len__(self) -> int:
         return len(self.colors)
 
     def hex(self) -> list[str]:
-        """The colors as ``#rrggbb``.
+        """The colors as ``#rrggbb``, or ``#rrggbbaa`` if they are not opaque.
 
-        >>> Palette(np.array([[255, 128, 0]], np.uint8)).hex()
-        ['#ff8000']
+        >>> Palette(np.array([[255, 128, 0, 255], [0, 0, 0, 9]], np.uint8)).hex()
+        ['#ff8000', '#00000009']
         """
-        return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.colors.tolist()]
+        shown = [color[: 4 if color[3:] < [255] else 3] for color in self.colors.tolist()]
+        return [f"#{bytes(color).hex()}" for color in shown]
+
+
+def as_palette(colors: Any) -> Palette:
+    """`colors` as a palette in the order they have: an array, tuples, or a palette file's path."""
+    if isinstance(colors, Palette):
+        return colors
+    if isinstance(colors, str | os.PathLike):
+        from quantgpu.palette_files import read_palette
+
+        return Palette(read_palette(colors))
+    try:
+        entries = np.asarray(colors)
+    except ValueError as error:
+        raise UsageError(f"colors must be triples of integers: {error}") from None
+    is_palette = entries.ndim == 2 and entries.shape[1] in (3, 4)
+    if not is_palette or not 1 <= len(entries) <= MOST_COLORS:
+        raise UsageError(
+            f"colors of shape {entries.shape}: a palette is (K, 3) or (K, 4), K in 1..{MOST_COLORS}"
+        )
+    if not all_levels(entries):
+        raise UsageError("colors must be integers in 0..255")
+    return Palette(np.ascontiguousarray(entries.astype(np.uint8)))
+
+
+def of_channels(colors: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """(K, channels) uint8: the colors with an alpha of 255, or without alpha."""
+    opaque = np.full((len(colors), 1), 255, np.uint8)
+    return np.ascontiguousarray(np.hstack([colors, opaque])[:, :channels])
 
 
 def in_order(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colors by luminance, dark to light; equal ones by green, red, blue.
+    """The colors by alpha, clear to opaque, then luminance, dark to light, green, red, blue.
 
-    Neighbors in a picture then have close indices, which deflate encodes shorter.
+    Neighbors in a picture then have close indices, which deflate encodes shorter; and PNG needs the
+    alpha of the first colors only.
     """
-    levels = colors.astype(np.int64)
-    red, green, blue = levels.T
-    return np.ascontiguousarray(colors[np.lexsort((blue, red, green, levels @ LUMINANCE))])
+    red, green, blue, *alpha = levels = colors.T.astype(np.int64)
+    luminance = LUMINANCE @ levels[:3]
+    return np.ascontiguousarray(colors[np.lexsort((blue, red, green, luminance, *alpha))])
 
 
 def distinct(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:

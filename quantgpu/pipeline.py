@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantgpu.cells import morton_codes, order_of
 from quantgpu.colorspace import COLOR_SPACES
@@ -26,21 +28,24 @@ from quantgpu.device import (
 )
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
+<<<<<<< HEAD
 from quantgpu.errors import UsageError
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors, pack
+=======
+from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
+from quantgpu.histogram import CLEAR, Histogram, count_colors, pack, unpack
+>>>>>>> 59d1a2a (Colors that are not opaque are counted, clustered and mapped in four axes; kept colors, kinds of colors)
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
+from quantgpu.kinds import Kinds
 from quantgpu.kmeans import bounded, weighted_points
-from quantgpu.palette import Palette, in_order
+from quantgpu.palette import MOST_COLORS, Palette, as_palette, distinct, in_order, of_channels
 from quantgpu.seeding import SEEDINGS
-from quantgpu.settle import settle
+from quantgpu.settle import grid_centers, settle
 from quantgpu.transfer import GpuPixels
 
 DEFAULT_K = 256
-
-MOST_COLORS = 65_536
-"""K is at most what 16-bit indices can tell apart."""
 
 MOST_THREADS = 1024
 
@@ -202,32 +207,78 @@ def cluster(
     init: str = "random",
     seed: int = 0,
     color_space: str = "srgb",
+    keep: NDArray[np.uint8] | None = None,
+    snap: float | None = None,
+    lock_grays: bool = False,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
-    The options are those of `quantize`.
+    The options are those of `quantize`; `keep` are colors, (m, channels) uint8.
     """
     xp = array_module(histogram.keys)
     plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
     generator = np.random.default_rng(seed)
-    if len(histogram) <= k:
-        colors = in_order(to_host(histogram.colors))
-        return Palette(colors), xp.asarray(np.argsort(pack(colors)))
+    kept = kept_colors(histogram, keep, snap, k)
+    if len(histogram) + len(kept) <= 2 * k:
+        colors = in_order(distinct(np.concatenate([kept, to_host(histogram.colors)])))
+        if len(colors) <= k:
+            return Palette(colors), own_entries(histogram, colors, None)
 
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = histogram.colors.T.take(order, axis=1).T
     plain = plan is None or histogram.weights is None
     weights = (histogram.counts if plain else histogram.weights)[order]
-    points = weighted_points(space.to_grid(point_colors), bounded(weights, int(weights.sum())))
-    centers = find_centers(points, codes[order], k, plan, seeding, generator, threads, progress)
+    points = weighted_points(space.points(point_colors), bounded(weights, int(weights.sum())))
+    fixed = xp.asarray(grid_centers(kept, space))
+    centers = find_centers(
+        points, codes[order], k, plan, seeding, generator, threads, progress, fixed
+    )
     steps = plan.settling if plan else 0
-    colors, labels = settle(points, point_colors, centers, k, space, steps, threads)
+    names = ["opaque"] * (histogram.channels == 4) + ["gray"] * lock_grays
+    kinds = Kinds(names, point_colors) if names else None
+    colors, labels = settle(points, point_colors, centers, k, space, steps, threads, kept, kinds)
     progress("cluster", 1)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
-    return Palette(colors), in_key_order
+    return Palette(colors), own_entries(histogram, colors, in_key_order)
+
+
+def kept_colors(
+    histogram: Histogram, keep: NDArray[np.uint8] | None, snap: float | None, k: int
+) -> NDArray[np.uint8]:
+    """(m, channels) uint8: at most K colors that are in the palette whatever the others are.
+
+    Those that were given, what cannot be seen, and flat colors with at least such a share of the
+    pixels, most frequent first.
+    """
+    kept = [np.empty((0, histogram.channels), np.uint8) if keep is None else keep]
+    if histogram.channels == 4 and k > 1 and int(histogram.keys[-1]) == CLEAR:
+        kept.append(np.zeros((1, 4), np.uint8))
+    if snap is not None:
+        xp = array_module(histogram.keys)
+        flat = xp.flatnonzero(histogram.counts >= math.ceil(snap * histogram.pixels))
+        common = flat[xp.argsort(-histogram.counts[flat], kind="stable")]
+        kept.append(to_host(histogram.colors.T.take(common, axis=1).T))
+    return distinct(np.concatenate(kept))[:k]
+
+
+def own_entries(histogram: Histogram, colors: NDArray[np.uint8], labels: Any) -> Any:
+    """(n,): the labels, but colors that are in the palette are mapped to themselves.
+
+    In a working space they may be on the same point of the grid as others. Without labels all
+    colors are in the palette.
+    """
+    xp = array_module(histogram.keys)
+    entries = pack(colors)
+    place = xp.searchsorted(histogram.keys, xp.asarray(entries))
+    place = xp.minimum(place, len(histogram) - 1)
+    is_there = to_host(histogram.keys[place]) == entries
+    chosen = xp.asarray(to_host(place)[is_there])
+    labels = xp.empty(len(histogram), xp.int64) if labels is None else labels
+    labels[chosen] = xp.asarray(np.flatnonzero(is_there)).astype(labels.dtype)
+    return labels
 
 
 def check_options(
@@ -288,10 +339,27 @@ def pixel_counts(histogram: Histogram, palette: Palette, labels: Any) -> Any:
 
 
 def squared_error(histogram: Histogram, palette: Palette, labels: Any) -> Any:
-    """() int64: squared differences of 8-bit levels between a histogram and its palette, summed."""
+    """() int64: squared differences of 8-bit levels between a histogram and its palette, summed.
+
+    Where not all is opaque, the mean of what is seen on black and on white.
+    """
     xp = array_module(labels)
-    entries = xp.asarray(palette.colors.T.astype(np.int32))
+    channels = max(palette.colors.shape[1], histogram.channels)
+    entries = xp.asarray(np.ascontiguousarray(seen(of_channels(palette.colors, channels)).T))
     difference = entries.take(labels, axis=1)
-    difference -= histogram.colors.T
+    difference -= seen(unpack(histogram.keys, channels)).T
     difference *= difference
-    return (difference.sum(axis=0) * histogram.counts).sum()
+    total = (difference.sum(axis=0) * histogram.counts).sum()
+    return total if channels == 3 else total // 2
+
+
+def seen(colors: Any) -> Any:
+    """(n, 3) int32 levels of opaque colors; (n, 6) of others, laid on black and on white."""
+    xp = array_module(colors)
+    levels = colors.astype(xp.int32)
+    if colors.shape[1] == 3:
+        return levels
+    alpha = levels[:, 3:]
+    on_black = (2 * levels[:, :3] * alpha + 255) // 510
+    on_white = (2 * (levels[:, :3] * alpha + 255 * (255 - alpha)) + 255) // 510
+    return xp.concatenate([on_black, on_white], axis=1)

@@ -43,7 +43,7 @@ the error by 0.03 % (K = 256, eight photographs)."""
 
 @lru_cache
 def directions(axes: int) -> tuple[tuple[int, ...], ...]:
-    """Lines along which a cluster may be split: the axes and diagonals of a cube, in exact integers.
+    """Lines along which a cluster may be split: the axes and diagonals of a cube.
 
     >>> directions(2)
     ((1, 0), (0, 1), (1, 1), (1, -1))

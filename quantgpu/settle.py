@@ -9,16 +9,22 @@ from numpy.typing import NDArray
 
 from quantgpu.colorspace import ColorSpace
 from quantgpu.device import array_module, to_host
-from quantgpu.kmeans import Points, assign, nearest_sums, step_to_means
+from quantgpu.histogram import pack
+from quantgpu.kinds import Kinds
+from quantgpu.kmeans import Points, assign, cluster_sums, nearest_sums, step_to_means
 from quantgpu.palette import distinct, in_order
 
 REPAIRS = 8
 """How often unused colors may be replaced; one that is then still unused stays."""
 
 
+KIND_STEPS = 2
+"""Lloyd's steps at least from one 8-bit color to another where kinds of colors are kept apart."""
+
+
 def grid_centers(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.float32]:
     """(K, d) float32: palette colors as centers in a working space."""
-    return np.ascontiguousarray(space.to_grid(colors).T)
+    return np.ascontiguousarray(space.points(colors).T)
 
 
 def settle(
@@ -29,30 +35,62 @@ def settle(
     space: ColorSpace,
     steps: int,
     threads: int,
+    kept: NDArray[np.uint8] | None = None,
+    kinds: Kinds | None = None,
 ) -> tuple[NDArray[np.uint8], Any]:
     """Exactly K distinct 8-bit colors near `centers`, and the (n,) index of each point's nearest.
 
-    For points of more than K colors; the colors, (K, 3), are in order, and ties go to the first.
+    For points of more than K colors; the colors, (K, channels), are in order, and ties go to the
+    first.
 
     Rounded centers take at most `steps` of Lloyd's steps from one 8-bit color to another. Colors
     that rounding made equal, or that are nearest to no point, give way to the colors that are
     served worst: greatest weight times squared distance, ties to the first point.
+
+    Args:
+        kept: Colors that stay as they are, in place of the first centers.
+        kinds: Which points may be served by which colors.
     """
     xp = array_module(points.weights)
-    colors = in_order(distinct(space.from_grid(to_host(centers))))
+    kept = np.empty((0, point_colors.shape[1]), np.uint8) if kept is None else kept
+
+    def ordered(free: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return in_order(distinct(np.concatenate([kept, free])))
+
+    def is_kept(colors: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return np.isin(pack(colors), pack(kept))
+
+    def nearest(colors: NDArray[np.uint8], served_by: Any) -> Any:
+        if kinds is None:
+            return assign(points, served_by, threads)
+        return kinds.assign(points, served_by, colors, threads)
+
+    free = space.colors(to_host(centers)[len(kept) :])
+    if kinds is not None:
+        steps = max(steps, KIND_STEPS)
+        rounded = np.concatenate([kept, free])
+        labels = assign(points, xp.asarray(grid_centers(rounded, space)), threads)
+        free = kinds.imposed(points, labels, rounded, space, len(kept))[len(kept) :]
+    colors = ordered(free)
     for _ in range(steps):
         old = xp.asarray(grid_centers(colors, space))
-        moved = step_to_means(old, *nearest_sums(points, old, threads))
-        rounded = in_order(distinct(space.from_grid(to_host(moved))))
-        if np.array_equal(rounded, colors):
+        if kinds is None:
+            sums = nearest_sums(points, old, threads)
+        else:
+            sums = cluster_sums(points, nearest(colors, old), len(colors))
+        stays = is_kept(colors)
+        free = space.colors(to_host(step_to_means(old, *sums))[~stays])
+        if kinds is not None:
+            free = kinds.kept(free, kinds.codes_of(colors[~stays]), space)
+        if np.array_equal(rounded := ordered(free), colors):
             break
         colors = rounded
     for repair in range(REPAIRS + 1):
         served_by = xp.asarray(grid_centers(colors, space))
-        labels = assign(points, served_by, threads)
+        labels = nearest(colors, served_by)
         used = xp.zeros(len(colors), bool)
         used[labels] = True
-        stays = to_host(used) if repair < REPAIRS else slice(None)
+        stays = to_host(used) | is_kept(colors) if repair < REPAIRS else slice(None)
         missing = k - len(colors[stays])
         if missing == 0:
             break

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quantgpu.device import Device, Progress, array_module, no_progress, ranges
 from quantgpu.image import Pixels
-from quantgpu.importance import Weighed
+from quantgpu.importance import Weighed, on_gray
 from quantgpu.kernels import pixels as kernels
 
 SLAB = 32 << 20
@@ -23,8 +23,8 @@ FIXED = 400 << 20
 """Bytes of device memory that are needed beside pixels and colors: 2^24 bins and their scan."""
 
 PER_COLOR = 280
-"""Bytes of device memory that clustering takes for each distinct color, at most: 272 were counted
-for a million colors."""
+"""Bytes of device memory that clustering takes for each distinct color of three channels, at most:
+272 were counted for a million colors."""
 
 ROWS = 16
 """Slabs begin at a multiple of so many rows: kernels read words and write 16 indices at a time."""
@@ -39,23 +39,24 @@ class GpuPixels(Pixels):
     def __init__(self, pixels: Pixels, xp: Any, device: Device, keep: bool = True) -> None:
         """`pixels` on the host, or on that device, the current one, already."""
         self.shape, self.height, self.width = pixels.shape, pixels.height, pixels.width
+        self.channels = pixels.channels
         self.xp, self.pixels = xp, pixels
         self.resident = None if pixels.gpu is None else aligned(pixels.source)
         size = min(SLAB, device.memory // SLABS_IN_BUDGET)
-        self.step = max(size // (3 * self.width) // ROWS * ROWS, ROWS)
+        self.step = max(size // (self.channels * self.width) // ROWS * ROWS, ROWS)
         self.memory = device.memory
-        self.keep = keep and 3 * len(self) + FIXED <= self.memory
+        self.keep = keep and self.channels * len(self) + FIXED <= self.memory
         self.kept: list[Any] = []
         self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
         self.staging: list[Any] = [None, None]
         self.leaving: list[Any] = []
 
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
-        """Intervals of rows and their colors, (pixels, 3) uint8 on the device; in its own steps."""
+        """Intervals of rows and their colors, (pixels, channels), on the device; its own steps."""
         intervals = list(ranges(0, self.height, self.step))
         if self.resident is not None:
             for rows in intervals:
-                yield rows, self.resident[slice(*rows)].reshape(-1, 3)
+                yield rows, self.resident[slice(*rows)].reshape(-1, self.channels)
         elif self.kept:
             yield from zip(intervals, self.kept, strict=True)
         else:
@@ -67,7 +68,7 @@ class GpuPixels(Pixels):
         current = xp.cuda.get_current_stream()
         count = len(intervals) if self.keep else min(3, len(intervals))
         sizes = [(stop - start) * self.width for start, stop in intervals]
-        buffers = [xp.empty((size, 3), xp.uint8) for size in sizes[:count]]
+        buffers = [xp.empty((size, self.channels), xp.uint8) for size in sizes[:count]]
         free = [current.record()] * count
         sent: list[Any] = [None, None]
         direct = is_pinned(xp, self.pixels.source)
@@ -90,7 +91,7 @@ class GpuPixels(Pixels):
     def weighed_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
         """`slabs` with the weights of the pixels, each when the next has come."""
         xp = self.xp
-        none = xp.empty((0, 3), xp.uint8)
+        none = xp.empty((0, self.channels), xp.uint8)
         before, waiting = none, None
         for rows, colors in self.slabs():
             if waiting is not None:
@@ -103,14 +104,15 @@ class GpuPixels(Pixels):
     def weights_of(self, colors: Any, before: Any, after: Any) -> Any:
         """(pixels,) uint8: the weights of a slab between the row before and two rows after it."""
         weights = self.xp.empty(len(colors), self.xp.uint8)
-        kernels.weigh(colors, before, after, self.width, weights)
+        around = on_gray(colors), on_gray(before), on_gray(after)
+        kernels.weigh(*around, self.width, weights)
         return weights
 
     def make_room(self, colors: int) -> list[str]:
         """Give the pixels up, if so many distinct colors need their memory; a note if that is not
         enough."""
-        needed = PER_COLOR * colors
-        if 3 * len(self) + needed > self.memory:
+        needed = PER_COLOR * (self.channels + 1) // 4 * colors
+        if self.channels * len(self) + needed > self.memory:
             self.keep, self.kept = False, []
         if needed <= self.memory:
             return []
@@ -119,7 +121,7 @@ class GpuPixels(Pixels):
     def stage(self, turn: int, host: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A page-locked copy of `host`; the memory is kept, as the copy from it comes later."""
         if self.staging[turn] is None:
-            self.staging[turn] = pinned_empty(self.xp, (self.step * self.width, 3), np.uint8)
+            self.staging[turn] = pinned_empty(self.xp, (self.step * self.width, self.channels), np.uint8)
         copy: NDArray[np.uint8] = self.staging[turn][: len(host)]
         copy[...] = host
         return copy
