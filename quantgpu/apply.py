@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import numpy as np
-
 from quantgpu.cells import morton_codes, order_of
-from quantgpu.colorspace import COLOR_SPACES, ColorSpace
+from quantgpu.colorspace import COLOR_SPACES, ColorSpace, grid_centers
 from quantgpu.device import (
     Progress,
     array_module,
@@ -16,11 +13,10 @@ from quantgpu.device import (
     default_threads,
     no_progress,
 )
-from quantgpu.errors import UsageError
-from quantgpu.histogram import Histogram
+from quantgpu.histogram import Histogram, unpack
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import assign, weighted_points
-from quantgpu.palette import Palette, as_palette
+from quantgpu.palette import Palette, as_palette, of_channels
 from quantgpu.pipeline import (
     LEAST_MEMORY,
     MOST_MEMORY,
@@ -28,8 +24,8 @@ from quantgpu.pipeline import (
     check_choice,
     check_number,
     convert,
+    own_entries,
 )
-from quantgpu.settle import grid_centers
 
 
 def apply_palette(
@@ -73,7 +69,9 @@ def apply_palette(
     threads = default_threads() if threads is None else threads
 
     def given(histogram: Histogram, pixels: int, tell: Progress) -> tuple[Palette, Any]:
-        return palette, nearest_entries(histogram, palette, space, threads)
+        return palette, own_entries(
+            histogram, palette.colors, nearest_entries(histogram, palette, space, threads)
+        )
 
     return convert(
         image, given, "assign", threads=threads, device=device, memory=memory,
@@ -90,9 +88,11 @@ def nearest_entries(
     """
     xp = array_module(histogram.keys)
     order = order_of(morton_codes(histogram.colors))
-    colors = histogram.colors.T.take(order, axis=1).T
+    channels = max(histogram.channels, palette.colors.shape[1])
+    colors = unpack(histogram.keys[order], channels)
+    entries = of_channels(palette.colors, channels)
     points = weighted_points(space.points(colors), xp.ones(len(order), xp.int64))
-    labels = assign(points, xp.asarray(grid_centers(palette.colors, space)), threads)
+    labels = assign(points, xp.asarray(grid_centers(entries, space)), threads)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return in_key_order

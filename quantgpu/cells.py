@@ -23,8 +23,10 @@ def places(channels: int) -> NDArray[Any]:
 
     int32 for three channels, int64 for four.
     """
-    level = np.arange(256, dtype=np.int32 if channels == 3 else np.int64)
-    spread = sum(((level >> bit) & 1) << (channels * bit) for bit in range(8))
+    level: NDArray[Any] = np.arange(256).astype(np.int32 if channels == 3 else np.int64)
+    spread: NDArray[Any] = np.zeros_like(level)
+    for bit in range(8):
+        spread |= ((level >> bit) & 1) << (channels * bit)
     return np.stack([spread << (channels - 1 - channel) for channel in range(channels)])
 
 

@@ -134,6 +134,11 @@ class ColorSpace(NamedTuple):
         return np.column_stack([levels, alpha]).astype(np.uint8)
 
 
+def grid_centers(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.float32]:
+    """(K, d) float32: palette colors as centers in a working space."""
+    return np.ascontiguousarray(space.points(colors).T)
+
+
 def srgb_to_grid(colors: Any) -> Any:
     """8-bit sRGB to the grid, (v - 128) * 8: -1024 … 1016 per axis; nothing is rounded."""
     xp = array_module(colors)

@@ -328,5 +328,5 @@ def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
 def each_range(function: Callable[[tuple[int, int]], None], stop: int, threads: int) -> None:
     """Call `function` on intervals that cover ``0 … stop``, four for each thread."""
     share = -(-stop // (4 * threads)) if threads > 1 else stop
-    for _ in map_ahead(function, ranges(0, stop, share), threads):
+    for _ in map_ahead(function, ranges(0, stop, max(share, 1)), threads):
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,9 +45,13 @@ def no_dither(
         out[partly] = others[1].take(xp.searchsorted(others[0], keys[partly]))
 
     if isinstance(pixels, GpuPixels):
-        look_up = partial(kernels.remap, table)
-        if pixels.channels == 4:
-            look_up = lambda colors, out: map_keys(transparent_keys(colors), out)  # noqa: E731
+
+        def look_up(colors: Any, out: Any) -> None:
+            if pixels.channels == 4:
+                map_keys(transparent_keys(colors), out)
+            else:
+                kernels.remap(table, colors, out)
+
         return pixels.map(dtype, look_up, stay, progress)
     index = np.empty((pixels.height, pixels.width), dtype)
 

@@ -68,7 +68,7 @@ def unpack(keys: Any, channels: int = 3) -> Any:
     """The (n, channels) uint8 colors of (n,) keys; each channel is contiguous."""
     xp = array_module(keys)
     little = keys.astype("<i8", copy=False).view(xp.uint8).reshape(-1, 8)
-    by_channel = xp.ascontiguousarray(little[:, :channels].T)
+    by_channel = little[:, :channels].T.copy()
     by_channel[3:] ^= 255
     return by_channel.T
 

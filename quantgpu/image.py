@@ -14,6 +14,7 @@ from quantgpu.decode import read_image, reading, to_pixels
 from quantgpu.device import device_array, map_ahead, ranges, to_host
 from quantgpu.errors import UsageError
 from quantgpu.importance import Weighed, pixel_weights, rows_around
+from quantgpu.transparency import Color, visible
 
 
 class Pixels:
@@ -67,7 +68,7 @@ class Pixels:
         """Called before a map of the pixels is used; it is complete on the host."""
 
     def slabs(self, batch: int) -> Iterator[tuple[tuple[int, int], Any]]:
-        """Intervals of rows with about `batch` pixels each, and their colors, (pixels, channels)."""
+        """Intervals of rows with about `batch` pixels each; their colors, (pixels, channels)."""
         for rows in self.row_ranges(batch):
             yield rows, self.slab(*rows)
 
@@ -93,18 +94,19 @@ class Pixels:
         return ranges(first, last, max(batch // self.width, 1))
 
 
-def as_pixels(image: Any) -> Pixels:
-    """`image` as pixels: a Pillow image, a path, an (H, W, 3) uint8 array or (N, 3) colors.
+def as_pixels(image: Any, alpha: str = "keep", matte: Color | None = None) -> Pixels:
+    """`image` as pixels: a Pillow image, a path, an (H, W, 3 | 4) uint8 array or (N, 3 | 4) colors.
 
-    An array on a GPU stays there.
+    An array on a GPU stays there. `alpha` is a row of `transparency.ALPHAS`, and `matte` what
+    transparent pixels are laid on.
     """
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise UsageError("no pixels: the image is empty")
         with reading("the Pillow image"):
-            return Pixels(to_pixels(image, []))
+            return Pixels(to_pixels(image, [], alpha, matte))
     if isinstance(image, str | os.PathLike):
-        return Pixels(read_image(image)[0])
+        return Pixels(read_image(image, alpha=alpha, matte=matte)[0])
     array = image if isinstance(image, np.ndarray) else device_array(image)
     if array is not None and array.dtype != np.uint8:
         levels = LEVELS_OF.get(array.dtype.kind, "image.clip(0, 255)")
@@ -117,13 +119,15 @@ def as_pixels(image: Any) -> Pixels:
         raise UsageError(f"colors must be triples of integers: {error}") from None
     if array.size == 0:
         raise UsageError("no pixels: the image is empty")
-    if array.ndim not in (2, 3) or array.shape[-1] != 3:
+    if array.ndim not in (2, 3) or array.shape[-1] not in (3, 4):
         raise UsageError(
-            f"array of shape {array.shape}: quantize takes (height, width, 3) or (colors, 3)"
+            f"array of shape {array.shape}: quantize takes (height, width, 3 or 4) or "
+            "(colors, 3 or 4)"
         )
     if array.dtype != np.uint8 and not all_levels(array):
         raise UsageError("colors must be integers in 0..255")
-    return Pixels(array.astype(np.uint8, copy=False))
+    array = array.astype(np.uint8, copy=False)
+    return Pixels(array if array.shape[-1] == 3 else visible(array, alpha, matte))
 
 
 LEVELS_OF = {

@@ -35,7 +35,8 @@ def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np
     """(count * W,) uint8: the weights of some rows of a picture.
 
     Args:
-        rows: (h, W, 3) or (h, W, 4): those rows, with one above and two below them as far as there are any.
+        rows: (h, W, 3) or (h, W, 4): those rows, with one above and two below them as far as there
+            are any.
         above: Rows above them, 0 or 1.
         count: How many rows are weighed.
     """

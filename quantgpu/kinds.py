@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.colorspace import ColorSpace
+from quantgpu.colorspace import ColorSpace, grid_centers
 from quantgpu.device import array_module, to_host
-from quantgpu.kmeans import Points, assign, weighted_points
+from quantgpu.kmeans import Points, assign, weighted_points, weighted_sums
 
 
 class Kind(NamedTuple):
@@ -51,6 +51,16 @@ KINDS = {
 """Name to kind. Only colors of four channels can be asked whether they are opaque."""
 
 
+ROUNDS = 4
+"""How often further palette colors may become of a kind."""
+
+
+def distances_to(points: Points, others: Any) -> Any:
+    """(n,) float32: squared distances of points to (n, d) others."""
+    differences = points.columns[:-1] - others.T
+    return (differences * differences).sum(axis=0)
+
+
 class Kinds:
     """Which points may be served by which palette colors."""
 
@@ -85,30 +95,48 @@ class Kinds:
         for code, members in self.members.items():
             allowed = np.flatnonzero((entries & code) == code)
             if 0 < len(allowed) < len(colors):
-                some = Points(points.columns.take(members, axis=1), points.weights[members])
                 there = xp.asarray(allowed)
-                labels[members] = there[assign(some, centers[there], threads)]
+                labels[members] = there[assign(points.take(members), centers[there], threads)]
         return labels
 
     def imposed(
-        self, points: Points, labels: Any, colors: NDArray[np.uint8], space: ColorSpace, fixed: int
+        self, points: Points, colors: NDArray[np.uint8], space: ColorSpace, fixed: int, threads: int
     ) -> NDArray[np.uint8]:
-        """Palette colors, of which those become of a kind half of whose points, by weight, are.
+        """Palette colors, of which some become of a kind; the first `fixed` stay as they are.
 
-        If none would be, that with most of it is. The first `fixed` colors stay as they are.
+        Those half of whose points, by weight, are of the kind; that with most if there is none; and
+        then others, as long as it lowers the error.
         """
-        xp = array_module(labels)
-        colors = colors.copy()
-        total = to_host(xp.bincount(labels, points.masses, minlength=len(colors)))
+        xp = array_module(points.weights)
         for bit, kind in enumerate(self.kinds):
-            inside = points.masses * (self.codes >> bit & 1)
-            mass = to_host(xp.bincount(labels, inside, minlength=len(colors)))
-            chosen = (2 * mass >= total) & (mass > 0)
-            chosen[:fixed] = False
-            if fixed < len(colors) and not (chosen.any() or kind.holds(colors[:fixed]).any()):
-                most = fixed + int(mass[fixed:].argmax())
-                chosen[most] = mass[most] > 0
-            colors[chosen] = kind.nearest(colors[chosen], space)
+            members = xp.flatnonzero(self.codes >> bit & 1)
+            inside = points.take(members)
+            centers = xp.asarray(grid_centers(colors, space))
+            labels = assign(points, centers, threads)
+            total = to_host(xp.bincount(labels, points.masses, minlength=len(colors)))
+            mass = to_host(xp.bincount(labels[members], inside.masses, minlength=len(colors)))
+            free = np.arange(len(colors)) >= fixed
+            chosen = kind.holds(colors) | (free & (2 * mass >= total) & (mass > 0))
+            if not chosen.any() and free.any() and len(inside):
+                chosen[fixed + int(mass[fixed:].argmax())] = True
+            changed = kind.nearest(colors, space)
+            there = xp.asarray(grid_centers(changed, space))
+            if not chosen.any():
+                continue
+            before = distances_to(points, centers[labels])
+            after = distances_to(points, there[labels])
+            loss = weighted_sums(labels, points.masses, after - before, len(colors))
+            for _ in range(ROUNDS):
+                among = there[xp.asarray(np.flatnonzero(chosen))]
+                now = distances_to(inside, among[assign(inside, among, threads)])
+                gain = weighted_sums(
+                    labels[members], inside.masses, now - before[members], len(colors)
+                )
+                more = to_host(gain > loss) & free & ~chosen
+                if not more.any():
+                    break
+                chosen |= more
+            colors = np.where(chosen[:, None], changed, colors)
         return colors
 
     def kept(

@@ -33,6 +33,9 @@ BOXES = 16
 MOST_WEIGHT = 1 << 31
 """Below it, sums of weight times two coordinates (2^11 each) stay exact in float64."""
 
+HALVES = 4096
+"""Numbers below 2^24 are summed in two halves of so many steps."""
+
 MANY = 128
 """Centers above which, and"""
 LARGE = 1 << 26
@@ -79,6 +82,10 @@ class Points:
         starts = np.arange(0, len(self), size)
         low = np.minimum.reduceat(self.columns[:-1], starts, axis=1)
         return low, np.maximum.reduceat(self.columns[:-1], starts, axis=1)
+
+    def take(self, chosen: Any) -> Points:
+        """The points with (m,) such indices."""
+        return Points(self.columns.take(chosen, axis=1), self.weights[chosen])
 
     def to_host(self) -> Points:
         """The same points in NumPy arrays."""
@@ -213,6 +220,19 @@ def cluster_sums(points: Points, labels: Any, clusters: int) -> tuple[Any, Any]:
     mass = xp.bincount(labels, points.masses, minlength=clusters)
     sums = [xp.bincount(labels, moment, minlength=clusters) for moment in points.moments]
     return mass.astype(xp.int64), xp.stack(sums, axis=1).astype(xp.int64)
+
+
+def weighted_sums(labels: Any, masses: Any, values: Any, clusters: int) -> Any:
+    """(K,) int64: the sum of mass times value, an integer below 2^24 of either sign, per cluster.
+
+    In two halves, so that float64 holds the sums exactly.
+    """
+    xp = array_module(labels)
+    total = xp.zeros(clusters, xp.int64)
+    for part, scale in ((values // HALVES, HALVES), (values % HALVES, 1)):
+        sums = xp.bincount(labels, masses * part, minlength=clusters)
+        total += sums.astype(xp.int64) * scale
+    return total
 
 
 def step_to_means(centers: Any, mass: Any, sums: Any, relaxation: tuple[int, int] = (1, 1)) -> Any:

@@ -69,6 +69,11 @@ def of_channels(colors: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.hstack([colors, opaque])[:, :channels])
 
 
+def is_transparent(colors: NDArray[np.uint8]) -> bool:
+    """Whether some of the colors are not opaque."""
+    return colors.shape[1] == 4 and bool((colors[:, 3] < 255).any())
+
+
 def in_order(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The colors by alpha, clear to opaque, then luminance, dark to light, green, red, blue.
 

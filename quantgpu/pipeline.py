@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.cells import morton_codes, order_of
-from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.colorspace import COLOR_SPACES, grid_centers
 from quantgpu.device import (
     Device,
     Progress,
@@ -28,22 +28,26 @@ from quantgpu.device import (
 )
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS, find_centers
-<<<<<<< HEAD
 from quantgpu.errors import UsageError
 from quantgpu.fallback import carried, on_device
-from quantgpu.histogram import Histogram, count_colors, pack
-=======
-from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
 from quantgpu.histogram import CLEAR, Histogram, count_colors, pack, unpack
->>>>>>> 59d1a2a (Colors that are not opaque are counted, clustered and mapped in four axes; kept colors, kinds of colors)
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
 from quantgpu.kinds import Kinds
 from quantgpu.kmeans import bounded, weighted_points
-from quantgpu.palette import MOST_COLORS, Palette, as_palette, distinct, in_order, of_channels
+from quantgpu.palette import (
+    MOST_COLORS,
+    Palette,
+    as_palette,
+    distinct,
+    in_order,
+    is_transparent,
+    of_channels,
+)
 from quantgpu.seeding import SEEDINGS
-from quantgpu.settle import grid_centers, settle
+from quantgpu.settle import settle
 from quantgpu.transfer import GpuPixels
+from quantgpu.transparency import ALPHAS, Color
 
 DEFAULT_K = 256
 
@@ -62,7 +66,12 @@ def quantize(
     seed: int = 0,
     color_space: str = "srgb",
     perceptual: bool = False,
+    keep: Any = None,
+    snap: float | None = None,
+    lock_grays: bool = False,
     dither: str = "none",
+    alpha: str = "keep",
+    matte: Color | None = None,
     threads: int | None = None,
     device: str = "auto",
     memory: int | None = None,
@@ -75,8 +84,9 @@ def quantize(
     threads.
 
     Args:
-        image: A Pillow image, a path, an (H, W, 3) uint8 array or N triples (red, green, blue). An
-            array on a GPU (CuPy's, PyTorch's, or any that speaks DLPack) is taken where it is.
+        image: A Pillow image, a path, an (H, W, 3) uint8 array or N triples (red, green, blue); or
+            with a fourth channel of alpha, not premultiplied. An array on a GPU (CuPy's, PyTorch's,
+            or any that speaks DLPack) is taken where it is.
         k: Colors, 1 to 65,536 and no more than there are pixels; 256, or the number of pixels
             if that is less, when not given. An image of at most K colors comes out unchanged.
         effort: ``none``, ``fast``, ``balanced`` or ``best``: the time spent on the palette.
@@ -86,7 +96,16 @@ def quantize(
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
         perceptual: Let pixels in busy areas count for less, as errors there are seen less; the
             effort ``none`` counts all alike.
+        keep: Colors that are in the palette exactly, used or not: whatever `apply_palette` takes.
+            The others are optimized around them.
+        snap: Colors that cover at least such a share of the image, above 0 to 1, come out
+            unchanged, the most frequent ones first.
+        lock_grays: Let pixels that are gray come out gray.
         dither: ``none``.
+        alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
+            ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
+            transparent ones fully transparent.
+        matte: What partly transparent pixels are laid on; white with ``flatten`` when not given.
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
         memory: Bytes of device memory to use; most of what is free when not given.
@@ -104,17 +123,19 @@ def quantize(
     """
     check_options(k, effort, init, seed, color_space, dither, threads, device, memory)
     k = None if k is None else operator.index(k)
+    kept = check_kept(k, keep, snap)
     threads = default_threads() if threads is None else threads
 
     def palette_of(histogram: Histogram, pixels: int, tell: Progress) -> tuple[Palette, Any]:
         return cluster(
-            histogram, k_for(k, pixels), effort=effort, init=init, seed=seed,
-            color_space=color_space, threads=threads, progress=tell,
+            histogram, k_for(k, pixels), effort=effort, init=init, seed=seed, keep=kept, snap=snap,
+            lock_grays=lock_grays, color_space=color_space, threads=threads, progress=tell,
         )  # fmt: skip
 
     return convert(
         image, palette_of, "cluster", check=lambda pixels: k_for(k, pixels), dither=dither,
-        perceptual=perceptual, threads=threads, device=device, memory=memory,
+        perceptual=perceptual, alpha=alpha, matte=matte, threads=threads, device=device,
+        memory=memory,
         keep_on_device=keep_on_device, progress=progress,
     )  # fmt: skip
 
@@ -131,6 +152,8 @@ def convert(
     progress: Progress,
     dither: str = "none",
     perceptual: bool = False,
+    alpha: str = "keep",
+    matte: Color | None = None,
     check: Callable[[int], object] = lambda pixels: None,
 ) -> Indexed:
     """Count an image's colors, find their palette, and map the pixels, on a device.
@@ -192,7 +215,8 @@ def convert(
             here = pixels.to_host()
         return work(here)
 
-    pixels = as_pixels(image)
+    check_choice("alpha", alpha, ALPHAS)
+    pixels = as_pixels(image, alpha, matte)
     check(len(pixels))
     lap("read")
     found, used, notes = on_device(device, memory, on_gpu, on_cpu, pixels.gpu)
@@ -215,11 +239,13 @@ def cluster(
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
-    The options are those of `quantize`; `keep` are colors, (m, channels) uint8.
+    The options are those of `quantize`; `keep` are colors, (m, 3 | 4) uint8.
     """
     xp = array_module(histogram.keys)
     plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
     generator = np.random.default_rng(seed)
+    if keep is not None and is_transparent(keep):
+        histogram = replace(histogram, channels=4)
     kept = kept_colors(histogram, keep, snap, k)
     if len(histogram) + len(kept) <= 2 * k:
         colors = in_order(distinct(np.concatenate([kept, to_host(histogram.colors)])))
@@ -253,7 +279,9 @@ def kept_colors(
     Those that were given, what cannot be seen, and flat colors with at least such a share of the
     pixels, most frequent first.
     """
-    kept = [np.empty((0, histogram.channels), np.uint8) if keep is None else keep]
+    kept = [np.empty((0, histogram.channels), np.uint8)]
+    if keep is not None:
+        kept = [of_channels(keep, histogram.channels)]
     if histogram.channels == 4 and k > 1 and int(histogram.keys[-1]) == CLEAR:
         kept.append(np.zeros((1, 4), np.uint8))
     if snap is not None:
@@ -271,13 +299,13 @@ def own_entries(histogram: Histogram, colors: NDArray[np.uint8], labels: Any) ->
     colors are in the palette.
     """
     xp = array_module(histogram.keys)
-    entries = pack(colors)
+    entries, rows = np.unique(pack(np.ascontiguousarray(colors)), return_index=True)
     place = xp.searchsorted(histogram.keys, xp.asarray(entries))
     place = xp.minimum(place, len(histogram) - 1)
     is_there = to_host(histogram.keys[place]) == entries
     chosen = xp.asarray(to_host(place)[is_there])
     labels = xp.empty(len(histogram), xp.int64) if labels is None else labels
-    labels[chosen] = xp.asarray(np.flatnonzero(is_there)).astype(labels.dtype)
+    labels[chosen] = xp.asarray(rows[is_there]).astype(labels.dtype)
     return labels
 
 
@@ -305,6 +333,19 @@ def check_options(
     check_device(device)
     if memory is not None:
         check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+
+
+def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8] | None:
+    """The colors to keep, (m, 3 | 4), without repetitions; or a UsageError."""
+    if snap is not None and not 0 < snap <= 1:
+        raise UsageError(f"snap = {snap} is outside 0..1; 0.01 is one hundredth of the image")
+    if keep is None:
+        return None
+    kept = distinct(as_palette(keep).colors)
+    most = DEFAULT_K if k is None else k
+    if len(kept) > most:
+        raise UsageError(f"{len(kept)} colors to keep are more than k = {most}")
+    return kept
 
 
 def check_number(name: str, value: int, low: int, high: int) -> None:

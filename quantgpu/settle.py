@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.colorspace import ColorSpace
+from quantgpu.colorspace import ColorSpace, grid_centers
 from quantgpu.device import array_module, to_host
 from quantgpu.histogram import pack
 from quantgpu.kinds import Kinds
@@ -20,11 +20,6 @@ REPAIRS = 8
 
 KIND_STEPS = 2
 """Lloyd's steps at least from one 8-bit color to another where kinds of colors are kept apart."""
-
-
-def grid_centers(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.float32]:
-    """(K, d) float32: palette colors as centers in a working space."""
-    return np.ascontiguousarray(space.points(colors).T)
 
 
 def settle(
@@ -69,8 +64,7 @@ def settle(
     if kinds is not None:
         steps = max(steps, KIND_STEPS)
         rounded = np.concatenate([kept, free])
-        labels = assign(points, xp.asarray(grid_centers(rounded, space)), threads)
-        free = kinds.imposed(points, labels, rounded, space, len(kept))[len(kept) :]
+        free = kinds.imposed(points, rounded, space, len(kept), threads)[len(kept) :]
     colors = ordered(free)
     for _ in range(steps):
         old = xp.asarray(grid_centers(colors, space))
@@ -90,14 +84,14 @@ def settle(
         labels = nearest(colors, served_by)
         used = xp.zeros(len(colors), bool)
         used[labels] = True
-        stays = to_host(used) | is_kept(colors) if repair < REPAIRS else slice(None)
-        missing = k - len(colors[stays])
+        served = to_host(used) | is_kept(colors) | (repair == REPAIRS)
+        missing = k - int(served.sum())
         if missing == 0:
             break
         entries = xp.asarray(colors)[labels]
         is_entry = (entries == point_colors).all(axis=1)
         worst = worst_served(points, served_by[labels], is_entry, missing)
-        colors = in_order(np.concatenate([colors[stays], to_host(point_colors[worst])]))
+        colors = in_order(np.concatenate([colors[served], to_host(point_colors[worst])]))
     return colors, labels
 
 

@@ -121,7 +121,9 @@ class GpuPixels(Pixels):
     def stage(self, turn: int, host: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A page-locked copy of `host`; the memory is kept, as the copy from it comes later."""
         if self.staging[turn] is None:
-            self.staging[turn] = pinned_empty(self.xp, (self.step * self.width, self.channels), np.uint8)
+            self.staging[turn] = pinned_empty(
+                self.xp, (self.step * self.width, self.channels), np.uint8
+            )
         copy: NDArray[np.uint8] = self.staging[turn][: len(host)]
         copy[...] = host
         return copy

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from PIL import Image
+
+from quantgpu.device import array_module
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255 each."""
@@ -66,6 +70,25 @@ def laid_on(image: Image.Image, matte: Color) -> Image.Image:
     canvas = Image.new("RGBA", image.size, (*matte, 255))
     canvas.alpha_composite(image)
     return canvas
+
+
+def visible(colors: Any, alpha: str, matte: Color | None) -> Any:
+    """What `apply_alpha` does, for (…, 4) uint8 colors in arrays of any module."""
+    xp = array_module(colors)
+    opacity = colors[..., 3:]
+    if int(opacity.min()) == 255:
+        return colors[..., :3]
+    if alpha != "keep" and not (alpha == "binary" and matte is None):
+        under = xp.asarray(np.array(WHITE if matte is None else matte, np.uint32))
+        share = opacity.astype(xp.uint32)
+        laid = (2 * (colors[..., :3] * share + under * (255 - share)) + 255) // 510
+        colors = xp.concatenate([laid.astype(xp.uint8), opacity], axis=-1)
+    if alpha == "flatten" or (alpha == "binary" and int(opacity.min()) >= VISIBLE):
+        return colors[..., :3]
+    if alpha == "binary":
+        seen = xp.where(opacity >= VISIBLE, 255, 0).astype(xp.uint8)
+        return xp.concatenate([colors[..., :3], seen], axis=-1)
+    return colors
 
 
 def on(matte: Color | None) -> str:

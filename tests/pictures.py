@@ -16,6 +16,14 @@ def photo(height: int = 61, width: int = 83, seed: int = 0) -> NDArray[np.uint8]
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
+def soft_photo(height: int = 61, width: int = 83, seed: int = 0) -> NDArray[np.uint8]:
+    """(height, width, 4): `photo` with a clear, a soft and an opaque part, and some bare noise."""
+    y, x = np.mgrid[0:height, 0:width]
+    alpha = np.clip(9 * (x + y // 2) - 120, 0, 255)
+    alpha[::7, ::3] = np.random.default_rng(seed).integers(0, 256, alpha[::7, ::3].shape)
+    return np.dstack([photo(height, width, seed), alpha.astype(np.uint8)])
+
+
 def random_points(count: int, seed: int = 0, heaviest: int = 9) -> Points:
     """`count` random grid points in 3 dimensions, in no order, with random weights."""
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import gpu_double
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures import photo
+from pictures import photo, soft_photo
 from PIL import Image
 
 from quantgpu import Indexed, histogram, quantize, transfer
@@ -16,6 +16,7 @@ from quantgpu.efforts import EFFORTS
 from quantgpu.errors import DeviceError, UsageError
 from quantgpu.scene import render_scene
 from quantgpu.seeding import SEEDINGS
+from quantgpu.transparency import ALPHAS
 
 SCENE = render_scene(151, 100)
 
@@ -68,6 +69,41 @@ def test_every_k_gives_the_same_bytes(k: int, effort: str) -> None:
 def test_every_color_space_gives_the_same_bytes(color_space: str, effort: str) -> None:
     for k in (6, 256):
         assert_same_everywhere(SCENE, k, color_space=color_space, effort=effort)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("perceptual", [False, True])
+@pytest.mark.parametrize("color_space", COLOR_SPACES)
+def test_transparent_pixels_give_the_same_bytes(color_space: str, perceptual: bool) -> None:
+    for k, effort in ((1, "none"), (6, "fast"), (50, "balanced"), (300, "balanced")):
+        found = assert_same_everywhere(
+            soft_photo(), k, color_space=color_space, effort=effort, perceptual=perceptual
+        )
+        assert found.palette.colors.shape == (k, 4)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_transparent_pixels_in_arrays_on_the_gpu_give_the_same_bytes(gpu: Any, alpha: str) -> None:
+    picture = soft_photo(33, 50)
+    for matte in (None, (9, 130, 255)):
+        found = quantize(gpu.asarray(picture), 9, alpha=alpha, matte=matte)
+        assert found.device == "gpu:0"
+        assert_same(found, quantize(picture, 9, device="cpu", alpha=alpha, matte=matte))
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("picture", [SCENE, soft_photo()], ids=["opaque", "transparent"])
+@pytest.mark.parametrize("effort", ["none", "balanced", "best"])
+def test_kept_colors_and_locked_grays_give_the_same_bytes(
+    picture: NDArray[np.uint8], effort: str
+) -> None:
+    keep = [(0, 0, 255, 255), (3, 2, 1, 255), (250, 20, 3, 9), (3, 2, 1, 255)]
+    for k in (4, 20, 64):
+        options: dict[str, Any] = {"effort": effort, "lock_grays": True, "snap": 0.01}
+        found = assert_same_everywhere(picture, k, keep=keep, color_space="oklab", **options)
+        assert {"#0000ff", "#030201", "#fa140309"} < set(found.palette.hex())
+    assert_same_everywhere(picture, 3, keep=keep, **options)
 
 
 @pytest.mark.usefixtures("gpu")

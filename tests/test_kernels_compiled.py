@@ -21,7 +21,7 @@ from quantgpu import kernels
 from quantgpu.cells import running_sums
 from quantgpu.kernels import cells, clusters, pixels, search
 from quantgpu.kmeans import relaxations, weighted_points
-from quantgpu.pipeline import MOST_COLORS
+from quantgpu.palette import MOST_COLORS
 
 FOLDER = Path(kernels.__file__).parent
 ARCHITECTURES = ["75", "80", "86", "89", "90", "100", "120"]

@@ -189,7 +189,7 @@ def test_options_outside_their_range_are_named(options: dict[str, object], messa
     [
         (np.zeros((4, 4, 3), np.float32), "array of float32: quantize takes uint8"),
         (np.zeros((4, 4, 3), np.uint16), "array of uint16: quantize takes uint8"),
-        (np.zeros((4, 4), np.uint8), r"array of shape \(4, 4\)"),
+        (np.zeros((4, 5), np.uint8), r"array of shape \(4, 5\)"),
         (np.zeros((4, 4, 2), np.uint8), r"array of shape \(4, 4, 2\)"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         ([], "no pixels"),

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from pictures import naive_assignment, naive_error
 
 from quantgpu import settle as settle_module
-from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.colorspace import COLOR_SPACES, grid_centers
 from quantgpu.kmeans import Points, weighted_points
-from quantgpu.settle import grid_centers, settle, worst_served
+from quantgpu.settle import settle, worst_served
 
 SRGB = COLOR_SPACES["srgb"]
 
