@@ -152,6 +152,26 @@ def quantize(
             help="Let pixels in busy areas count for less, as errors there are seen less.",
         ),
     ] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLORS|FILE",
+            help="Colors that are in the palette exactly: '#0000ff,#fff', or a palette file.",
+            show_default=False,
+        ),
+    ] = None,
+    snap: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Colors that cover at least such a share of the image, such as 0.01, come out "
+            "unchanged.",
+            show_default=False,
+        ),
+    ] = None,
+    lock_grays: Annotated[
+        bool, typer.Option("--lock-grays", help="Pixels that are gray come out gray.")
+    ] = False,
     dither: Annotated[
         str, typer.Option(help="Dithering: none.", autocompletion=keys_of("DITHERS"))
     ] = "none",
@@ -205,7 +225,8 @@ def quantize(
     """Write each image with its best K colors."""
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, quantizing
-    from quantgpu.pipeline import check_options
+    from quantgpu.palette import parse_colors
+    from quantgpu.pipeline import check_kept, check_options
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
@@ -213,16 +234,20 @@ def quantize(
     destination = Destination(output, output_dir, force, compress_level)
     options: dict[str, Any] = {
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "perceptual": perceptual, "dither": dither, "threads": threads, "device": device,
+        "dither": dither, "threads": threads, "device": device,
     }  # fmt: skip
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
-        check_options(**{name: value for name, value in options.items() if name != "perceptual"})
+        check_options(**options)
+        options |= {"perceptual": perceptual, "snap": snap, "lock_grays": lock_grays}
+        options["keep"] = None if keep is None else parse_colors(keep, "keep")
+        check_kept(k, options["keep"], snap)
         opening = opening_options(max_pixels, matte)
-    except UsageError as error:
+    except QuantgpuError as error:
         fail(error)
     if verbose:
-        decided = ", ".join(f"{name} {value}" for name, value in options.items())
+        shown = options | {"keep": keep}
+        decided = ", ".join(f"{name} {value}" for name, value in shown.items())
         say(f"quantgpu {__version__}: {decided}", err=True)
     convert_each(inputs, destination, quantizing(options, opening), quiet, as_json)
 

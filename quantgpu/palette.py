@@ -114,3 +114,22 @@ def parse_color(text: str, name: str = "color", *, alpha: bool = False) -> tuple
         raise UsageError(f"{name} = {text!r} is no color; use {forms} or a CSS name such as white")
     digits = found[1] if len(found[1]) > 3 else "".join(2 * digit for digit in found[1])
     return (*bytes.fromhex(digits), 255)[: 4 if alpha else 3]
+
+
+def parse_colors(text: str, name: str) -> NDArray[np.uint8]:
+    """(m, 4) uint8: colors as people write them, with commas between them, or a palette file's.
+
+    >>> parse_colors("#f80, navy", "keep").tolist()
+    [[255, 136, 0, 255], [0, 0, 128, 255]]
+
+    Raises:
+        UsageError: They are neither.
+        InputError: The file cannot be read as a palette.
+    """
+    if os.path.exists(text):
+        return of_channels(as_palette(text).colors, 4)
+    try:
+        colors = [parse_color(part, name, alpha=True) for part in text.split(",")]
+    except UsageError as error:
+        raise UsageError(f"{error}; or name a palette file that exists") from None
+    return np.array(colors, np.uint8)

@@ -641,11 +641,38 @@ def test_help_and_completion_offer_the_rows_of_the_table(option: str, table: str
     assert complete(keys[-1][:1]) == [key for key in keys if key[0] == keys[-1][0]]
 
 
+def test_kept_colors_flat_colors_and_grays_come_out_as_they_are() -> None:
+    assert run("photo.png", "-k", "6", "--keep", "#0000fe,lime").code == 0
+    found = {tuple(color) for color in np.asarray(Image.open("photo-6.png").convert("RGB"))[0]}
+    palette = Image.open("photo-6.png").getpalette() or []
+    entries = {tuple(palette[i : i + 3]) for i in range(0, len(palette), 3)}
+    assert {(0, 0, 254), (0, 255, 0)} <= entries
+    assert found <= entries
+    assert run("photo.png", "-k", "2", "--snap", "0.02", "--lock-grays", "--force").code == 0
+    assert np.asarray(Image.open("photo-2.png").convert("RGB"))[25, 3].tolist() == [250, 20, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--keep", "#00f,#0f0,#f00"], "3 colors to keep are more than k = 2"),
+        (["--keep", "nocolor"], "keep = 'nocolor' is no color; use #rgb"),
+        (["--keep", "photo.png"], "4850 colors to keep are more than k = 2"),
+        (["--snap", "1.5"], "snap = 1.5 is outside 0..1"),
+    ],
+)
+def test_colors_that_cannot_be_kept_are_refused(arguments: list[str], said: str) -> None:
+    ran = run("photo.png", "-k", "2", *arguments)
+    assert ran.code in (2, 3)
+    assert said in ran.err
+    assert not Path("photo-2.png").exists()
+
+
 def test_defaults_are_those_of_the_library() -> None:
     doors = [inspect.signature(door).parameters for door in (cli.quantize, pipeline.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)
     shared = keywords.keys() & options.keys()
-    assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}
+    assert shared == keywords.keys() - {"image", "progress", "keep_on_device", "alpha"}
     assert {name: options[name] for name in shared} == {name: keywords[name] for name in shared}
     assert options["max_pixels"] == decode.MAX_PIXELS
     assert options["compress_level"] == output.COMPRESS_LEVEL

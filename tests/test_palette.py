@@ -1,11 +1,13 @@
 """Palettes and their order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL.ImageColor import colormap, getrgb
 
 from quantgpu.errors import UsageError
-from quantgpu.palette import Palette, distinct, in_order, parse_color
+from quantgpu.palette import Palette, distinct, in_order, parse_color, parse_colors
 
 
 def test_the_order_is_dark_to_light_and_does_not_depend_on_the_order_given() -> None:
@@ -67,3 +69,20 @@ def test_alpha_is_parsed_only_where_it_makes_sense() -> None:
     assert parse_color("#12345678", alpha=True) == (18, 52, 86, 120)
     with pytest.raises(UsageError, match="color = '#12345678' is no color"):
         parse_color("#12345678")
+
+
+def test_colors_with_commas_or_a_palette_file_are_parsed(tmp_path: Path) -> None:
+    assert parse_colors("#00f,Red,11223344", "keep").tolist() == [
+        [0, 0, 255, 255],
+        [255, 0, 0, 255],
+        [17, 34, 51, 68],
+    ]
+    path = tmp_path / "brand.hex"
+    path.write_text("0000fe\nfefe01\n")
+    assert parse_colors(str(path), "keep").tolist() == [[0, 0, 254, 255], [254, 254, 1, 255]]
+
+
+@pytest.mark.parametrize("text", ["", "#12", "#ff0000,", "brand.hex", "#ff0000;#00ff00"])
+def test_what_is_neither_a_color_nor_a_file_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no color; use #rgb.*or name a palette file"):
+        parse_colors(text, "keep")
