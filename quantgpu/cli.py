@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -56,13 +57,12 @@ def main(
     """Reduce images to K colors by exact k-means."""
 
 
-def keys_of(table: str) -> Any:
+def keys_of(table: str, module: str = "pipeline") -> Any:
     """A completion function that offers the keys of a table, imported when it is asked for."""
 
     def complete(incomplete: str) -> list[str]:
-        from quantgpu import pipeline
-
-        return [key for key in getattr(pipeline, table) if key.startswith(incomplete)]
+        rows = getattr(import_module(f"quantgpu.{module}"), table)
+        return [key for key in rows if key.startswith(incomplete)]
 
     return complete
 
@@ -184,6 +184,21 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    icc: Annotated[
+        str,
+        typer.Option(
+            help="Color profiles: convert, keep, ignore. keep works in the profile's numbers and "
+            "writes it again.",
+            autocompletion=keys_of("ICCS", "profiles"),
+        ),
+    ] = "convert",
+    metadata: Annotated[
+        str,
+        typer.Option(
+            help="EXIF, XMP, texts and resolution: keep, strip.",
+            autocompletion=keys_of("METADATA", "metadata"),
+        ),
+    ] = "keep",
     threads: Annotated[
         int | None,
         typer.Option(
@@ -225,13 +240,14 @@ def quantize(
     """Write each image with its best K colors."""
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, quantizing
+    from quantgpu.metadata import METADATA
     from quantgpu.palette import parse_colors
-    from quantgpu.pipeline import check_kept, check_options
+    from quantgpu.pipeline import check_choice, check_kept, check_options
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
         fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
-    destination = Destination(output, output_dir, force, compress_level)
+    destination = Destination(output, output_dir, force, compress_level, metadata)
     options: dict[str, Any] = {
         "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
         "dither": dither, "threads": threads, "device": device,
@@ -242,7 +258,8 @@ def quantize(
         options |= {"perceptual": perceptual, "snap": snap, "lock_grays": lock_grays}
         options["keep"] = None if keep is None else parse_colors(keep, "keep")
         check_kept(k, options["keep"], snap)
-        opening = opening_options(max_pixels, matte)
+        opening = opening_options(max_pixels, matte, icc, threads)
+        check_choice("metadata", metadata, METADATA)
     except QuantgpuError as error:
         fail(error)
     if verbose:
@@ -252,14 +269,17 @@ def quantize(
     convert_each(inputs, destination, quantizing(options, opening), quiet, as_json)
 
 
-def opening_options(max_pixels: int, matte: str | None) -> dict[str, Any]:
+def opening_options(
+    max_pixels: int, matte: str | None, icc: str, threads: int | None
+) -> dict[str, Any]:
     """The options of `read_image`; raises for what is wrong with them."""
     from quantgpu.palette import parse_color
+    from quantgpu.pipeline import check_choice
+    from quantgpu.profiles import ICCS
 
-    return {
-        "max_pixels": max_pixels,
-        "matte": None if matte is None else parse_color(matte, "matte"),
-    }
+    check_choice("icc", icc, ICCS)
+    color = None if matte is None else parse_color(matte, "matte")
+    return {"max_pixels": max_pixels, "matte": color, "icc": icc, "threads": threads}
 
 
 @app.command()

@@ -105,9 +105,9 @@ def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]
     from quantgpu.files import STREAM, standard_input
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
-    image, left_out = read_image(standard_input() if name == STREAM else name, max_pixels)
-    notes += [f"{name}: {note}" for note in left_out]
-    return np.asarray(image)
+    decoded = read_image(standard_input() if name == STREAM else name, max_pixels)
+    notes += [f"{name}: {note}" for note in decoded.notes]
+    return np.asarray(decoded.image)
 
 
 def write_map(levels: NDArray[np.uint8], error_map: str, force: bool) -> None:

@@ -93,6 +93,7 @@ def palette(
     color_space: str = "srgb",
     perceptual: bool = False,
     matte: str | None = None,
+    icc: str = "convert",
     threads: int | None = None,
     device: str = "auto",
     memory: str | None = None,
@@ -110,7 +111,7 @@ def palette(
     failures: list[QuantgpuError] = []
     with complaining(failures):
         check_palette_options(k, output, sort, memory, force, inputs, options)
-        opening = opening_options(max_pixels, matte)
+        opening = opening_options(max_pixels, matte, icc, threads)
         print_palette(inputs, k, output, sort, perceptual, opening, force, as_json, quiet,
                       options)  # fmt: skip
     if failures:
@@ -172,9 +173,9 @@ def print_palette(
     notes: list[str] = []
 
     def opened(name: str) -> Pixels:
-        image, changes = read_image(standard_input() if name == STREAM else name, **opening)
-        notes.extend(f"{name}: {change}" for change in changes)
-        return Pixels(image)
+        decoded = read_image(standard_input() if name == STREAM else name, **opening)
+        notes.extend(f"{name}: {note}" for note in decoded.notes)
+        return Pixels(decoded.image)
 
     with Bar("palette", shown=not (quiet or as_json)) as bar:
         images = [partial(opened, name) for name in inputs]
@@ -248,6 +249,8 @@ def apply(
     ] = None,
     color_space: str = "srgb",
     matte: str | None = None,
+    icc: str = "convert",
+    metadata: str = "keep",
     threads: int | None = None,
     device: str = "auto",
     memory: str | None = None,
@@ -262,7 +265,9 @@ def apply(
     from quantgpu.apply import apply_palette, check_apply_options
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, Work
+    from quantgpu.metadata import METADATA
     from quantgpu.palette_files import read_palette
+    from quantgpu.pipeline import check_choice
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
@@ -271,7 +276,8 @@ def apply(
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_apply_options(**options)
-        opening = opening_options(max_pixels, matte)
+        opening = opening_options(max_pixels, matte, icc, threads)
+        check_choice("metadata", metadata, METADATA)
         colors = read_palette(palette)
     except QuantgpuError as error:
         fail(error)
@@ -280,5 +286,5 @@ def apply(
         say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
     convert = partial(apply_palette, colors=colors, **options)
     work = Work(convert, len(colors), Path(palette).stem, opening)
-    destination = Destination(output, output_dir, force, compress_level)
+    destination = Destination(output, output_dir, force, compress_level, metadata)
     convert_each(inputs, destination, work, quiet, as_json, others=[palette])

@@ -6,20 +6,20 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
-from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from quantgpu.device import default_threads
 from quantgpu.errors import InputError
+from quantgpu.exif import ONE_AT_A_TIME, orientation_of
+from quantgpu.metadata import Metadata, metadata_of
+from quantgpu.profiles import in_known_colors
 from quantgpu.transparency import Color, apply_alpha
 
 MAX_PIXELS = 1_000_000_000
 """Pixels that an image may have unless more are asked for."""
-
-ORIENTATION = 0x0112
-"""The EXIF tag that says which way is up; 1 is upright."""
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,9 +31,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """The value of `ORIENTATION` to what turns the image upright."""
-
-ONE_AT_A_TIME = Lock()
-"""Held while settings of the whole process are changed for a moment."""
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's gray modes that hold more than 8 bits."""
@@ -56,15 +53,28 @@ def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+class Decoded(NamedTuple):
+    """What is read from a file."""
+
+    image: Image.Image
+    """The first frame, upright, 8 bits, of mode RGB, or RGBA where some pixel is not opaque."""
+    notes: list[str]
+    """What was changed."""
+    metadata: Metadata
+    """What the file says beside the pixels."""
+    effective: frozenset[str]
+    """Which of the options `alpha` and `icc` changed the pixels."""
+
+
 def read_image(
     source: str | os.PathLike[str] | IO[bytes],
     max_pixels: int = MAX_PIXELS,
     alpha: str = "flatten",
     matte: Color | None = None,
-) -> tuple[Image.Image, list[str]]:
-    """The first frame of an image file, upright, 8 bits; and notes on what was changed.
-
-    It is of mode RGB, or RGBA where some pixel is not opaque.
+    icc: str = "convert",
+    threads: int | None = None,
+) -> Decoded:
+    """The pixels of an image file, what was changed, and what it says beside them.
 
     Args:
         source: A path, or a binary stream.
@@ -73,6 +83,9 @@ def read_image(
             opaque and else fully transparent; ``flatten``, laid on the matte.
         matte: What partly transparent pixels are laid on. When not given, `binary` leaves them
             their color and `flatten` takes white.
+        icc: What becomes of a color profile, a row of `ICCS`: ``convert`` to sRGB; ``keep`` levels
+            and profile; ``ignore`` it.
+        threads: At most so many; as many as there are processors when not given.
 
     Raises:
         InputError: The file is missing, unreadable, not an image, damaged or too large.
@@ -86,7 +99,17 @@ def read_image(
             )
         notes: list[str] = []
         note_reductions(image, notes)
-        return to_pixels(image, notes, alpha, matte), notes
+        threads = default_threads() if threads is None else threads
+        known = upright(image, notes)
+        seen, profile = in_known_colors(known, image.info, icc, notes, threads)
+        metadata = metadata_of(
+            image, seen.size, seen.size != (width, height), seen is not known, notes
+        )
+        effective, said = {"icc"} if seen is not known else set(), len(notes)
+        pixels = without_palette(seen, notes, alpha, matte)
+        effective |= {"alpha"} if len(notes) > said else set()
+        metadata = metadata._replace(profile=profile)
+        return Decoded(pixels, notes, metadata, frozenset(effective))
 
 
 @contextlib.contextmanager
@@ -155,13 +178,30 @@ def transparent_color(image: Image.Image) -> Any:
 def to_pixels(
     image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
 ) -> Image.Image:
-    """A Pillow image of any mode, upright, 8 bits, as RGB, or RGBA if some pixel is not opaque."""
+    """A Pillow image of any mode as `read_image` reads its file."""
+    seen, _ = in_known_colors(
+        upright(image, notes), image.info, "convert", notes, default_threads()
+    )
+    return without_palette(seen, notes, alpha, matte)
+
+
+def without_palette(
+    image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
+) -> Image.Image:
+    """An 8-bit image as RGB, or RGBA if some pixel is not opaque."""
+    if image.mode == "LAB":
+        raise InputError("pixels of mode LAB; convert the picture to 8-bit RGB first")
+    if image.has_transparency_data:
+        return apply_alpha(image.convert("RGBA"), alpha, matte, notes)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """A Pillow image of any mode, decoded, upright, with 8 bits per sample."""
     transparency = transparent_color(image)
     image.load()
-    if image.mode in ("F", "LAB", "La"):
+    if image.mode in ("F", "La"):
         raise InputError(f"pixels of mode {image.mode}; convert the picture to 8-bit RGB first")
-    if has_foreign_profile(image):
-        notes.append("color profile ignored: colors are taken as sRGB")
     if transparency != image.info.get("transparency"):
         image = image.copy()
         image.info["transparency"] = transparency
@@ -175,23 +215,4 @@ def to_pixels(
         image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
         if transparency is not None:
             image.info["transparency"] = transparency >> 8
-    if image.has_transparency_data:
-        return apply_alpha(image.convert("RGBA"), alpha, matte, notes)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def has_foreign_profile(image: Image.Image) -> bool:
-    """Whether an image carries a color profile that does not call itself sRGB."""
-    profile = image.info.get("icc_profile") or b""
-    return bool(profile) and b"sRGB" not in profile.replace(b"\0", b"")
-
-
-def orientation_of(image: Image.Image, notes: list[str]) -> Any:
-    """The value of the EXIF tag `ORIENTATION`; 1 where the EXIF data is damaged."""
-    try:
-        with ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # it raises what it pleases on damaged bytes
-        notes.append("damaged EXIF data ignored")
-        return 1
+    return image

@@ -17,6 +17,7 @@ from quantgpu.decode import read_image, reading
 from quantgpu.device import Progress
 from quantgpu.errors import InputError, UsageError
 from quantgpu.indexed import Indexed
+from quantgpu.metadata import HOLDERS, METADATA, left_out
 from quantgpu.output import (
     FORMATS,
     Format,
@@ -43,6 +44,8 @@ class Destination(NamedTuple):
     """Where NAME-K.png is written; None for beside the input."""
     force: bool
     compress_level: int
+    metadata: str = "keep"
+    """What is written beside the pixels, a row of `METADATA`."""
 
     def of(self, name: str, tag: int | str | None) -> str:
         """The output for the input `name`; NAME-K.png, or with another tag than K."""
@@ -156,7 +159,11 @@ def convert_file(name: str, destination: Destination, work: Work, progress: Prog
         )
     output = destination.of(name, work.tag)
     form = check_output(output, work.k, destination.force)
-    image, notes = read_image(source, **work.opening)
+    opening, reasons = fitted(form, work.opening)
+    image, notes, metadata, effective = read_image(source, **opening)
+    metadata = METADATA[destination.metadata](metadata)
+    notes += [reason for option, reason in reasons.items() if option in effective]
+    notes += left_out(form.name, metadata)
     width, height = image.size
     with naming(name):
         check_sides(form, width, height)
@@ -172,19 +179,27 @@ def convert_file(name: str, destination: Destination, work: Work, progress: Prog
     written = result.index, result.palette.colors, form
     if output == STREAM:
         stream = io.BytesIO()
-        bytes_out = encode(*written, stream, destination.compress_level)
+        bytes_out = encode(*written, stream, destination.compress_level, metadata)
         with writing("standard output"):
             sys.stdout.buffer.write(stream.getbuffer())
             sys.stdout.buffer.flush()
     else:
         with replacing(Path(output), destination.force) as file:
-            bytes_out = encode(*written, file, destination.compress_level)
+            bytes_out = encode(*written, file, destination.compress_level, metadata)
     seconds["write"] = time.perf_counter() - started
     return Report(
         *(name, output, width, height, result.colors_in, len(result.palette)),
         *(result.mse, result.psnr, bytes_in, bytes_out, seconds, notes),
         *(result.device, result.notes),
     )
+
+
+def fitted(form: Format, opening: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Options of `read_image` for a format, and the reasons for which they are others."""
+    fitting, reasons = dict(opening), {}
+    if opening.get("icc") == "keep" and "profile" not in HOLDERS[form.name].fields:
+        fitting["icc"], reasons["icc"] = "convert", f"{form.name} holds no color profile"
+    return fitting, reasons
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from quantgpu.palette import Palette
 if TYPE_CHECKING:
     from PIL import Image
 
+    from quantgpu.metadata import Metadata
+
 
 @dataclass(frozen=True, eq=False)
 class Indexed:
@@ -70,6 +72,7 @@ class Indexed:
         *,
         force: bool = False,
         compress_level: int | None = None,
+        metadata: Metadata | None = None,
     ) -> int:
         """Write a file in the format that its suffix names; the bytes written.
 
@@ -79,14 +82,18 @@ class Indexed:
             path: Ends in .png, .gif, .webp, .tif, .tiff or .bmp.
             force: Replace a file that exists.
             compress_level: Of PNG, 0 (fast) to 9 (small); 2 when not given.
+            metadata: What is written beside the pixels, as far as the format holds it: a
+                `quantgpu.metadata.Metadata`; nothing when not given.
 
         Raises:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
             OutputError: The file exists, or cannot be written.
         """
+        from quantgpu.metadata import NO_METADATA
         from quantgpu.output import COMPRESS_LEVEL, encode, format_for, replacing
 
         form = format_for(path)
         with replacing(Path(path), force) as stream:
             level = COMPRESS_LEVEL if compress_level is None else compress_level
-            return encode(to_host(self.index), self.palette.colors, form, stream, level)
+            said = NO_METADATA if metadata is None else metadata
+            return encode(to_host(self.index), self.palette.colors, form, stream, level, said)

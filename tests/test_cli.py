@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, decode, output, pipeline
+from quantgpu import cli, decode, metadata, output, pipeline, profiles
+
+DISPLAY_P3 = profiles.power_profile(
+    2.2, (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06), gray=False
+)
 
 IN_HASTE = ["-k", "5", "--effort", "fast"]
 
@@ -227,6 +232,43 @@ def test_matte_is_what_transparent_pixels_are_laid_on(
     ]
 
 
+def test_profiles_and_metadata_go_where_the_format_holds_them() -> None:
+    Path("wide.jpg").write_bytes(
+        encoded(photo(), "JPEG", icc_profile=DISPLAY_P3, exif=exif(6), xmp=b"<x/>", dpi=(300, 300))
+    )
+    for way, profile in (("convert", None), ("keep", DISPLAY_P3), ("ignore", None)):
+        ran = run("wide.jpg", "-o", f"{way}.png", "--icc", way, *IN_HASTE)
+        warning = "wide.jpg: colors converted from gamma 2.2 with primaries of its own to sRGB"
+        assert ran.complaints == ([f"quantgpu: warning: {warning}"] if way == "convert" else [])
+        with Image.open(f"{way}.png") as opened:
+            assert opened.info.get("icc_profile") == profile
+            assert opened.info["xmp"] == b"<x/>"
+            assert opened.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
+            assert opened.getexif()[0x0112] == 1
+            assert opened.size == (61, 83)
+    assert contents()["convert.png"] != contents()["ignore.png"]
+    assert run("wide.jpg", "-o", "bare.png", "--metadata", "strip", *IN_HASTE).code == 0
+    with Image.open("bare.png") as opened:
+        assert not {"exif", "xmp", "dpi", "icc_profile"} & set(opened.info)
+
+
+def test_what_the_format_cannot_hold_is_said_once_each() -> None:
+    data = encoded(photo(), "JPEG", icc_profile=DISPLAY_P3, exif=exif(6), xmp=b"<x/>")
+    Path("wide.jpg").write_bytes(data)
+    ran = run("wide.jpg", "-o", "out.gif", "--icc", "keep", *IN_HASTE)
+    assert ran.complaints == [
+        f"quantgpu: warning: wide.jpg: {note}"
+        for note in (
+            "colors converted from gamma 2.2 with primaries of its own to sRGB",
+            "GIF holds no color profile",
+            "GIF holds no EXIF or XMP data",
+        )
+    ]
+    ran = run("wide.jpg", "-o", "out.bmp", "--icc", "keep", "--metadata", "strip", *IN_HASTE)
+    assert len(ran.complaints) == 2
+    assert run("photo.png", "-o", "plain.gif", "--icc", "keep", *IN_HASTE).complaints == []
+
+
 # Pipes
 
 
@@ -319,6 +361,8 @@ def test_full_standard_output_is_one_line_and_exit_code_4(name: str) -> None:
         (["photo.png", "--init", ""], 2, "init = '' is not one of random"),
         (["photo.png", "--color-space", "x"], 2, "color_space = 'x' is not one of srgb"),
         (["photo.png", "--dither", "x"], 2, "dither = 'x' is not one of none"),
+        (["photo.png", "--icc", "x"], 2, "icc = 'x' is not one of convert, keep, ignore"),
+        (["photo.png", "--metadata", "x"], 2, "metadata = 'x' is not one of keep, strip"),
         (["photo.png", "--matte", "x"], 2, "matte = 'x' is no color; use #rgb, #rrggbb or a CSS"),
         (["photo.png", "--seed", "-1"], 2, "seed = -1 is outside"),
         (["photo.png", "--threads", "0"], 2, "threads = 0 is outside"),
@@ -622,21 +666,25 @@ def test_version_is_the_packages_by_every_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "table"),
+    ("option", "table", "module"),
     [
-        ("effort", "EFFORTS"),
-        ("init", "SEEDINGS"),
-        ("color_space", "COLOR_SPACES"),
-        ("dither", "DITHERS"),
+        ("effort", "EFFORTS", pipeline),
+        ("init", "SEEDINGS", pipeline),
+        ("color_space", "COLOR_SPACES", pipeline),
+        ("dither", "DITHERS", pipeline),
+        ("icc", "ICCS", profiles),
+        ("metadata", "METADATA", metadata),
     ],
 )
-def test_help_and_completion_offer_the_rows_of_the_table(option: str, table: str) -> None:
-    keys = list(getattr(pipeline, table))
+def test_help_and_completion_offer_the_rows_of_the_table(
+    option: str, table: str, module: ModuleType
+) -> None:
+    keys = list(getattr(module, table))
     parameters = typer.main.get_command(cli.app).commands["quantize"].params  # type: ignore[attr-defined]
     (text,) = (parameter.help for parameter in parameters if parameter.name == option)
     named = text.partition(": ")[2].partition(".")[0].split(", ")
     assert named == keys
-    complete = cli.keys_of(table)
+    complete = cli.keys_of(table, module.__name__.removeprefix("quantgpu."))
     assert complete("") == keys
     assert complete(keys[-1][:1]) == [key for key in keys if key[0] == keys[-1][0]]
 

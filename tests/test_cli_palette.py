@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import apply, cli, cli_palette, decode, output, shared
+from quantgpu import apply, cli, cli_palette, decode, output, profiles, shared
 from quantgpu.palette_files import PALETTE_FILES, read_palette, write_palette
 
 COLORS = np.array([[0, 0, 0], [255, 255, 255], [250, 20, 3], [0, 0, 0], [120, 90, 140]], np.uint8)
@@ -125,6 +125,24 @@ def test_quiet_prints_nothing_and_still_writes() -> None:
 def test_what_is_left_out_of_an_image_is_said() -> None:
     Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save("clear.png")
     assert "clear.png: transparent pixels laid on #ffffff" in Ran("palette", "clear.png").err
+
+
+def test_profiles_count_for_palettes_and_when_they_are_applied() -> None:
+    light = profiles.power_profile(1, profiles.PRIMARIES, gray=False)
+    Path("light.png").write_bytes(
+        encoded(np.full((3, 5, 3), 55, np.uint8), "PNG", icc_profile=light, dpi=(300, 300))
+    )
+    for way, color in (("convert", "#808080"), ("ignore", "#373737"), ("keep", "#373737")):
+        ran = Ran("palette", "light.png", "-k", "1", "--icc", way)
+        assert [line.split()[0] for line in ran.lines] == [color]
+        Ran("apply", "light.png", "--palette", "five.gpl", "--icc", way, "-o", f"{way}.png")
+        with Image.open(f"{way}.png") as opened:
+            assert opened.info.get("icc_profile") == (light if way == "keep" else None)
+            assert "dpi" in opened.info
+    arguments = ["light.png", "--palette", "five.gpl", "-o", "bare.png"]
+    assert Ran("apply", *arguments, "--metadata", "strip").code == 0
+    with Image.open("bare.png") as opened:
+        assert "dpi" not in opened.info
 
 
 def test_matte_is_what_transparent_pixels_are_laid_on() -> None:
@@ -252,6 +270,8 @@ def test_verbose_says_what_was_decided() -> None:
         (2, "no palette format for the suffix '.xyz'", ["first.png", "--palette", "p.xyz"]),
         (2, "color_space = 'x'", ["first.png", "--palette", "five.gpl", "--color-space", "x"]),
         (2, "matte = 'x' is no color", ["first.png", "--palette", "five.gpl", "--matte", "x"]),
+        (2, "icc = 'x'", ["first.png", "--palette", "five.gpl", "--icc", "x"]),
+        (2, "metadata = 'x'", ["first.png", "--palette", "five.gpl", "--metadata", "x"]),
         (2, "threads = 0", ["first.png", "--palette", "five.gpl", "--threads", "0"]),
         (2, "-o names one file", [*BOTH, "--palette", "five.gpl", "-o", "a.png"]),
         (2, "first.png is an input", ["first.png", "--palette", "five.gpl", "-o", "first.png"]),

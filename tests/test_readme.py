@@ -11,8 +11,10 @@ from quantgpu import errors, indexed
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS
+from quantgpu.metadata import METADATA
 from quantgpu.output import FORMATS
 from quantgpu.palette_files import PALETTE_FILES
+from quantgpu.profiles import ICCS
 from quantgpu.seeding import SEEDINGS
 from quantgpu.shared import SORTS
 
@@ -49,7 +51,7 @@ def test_no_option_is_described_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, FORMATS, PALETTE_FILES, SORTS],
+    [EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, ICCS, METADATA, FORMATS, PALETTE_FILES, SORTS],
 )
 def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
     for name in table:
