@@ -51,8 +51,9 @@ KINDS = {
 """Name to kind. Only colors of four channels can be asked whether they are opaque."""
 
 
-ROUNDS = 4
-"""How often further palette colors may become of a kind."""
+ROUNDS = 16
+"""How often further palette colors may become of a kind: those that gain most, and then again, as
+each takes from what the others gain."""
 
 
 def distances_to(points: Points, others: Any) -> Any:
@@ -104,8 +105,8 @@ class Kinds:
     ) -> NDArray[np.uint8]:
         """Palette colors, of which some become of a kind; the first `fixed` stay as they are.
 
-        Those half of whose points, by weight, are of the kind; that with most if there is none; and
-        then others, as long as it lowers the error.
+        Those all of whose points are of the kind; that with most of them if there is none; and then
+        others, as long as it lowers the error.
         """
         xp = array_module(points.weights)
         for bit, kind in enumerate(self.kinds):
@@ -116,7 +117,7 @@ class Kinds:
             total = to_host(xp.bincount(labels, points.masses, minlength=len(colors)))
             mass = to_host(xp.bincount(labels[members], inside.masses, minlength=len(colors)))
             free = np.arange(len(colors)) >= fixed
-            chosen = kind.holds(colors) | (free & (2 * mass >= total) & (mass > 0))
+            chosen = kind.holds(colors) | (free & (mass >= total) & (mass > 0))
             if not chosen.any() and free.any() and len(inside):
                 chosen[fixed + int(mass[fixed:].argmax())] = True
             changed = kind.nearest(colors, space)
@@ -132,10 +133,10 @@ class Kinds:
                 gain = weighted_sums(
                     labels[members], inside.masses, now - before[members], len(colors)
                 )
-                more = to_host(gain > loss) & free & ~chosen
-                if not more.any():
+                worth = np.where(free & ~chosen, to_host(gain - loss), 0)
+                if not (worth > 0).any():
                     break
-                chosen |= more
+                chosen |= (worth > 0) & (2 * worth >= worth.max())
             colors = np.where(chosen[:, None], changed, colors)
         return colors
 

@@ -1,6 +1,7 @@
 """Working spaces: exact there and back, and small enough for exact float32."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from quantgpu.colorspace import (
     COLOR_SPACES,
     LINEAR_SCALE,
     OKLAB_SCALE,
+    PAPER,
     ColorSpace,
 )
 
@@ -117,3 +119,52 @@ def test_srgb_rounds_halves_up_and_clips() -> None:
     grid = np.array([[-1024, -1021, -1020], [3, 4, 1020], [-1100, 1016, 1100]], np.float32)
     found = COLOR_SPACES["srgb"].from_grid(grid)
     assert found.tolist() == [[0, 0, 1], [128, 129, 255], [0, 255, 255]]
+
+
+SOFT_CORNERS = np.array(
+    list(product((0, 255), (0, 255), (0, 255), (0, 1, 128, 254, 255))), np.uint8
+)
+
+
+@spaces
+def test_distances_of_transparent_colors_are_exact_in_float32(space: ColorSpace) -> None:
+    """Whatever the order of summation: no sum of some of the terms reaches 2^24."""
+    rng = np.random.default_rng(0)
+    colors = np.concatenate([SOFT_CORNERS, rng.integers(0, 256, (400, 4)).astype(np.uint8)])
+    points = space.points(colors).astype(np.int64)
+    assert abs(points).max() < 2048
+    terms = -2 * points[:, :, None] * points[:, None, :]
+    squares = (points * points).sum(axis=0)
+    assert (squares[None] + np.maximum(terms, 0).sum(axis=0)).max() < 1 << 24
+    assert np.minimum(terms, 0).sum(axis=0).min() > -(1 << 24)
+
+
+@spaces
+def test_the_distance_is_that_of_what_is_seen_on_white_and_on_black(space: ColorSpace) -> None:
+    rng = np.random.default_rng(1)
+    pairs = rng.integers(0, 256, (2, 500, 4)).astype(np.uint8)
+    first, second = (space.points(colors).astype(float) for colors in pairs)
+    ends = space.to_grid(np.array([[0, 0, 0], [255, 255, 255]], np.uint8)).astype(float)
+
+    def seen(colors: NDArray[np.uint8], behind: NDArray[np.float64]) -> NDArray[np.float64]:
+        share = colors[:, 3] / 255
+        laid: NDArray[np.float64] = (
+            share * space.to_grid(colors[:, :3]) + (1 - share) * behind[:, None]
+        )
+        return laid
+
+    black, white = (((seen(pairs[0], b) - seen(pairs[1], b)) ** 2).sum(axis=0) for b in ends.T)
+    expected = PAPER * white + (1 - PAPER) * black
+    distance = ((first - second) ** 2).sum(axis=0)
+    np.testing.assert_allclose(distance, 0.64 * expected, rtol=0.02, atol=3000)
+
+
+@spaces
+def test_colors_with_alpha_come_back(space: ColorSpace) -> None:
+    colors = np.random.default_rng(2).integers(0, 256, (300, 4)).astype(np.uint8)
+    colors[:20, 3], colors[20:40, 3] = 255, 0
+    back = space.colors(np.ascontiguousarray(space.points(colors).T))
+    np.testing.assert_array_equal(back[:, 3], colors[:, 3])
+    assert (back[20:40] == 0).all()
+    opaque = space.points(colors[:20]).T - space.points(back[:20]).T
+    assert abs(opaque).max() <= 1
