@@ -175,12 +175,20 @@ def quantize(
     dither: Annotated[
         str, typer.Option(help="Dithering: none.", autocompletion=keys_of("DITHERS"))
     ] = "none",
+    alpha: Annotated[
+        str,
+        typer.Option(
+            help="Transparency: keep, binary, flatten. binary makes pixels opaque from an alpha of "
+            "128 on, flatten lays them on the matte; so does keep where the output holds no more.",
+            autocompletion=keys_of("ALPHAS", "transparency"),
+        ),
+    ] = "keep",
     matte: Annotated[
         str | None,
         typer.Option(
             metavar="COLOR",
-            help="What transparent pixels are laid on: #rrggbb, #rgb or a CSS name. "
-            "[default: white]",
+            help="What partly transparent pixels are laid on: #rrggbb, #rgb or a CSS name. "
+            "[default: white with flatten]",
             show_default=False,
         ),
     ] = None,
@@ -258,7 +266,7 @@ def quantize(
         options |= {"perceptual": perceptual, "snap": snap, "lock_grays": lock_grays}
         options["keep"] = None if keep is None else parse_colors(keep, "keep")
         check_kept(k, options["keep"], snap)
-        opening = opening_options(max_pixels, matte, icc, threads)
+        opening = opening_options(max_pixels, alpha, matte, icc, threads)
         check_choice("metadata", metadata, METADATA)
     except QuantgpuError as error:
         fail(error)
@@ -270,16 +278,19 @@ def quantize(
 
 
 def opening_options(
-    max_pixels: int, matte: str | None, icc: str, threads: int | None
+    max_pixels: int, alpha: str, matte: str | None, icc: str, threads: int | None
 ) -> dict[str, Any]:
     """The options of `read_image`; raises for what is wrong with them."""
     from quantgpu.palette import parse_color
     from quantgpu.pipeline import check_choice
     from quantgpu.profiles import ICCS
+    from quantgpu.transparency import ALPHAS
 
+    check_choice("alpha", alpha, ALPHAS)
     check_choice("icc", icc, ICCS)
     color = None if matte is None else parse_color(matte, "matte")
-    return {"max_pixels": max_pixels, "matte": color, "icc": icc, "threads": threads}
+    options = {"alpha": alpha, "matte": color, "icc": icc}
+    return {"max_pixels": max_pixels, "threads": threads, **options}
 
 
 @app.command()

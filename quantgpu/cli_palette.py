@@ -92,6 +92,7 @@ def palette(
     seed: int = 0,
     color_space: str = "srgb",
     perceptual: bool = False,
+    alpha: str = "keep",
     matte: str | None = None,
     icc: str = "convert",
     threads: int | None = None,
@@ -111,7 +112,7 @@ def palette(
     failures: list[QuantgpuError] = []
     with complaining(failures):
         check_palette_options(k, output, sort, memory, force, inputs, options)
-        opening = opening_options(max_pixels, matte, icc, threads)
+        opening = opening_options(max_pixels, alpha, matte, icc, threads)
         print_palette(inputs, k, output, sort, perceptual, opening, force, as_json, quiet,
                       options)  # fmt: skip
     if failures:
@@ -165,16 +166,23 @@ def print_palette(
     from quantgpu.device import default_threads
     from quantgpu.files import STREAM, standard_input
     from quantgpu.image import Pixels
-    from quantgpu.palette_files import write_palette
+    from quantgpu.palette_files import palette_format, write_palette
     from quantgpu.progress import Bar
     from quantgpu.shared import count_all, shared_palette
+    from quantgpu.transparency import HELD, fitted
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     notes: list[str] = []
 
+    limit = "keep" if output is None else palette_format(output).alpha
+    reason = f"{Path(output or '').suffix} holds {HELD[limit]}"
+    asked, opening["alpha"] = opening["alpha"], fitted(opening["alpha"], limit)
+
     def opened(name: str) -> Pixels:
         decoded = read_image(standard_input() if name == STREAM else name, **opening)
         notes.extend(f"{name}: {note}" for note in decoded.notes)
+        if asked != opening["alpha"] and "alpha" in decoded.effective:
+            notes.append(f"{name}: {reason}")
         return Pixels(decoded.image)
 
     with Bar("palette", shown=not (quiet or as_json)) as bar:
@@ -248,6 +256,7 @@ def apply(
         ),
     ] = None,
     color_space: str = "srgb",
+    alpha: str = "keep",
     matte: str | None = None,
     icc: str = "convert",
     metadata: str = "keep",
@@ -268,6 +277,7 @@ def apply(
     from quantgpu.metadata import METADATA
     from quantgpu.palette_files import read_palette
     from quantgpu.pipeline import check_choice
+    from quantgpu.transparency import alpha_of
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
@@ -276,7 +286,7 @@ def apply(
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_apply_options(**options)
-        opening = opening_options(max_pixels, matte, icc, threads)
+        opening = opening_options(max_pixels, alpha, matte, icc, threads)
         check_choice("metadata", metadata, METADATA)
         colors = read_palette(palette)
     except QuantgpuError as error:
@@ -285,6 +295,6 @@ def apply(
         decided = ", ".join(f"{name} {value}" for name, value in options.items())
         say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
     convert = partial(apply_palette, colors=colors, **options)
-    work = Work(convert, len(colors), Path(palette).stem, opening)
+    work = Work(convert, len(colors), Path(palette).stem, opening, alpha_of(colors))
     destination = Destination(output, output_dir, force, compress_level, metadata)
     convert_each(inputs, destination, work, quiet, as_json, others=[palette])

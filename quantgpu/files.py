@@ -30,6 +30,7 @@ from quantgpu.output import (
     writing,
 )
 from quantgpu.pipeline import DEFAULT_K, quantize
+from quantgpu.transparency import HELD, fitted
 
 STREAM = "-"
 """Standard input or standard output."""
@@ -126,6 +127,8 @@ class Work(NamedTuple):
     """What follows NAME in the names of outputs: K if None."""
     opening: dict[str, Any]
     """Options of `read_image`."""
+    alpha: str = "keep"
+    """What becomes of transparency at most, a row of `ALPHAS`, because of a given palette."""
 
 
 def quantize_file(
@@ -159,11 +162,13 @@ def convert_file(name: str, destination: Destination, work: Work, progress: Prog
         )
     output = destination.of(name, work.tag)
     form = check_output(output, work.k, destination.force)
-    opening, reasons = fitted(form, work.opening)
+    opening, reasons = opening_for(form, work)
     image, notes, metadata, effective = read_image(source, **opening)
     metadata = METADATA[destination.metadata](metadata)
     notes += [reason for option, reason in reasons.items() if option in effective]
     notes += left_out(form.name, metadata)
+    if image.mode == "RGBA" and opening.get("alpha") == "keep" and opening.get("matte"):
+        notes.append("--matte has no effect with --alpha keep; use binary or flatten")
     width, height = image.size
     with naming(name):
         check_sides(form, width, height)
@@ -194,12 +199,17 @@ def convert_file(name: str, destination: Destination, work: Work, progress: Prog
     )
 
 
-def fitted(form: Format, opening: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def opening_for(form: Format, work: Work) -> tuple[dict[str, Any], dict[str, str]]:
     """Options of `read_image` for a format, and the reasons for which they are others."""
-    fitting, reasons = dict(opening), {}
+    opening, reasons = dict(work.opening), {}
     if opening.get("icc") == "keep" and "profile" not in HOLDERS[form.name].fields:
-        fitting["icc"], reasons["icc"] = "convert", f"{form.name} holds no color profile"
-    return fitting, reasons
+        opening["icc"], reasons["icc"] = "convert", f"{form.name} holds no color profile"
+    asked = opening.get("alpha", "keep")
+    for holder, limit in ((form.name, form.alpha), ("the palette", work.alpha)):
+        if fitted(asked, limit) != asked:
+            opening["alpha"] = fitted(opening.get("alpha", asked), limit)
+            reasons["alpha"] = f"{holder} holds {HELD[limit]}"
+    return opening, reasons
 
 
 @contextlib.contextmanager

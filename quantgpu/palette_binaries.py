@@ -13,6 +13,7 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from quantgpu.colorspace import XYZ_TO_RGB, times
 from quantgpu.decode import open_image, to_pixels
@@ -234,11 +235,8 @@ def write_riff(colors: NDArray[np.uint8], name: str) -> bytes:
     return b"RIFF" + struct.pack("<I", len(form)) + form
 
 
-def read_png(data: bytes) -> NDArray[np.uint8] | list[Color]:
-    """An indexed picture's own palette; of any other the distinct colors, row by row.
-
-    Whether entries are transparent does not matter; other transparent pixels are laid on white.
-    """
+def read_png(data: bytes) -> NDArray[np.uint8]:
+    """An indexed picture's own palette, (K, 4); of any other the distinct colors, row by row."""
     check_chunks(Bytes(data))
     try:
         with open_image(io.BytesIO(data)) as image:
@@ -247,12 +245,25 @@ def read_png(data: bytes) -> NDArray[np.uint8] | list[Color]:
                 raise InputError(f"byte 16: expected swatches, found {width} x {height} pixels")
             image.load()
             if image.mode == "P":
-                return triples(bytes(image.getpalette("RGB") or []))
-            return distinct(np.asarray(to_pixels(image, [])).reshape(-1, 3))
+                return palette_of(image)
+            pixels = np.asarray(to_pixels(image, [], "keep"))
+            return distinct(pixels.reshape(-1, pixels.shape[-1]))
     except InputError:
         raise
     except Exception as error:  # decoders raise what they please on damaged bytes
         raise InputError(f"byte 8: expected a picture that can be decoded: {error}") from None
+
+
+def palette_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The palette of an indexed picture, (K, 4) uint8."""
+    colors = np.frombuffer(bytes(image.getpalette("RGB") or []), np.uint8).reshape(-1, 3)
+    alphas = np.full((len(colors), 1), 255, np.uint8)
+    transparency = image.info.get("transparency", b"")
+    if isinstance(transparency, int):
+        transparency = b"\xff" * transparency + b"\0"
+    known = np.frombuffer(transparency, np.uint8)[: len(alphas)]
+    alphas[: len(known), 0] = known
+    return np.hstack([colors, alphas])
 
 
 def check_chunks(source: Bytes) -> None:

@@ -15,8 +15,9 @@ from quantgpu import palette_texts as texts
 from quantgpu.decode import reading
 from quantgpu.errors import InputError, UsageError
 from quantgpu.output import replacing
-from quantgpu.palette import Palette
+from quantgpu.palette import Palette, is_transparent
 from quantgpu.palette_texts import Color
+from quantgpu.transparency import HELD
 
 MOST_ENTRIES = 65_536
 """A palette has at most as many colors as 16-bit indices tell apart."""
@@ -31,9 +32,11 @@ class PaletteFormat(NamedTuple):
     name: str
     read: Callable[[bytes], Sequence[Color] | NDArray[np.uint8]]
     write: Callable[[NDArray[np.uint8], str], bytes]
-    """(K, 3) colors and the palette's name to a file's bytes."""
+    """(K, 3) colors, or (K, 4) if some are transparent, and the palette's name to a file."""
     most: int = MOST_ENTRIES
     """Colors that a written file holds."""
+    alpha: str = "flatten"
+    """What becomes of transparency in it, a row of `ALPHAS`."""
 
 
 PALETTE_FILES = {
@@ -45,7 +48,7 @@ PALETTE_FILES = {
     ".txt": PaletteFormat("Paint.NET", texts.read_paint_net, texts.write_paint_net),
     ".json": PaletteFormat("JSON", texts.read_json, texts.write_json),
     ".css": PaletteFormat("CSS", texts.read_css, texts.write_css),
-    ".png": PaletteFormat("PNG", binaries.read_png, binaries.write_png),
+    ".png": PaletteFormat("PNG", binaries.read_png, binaries.write_png, alpha="keep"),
 }
 """Suffix to palette format. Of ``.pal`` both kinds are read, and JASC is written."""
 
@@ -90,6 +93,8 @@ def check_entries(path: str | os.PathLike[str], count: int) -> PaletteFormat:
 def read_palette(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """The colors of a palette file, (K, 3) uint8 sRGB, in its order and with its duplicates.
 
+    They are (K, 4), with alpha, if it is a ``.png`` with transparent colors.
+
     Raises:
         InputError: The file cannot be read, or is malformed: the message says in which line or at
             which byte, and what was expected.
@@ -111,7 +116,12 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             )
     except InputError as error:
         raise InputError(f"{name}: {error}{hint(data, Path(path).suffix.lower())}") from None
-    return np.array(colors, np.uint8).reshape(-1, 3)
+    return without_alpha(np.array(colors, np.uint8))
+
+
+def without_alpha(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(K, 3) colors, or the (K, 4) ones themselves if some are not opaque."""
+    return colors if is_transparent(colors) else colors[:, :3]
 
 
 def hint(data: bytes, suffix: str) -> str:
@@ -127,14 +137,20 @@ def write_palette(
     colors: Palette | NDArray[np.uint8],
     force: bool = False,
 ) -> None:
-    """Write (K, 3) uint8 colors as a palette file, complete or not at all.
+    """Write (K, 3) or (K, 4) uint8 colors as a palette file, complete or not at all.
 
     Raises:
-        UsageError: No palette format has that suffix, or it does not hold so many colors.
+        UsageError: No palette format has that suffix, or it does not hold so many or transparent
+            colors.
         OutputError: The file exists and `force` is not given, or it cannot be written.
     """
     colors = colors.colors if isinstance(colors, Palette) else colors
-    form = check_entries(path, len(colors))
+    form, colors = check_entries(path, len(colors)), without_alpha(colors)
+    if colors.shape[1] == 4 and form.alpha == "flatten":
+        raise UsageError(
+            f"{os.fspath(path)}: {form.name} palettes hold {HELD[form.alpha]}; "
+            "use --alpha flatten, or write .png instead"
+        )
     data = form.write(np.ascontiguousarray(colors), Path(path).stem)
     with replacing(Path(path), force) as stream:
         stream.write(data)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from quantgpu.device import array_module
@@ -46,6 +47,27 @@ ALPHAS: dict[str, Callable[[Image.Image, Color | None], tuple[Image.Image, str]]
     "flatten": flatten,
 }
 """Name to (RGBA image, matte) → (RGBA image, what was changed); the first keeps most."""
+
+
+HELD = {
+    "keep": "all transparent colors",
+    "binary": "fully transparent colors only",
+    "flatten": "no transparent colors",
+}
+"""A way of `ALPHAS` to what is held by that which can hold no more."""
+
+
+def fitted(alpha: str, limit: str) -> str:
+    """That of two ways of `ALPHAS` which keeps less."""
+    return max(alpha, limit, key=list(ALPHAS).index)
+
+
+def alpha_of(colors: NDArray[np.uint8]) -> str:
+    """The way of `ALPHAS` that keeps no more than a palette, (K, 3) or (K, 4), can show."""
+    alphas = colors[:, 3:].ravel()
+    if (alphas == 255).all():
+        return "flatten"
+    return "keep" if ((alphas > 0) & (alphas < 255)).any() else "binary"
 
 
 def apply_alpha(

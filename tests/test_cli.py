@@ -29,7 +29,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, decode, metadata, output, pipeline, profiles
+from quantgpu import cli, decode, metadata, output, pipeline, profiles, transparency
 
 DISPLAY_P3 = profiles.power_profile(
     2.2, (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06), gray=False
@@ -211,7 +211,7 @@ def test_verbose_says_what_was_decided_on_standard_error() -> None:
 def test_what_was_changed_on_reading_is_one_warning_each(options: list[str]) -> None:
     frames = [Image.fromarray(noise(7, 5, 4, seed=seed)) for seed in (0, 1)]
     Path("film.png").write_bytes(encoded(frames[0], "PNG", save_all=True, append_images=frames[1:]))
-    ran = run("film.png", *options, *IN_HASTE)
+    ran = run("film.png", *options, "--alpha", "flatten", *IN_HASTE)
     assert ran.code == 0
     assert ran.complaints == [
         "quantgpu: warning: film.png: first of 2 frames",
@@ -224,7 +224,7 @@ def test_matte_is_what_transparent_pixels_are_laid_on(
     matte: str, color: tuple[int, int, int]
 ) -> None:
     Path("clear.png").write_bytes(encoded(np.zeros((3, 5, 4), np.uint8), "PNG"))
-    ran = run("clear.png", "--matte", matte)
+    ran = run("clear.png", "--matte", matte, "--alpha", "flatten")
     assert (decoded("clear-256.png") == color).all()
     shown = "#{:02x}{:02x}{:02x}".format(*color)
     assert ran.complaints == [
@@ -267,6 +267,74 @@ def test_what_the_format_cannot_hold_is_said_once_each() -> None:
     ran = run("wide.jpg", "-o", "out.bmp", "--icc", "keep", "--metadata", "strip", *IN_HASTE)
     assert len(ran.complaints) == 2
     assert run("photo.png", "-o", "plain.gif", "--icc", "keep", *IN_HASTE).complaints == []
+
+
+TRANSPARENT = np.dstack([photo(13, 11), noise(13, 11, seed=2)])
+"""With every alpha, 0 and 255 among them."""
+TRANSPARENT[0, :4, 3] = 0, 0, 255, 254
+
+
+def decoded_alpha(source: str) -> NDArray[np.uint8]:
+    """The alphas of a file."""
+    with Image.open(source) as opened:
+        return np.asarray(opened.convert("RGBA").getchannel("A"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_transparency_is_kept_where_the_format_holds_it(suffix: str) -> None:
+    Path("clear.png").write_bytes(encoded(TRANSPARENT, "PNG"))
+    ran = run("clear.png", "-k", "9", "-o", f"out{suffix}")
+    assert ran.complaints == []
+    alpha = decoded_alpha(f"out{suffix}")
+    assert len(np.unique(alpha)) > 3
+    assert (alpha[TRANSPARENT[..., 3] == 0] == 0).all()
+    assert (alpha[TRANSPARENT[..., 3] == 255] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "way", "note", "reason"),
+    [
+        (".gif", "binary", "partly transparent pixels become opaque or fully transparent",
+         "GIF holds fully transparent colors only"),
+        (".tif", "flatten", "transparent pixels laid on #ffffff",
+         "TIFF holds no transparent colors"),
+        (".bmp", "flatten", "transparent pixels laid on #ffffff",
+         "BMP holds no transparent colors"),
+    ],
+)  # fmt: skip
+def test_formats_that_hold_less_take_less_and_say_so(
+    suffix: str, way: str, note: str, reason: str
+) -> None:
+    Path("clear.png").write_bytes(encoded(TRANSPARENT, "PNG"))
+    ran = run("clear.png", "-k", "9", "-o", f"out{suffix}")
+    complaints = [f"quantgpu: warning: clear.png: {text}" for text in (note, reason)]
+    assert ran.complaints == complaints
+    asked = run("clear.png", "-k", "9", "-o", f"asked{suffix}", "--alpha", way)
+    assert asked.complaints == complaints[:1], "what was asked for needs no reason"
+    assert contents()[f"asked{suffix}"] == contents()[f"out{suffix}"]
+    expected = np.where(TRANSPARENT[..., 3] >= 128, 255, 0) if way == "binary" else 255
+    assert (decoded_alpha(f"out{suffix}") == expected).all()
+
+
+@pytest.mark.parametrize("suffix", output.FORMATS)
+def test_opaque_alpha_is_no_news_in_any_format(suffix: str) -> None:
+    pixels = np.dstack([photo(13, 11), np.full((13, 11), 255, np.uint8)])
+    Path("opaque.png").write_bytes(encoded(pixels, "PNG"))
+    assert run("opaque.png", "-k", "9", "-o", f"out{suffix}").complaints == []
+
+
+def test_matte_that_has_no_effect_is_mentioned() -> None:
+    Path("clear.png").write_bytes(encoded(TRANSPARENT, "PNG"))
+    ran = run("clear.png", "-k", "9", "--matte", "navy")
+    assert ran.complaints == [
+        "quantgpu: warning: clear.png: --matte has no effect with --alpha keep; use binary or "
+        "flatten"
+    ]
+    assert run("clear.png", "-k", "9", "--matte", "navy", "-o", "out.tif").complaints == [
+        "quantgpu: warning: clear.png: transparent pixels laid on #000080",
+        "quantgpu: warning: clear.png: TIFF holds no transparent colors",
+    ]
+    assert run("photo.png", "--matte", "navy", "-o", "photo.gif", *IN_HASTE).complaints == []
 
 
 # Pipes
@@ -361,6 +429,7 @@ def test_full_standard_output_is_one_line_and_exit_code_4(name: str) -> None:
         (["photo.png", "--init", ""], 2, "init = '' is not one of random"),
         (["photo.png", "--color-space", "x"], 2, "color_space = 'x' is not one of srgb"),
         (["photo.png", "--dither", "x"], 2, "dither = 'x' is not one of none"),
+        (["photo.png", "--alpha", "x"], 2, "alpha = 'x' is not one of keep, binary, flatten"),
         (["photo.png", "--icc", "x"], 2, "icc = 'x' is not one of convert, keep, ignore"),
         (["photo.png", "--metadata", "x"], 2, "metadata = 'x' is not one of keep, strip"),
         (["photo.png", "--matte", "x"], 2, "matte = 'x' is no color; use #rgb, #rrggbb or a CSS"),
@@ -672,6 +741,7 @@ def test_version_is_the_packages_by_every_way() -> None:
         ("init", "SEEDINGS", pipeline),
         ("color_space", "COLOR_SPACES", pipeline),
         ("dither", "DITHERS", pipeline),
+        ("alpha", "ALPHAS", transparency),
         ("icc", "ICCS", profiles),
         ("metadata", "METADATA", metadata),
     ],
@@ -720,7 +790,7 @@ def test_defaults_are_those_of_the_library() -> None:
     doors = [inspect.signature(door).parameters for door in (cli.quantize, pipeline.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)
     shared = keywords.keys() & options.keys()
-    assert shared == keywords.keys() - {"image", "progress", "keep_on_device", "alpha"}
+    assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}
     assert {name: options[name] for name in shared} == {name: keywords[name] for name in shared}
     assert options["max_pixels"] == decode.MAX_PIXELS
     assert options["compress_level"] == output.COMPRESS_LEVEL

@@ -124,7 +124,48 @@ def test_quiet_prints_nothing_and_still_writes() -> None:
 
 def test_what_is_left_out_of_an_image_is_said() -> None:
     Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save("clear.png")
-    assert "clear.png: transparent pixels laid on #ffffff" in Ran("palette", "clear.png").err
+    ran = Ran("palette", "clear.png", "--alpha", "flatten")
+    assert "clear.png: transparent pixels laid on #ffffff" in ran.err
+
+
+def test_transparent_colors_are_printed_and_written_where_that_can_be() -> None:
+    Image.fromarray(np.array([[(9, 9, 9, 255), (1, 2, 3, 0)]], np.uint8)).save("clear.png")
+    ran = Ran("palette", "clear.png", "-o", "clear-palette.png")
+    assert [line.split()[0] for line in ran.lines] == ["#00000000", "#090909"]
+    assert ran.err == ""
+    assert read_palette("clear-palette.png").tolist() == [[0, 0, 0, 0], [9, 9, 9, 255]]
+    ran = Ran("palette", "clear.png", "-o", "p.gpl")
+    assert [line.split()[0] for line in ran.lines] == ["#090909", "#ffffff"]
+    assert ran.err.splitlines() == [
+        "quantgpu: warning: clear.png: transparent pixels laid on #ffffff",
+        "quantgpu: warning: clear.png: .gpl holds no transparent colors",
+    ]
+    ran = Ran("palette", "first.png", *IN_HASTE, "-o", "q.gpl")
+    assert ran.err == "", "opaque pictures are no news"
+
+
+def test_transparency_is_applied_as_far_as_the_palette_holds_it() -> None:
+    pixels = np.array([[(9, 9, 9, 255), (250, 0, 0, 0), (250, 20, 3, 200)]], np.uint8)
+    Image.fromarray(pixels).save("clear.png")
+    ran = Ran("apply", "clear.png", "--palette", "five.gpl")
+    assert np.asarray(Image.open("clear-five.png")).tolist() == [[0, 1, 2]]
+    assert ran.err.splitlines() == [
+        "quantgpu: warning: clear.png: transparent pixels laid on #ffffff",
+        "quantgpu: warning: clear.png: the palette holds no transparent colors",
+    ]
+    colors = np.array([[9, 9, 9, 255], [0, 0, 0, 0], [250, 20, 3, 255]], np.uint8)
+    write_palette("sprite.png", colors)
+    ran = Ran("apply", "clear.png", "--palette", "sprite.png", "-o", "out.png")
+    with Image.open("out.png") as opened:
+        assert np.asarray(opened).tolist() == [[0, 1, 2]]
+        assert np.array_equal(np.asarray(opened.convert("RGBA"))[0], colors)
+    assert ran.err.splitlines() == [
+        f"quantgpu: warning: clear.png: {note}"
+        for note in (
+            "partly transparent pixels become opaque or fully transparent",
+            "the palette holds fully transparent colors only",
+        )
+    ]
 
 
 def test_profiles_count_for_palettes_and_when_they_are_applied() -> None:
@@ -147,7 +188,7 @@ def test_profiles_count_for_palettes_and_when_they_are_applied() -> None:
 
 def test_matte_is_what_transparent_pixels_are_laid_on() -> None:
     Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save("clear.png")
-    ran = Ran("palette", "clear.png", "--matte", "f01234")
+    ran = Ran("palette", "clear.png", "--matte", "f01234", "--alpha=flatten")
     assert [line.split()[0] for line in ran.lines] == ["#f01234"]
     assert "clear.png: transparent pixels laid on #f01234" in ran.err
     ran = Ran("apply", "clear.png", "--palette", "five.gpl", "--matte", "black", "-o", "out.png")
@@ -270,6 +311,7 @@ def test_verbose_says_what_was_decided() -> None:
         (2, "no palette format for the suffix '.xyz'", ["first.png", "--palette", "p.xyz"]),
         (2, "color_space = 'x'", ["first.png", "--palette", "five.gpl", "--color-space", "x"]),
         (2, "matte = 'x' is no color", ["first.png", "--palette", "five.gpl", "--matte", "x"]),
+        (2, "alpha = 'x'", ["first.png", "--palette", "five.gpl", "--alpha", "x"]),
         (2, "icc = 'x'", ["first.png", "--palette", "five.gpl", "--icc", "x"]),
         (2, "metadata = 'x'", ["first.png", "--palette", "five.gpl", "--metadata", "x"]),
         (2, "threads = 0", ["first.png", "--palette", "five.gpl", "--threads", "0"]),

@@ -79,6 +79,39 @@ def test_suffixes_are_the_same_in_capitals(tmp_path: Path) -> None:
     assert read_palette(tmp_path / "p.GPL").tolist() == THREE.tolist()
 
 
+@pytest.mark.parametrize("count", [2, 256, 300])
+def test_transparent_colors_come_back_from_png(tmp_path: Path, count: int) -> None:
+    colors = np.column_stack([many(count), np.arange(count) % 255 + 1]).astype(np.uint8)
+    written(tmp_path, ".png", colors)
+    np.testing.assert_array_equal(read_palette(tmp_path / "p.png"), colors)
+
+
+@pytest.mark.parametrize("suffix", PALETTE_FILES)
+def test_opaque_alpha_is_left_out(tmp_path: Path, suffix: str) -> None:
+    opaque = np.column_stack([THREE, [255] * 3]).astype(np.uint8)
+    assert written(tmp_path, suffix, opaque) == written(tmp_path, suffix, THREE)
+    assert read_palette(tmp_path / f"p{suffix}").shape == (3, 3)
+
+
+@pytest.mark.parametrize("suffix", [s for s in PALETTE_FILES if s != ".png"])
+def test_transparent_colors_are_refused_where_they_cannot_be(tmp_path: Path, suffix: str) -> None:
+    clear = np.column_stack([THREE, [255, 0, 255]]).astype(np.uint8)
+    with pytest.raises(UsageError, match=r"hold no transparent colors; use --alpha flatten"):
+        written(tmp_path, suffix, clear)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("transparency", [1, b"\xff\0", b"\xff\0\xff\xff\xff\xff"])
+def test_transparent_entries_of_an_indexed_picture_count(
+    tmp_path: Path, transparency: int | bytes
+) -> None:
+    picture = Image.new("P", (5, 3))
+    picture.putpalette(THREE.tobytes())
+    picture.save(tmp_path / "p.png", transparency=transparency)
+    expected = [[255, 128, 0, 255], [1, 2, 3, 0], [255, 128, 0, 255]]
+    assert read_palette(tmp_path / "p.png").tolist() == expected
+
+
 # What is written, byte by byte
 
 PAINT_NET = """; paint.net Palette File

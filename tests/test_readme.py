@@ -17,6 +17,7 @@ from quantgpu.palette_files import PALETTE_FILES
 from quantgpu.profiles import ICCS
 from quantgpu.seeding import SEEDINGS
 from quantgpu.shared import SORTS
+from quantgpu.transparency import ALPHAS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,7 +52,18 @@ def test_no_option_is_described_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, ICCS, METADATA, FORMATS, PALETTE_FILES, SORTS],
+    [
+        EFFORTS,
+        SEEDINGS,
+        COLOR_SPACES,
+        DITHERS,
+        ALPHAS,
+        ICCS,
+        METADATA,
+        FORMATS,
+        PALETTE_FILES,
+        SORTS,
+    ],
 )
 def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
     for name in table:
