@@ -149,7 +149,7 @@ def quantize(
         bool,
         typer.Option(
             "--perceptual/--no-perceptual",
-            help="Let pixels in busy areas count for less, as errors there are seen less.",
+            help="Let pixels in busy and dark areas count for less, and rare colors for more.",
         ),
     ] = False,
     keep: Annotated[

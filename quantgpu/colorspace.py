@@ -33,8 +33,8 @@ LINEAR_SCALE = 2364
 OKLAB_SCALE = 4000
 """Grid steps from black to white."""
 
-OKLAB_CHROMA = 1.0
-"""How much more the two axes of color count than that of lightness."""
+OKLAB_CHROMA = 1.0, 0.85
+"""How much more a (green to red) and b (blue to yellow) count than lightness."""
 
 CIELAB_SCALE = 14
 """Grid steps for a unit of L*, a* and b*."""
@@ -201,8 +201,8 @@ def oklab(colors: Any) -> Any:
     xp = array_module(colors)
     roots = [xp.cbrt(cone) for cone in times(RGB_TO_LMS, linear(colors))]
     lightness, a, b = times(LMS_TO_OKLAB, roots)
-    chroma = OKLAB_CHROMA * OKLAB_SCALE
-    return xp.stack([(lightness - 0.5) * OKLAB_SCALE, a * chroma, b * chroma])
+    of_a, of_b = (factor * OKLAB_SCALE for factor in OKLAB_CHROMA)
+    return xp.stack([(lightness - 0.5) * OKLAB_SCALE, a * of_a, b * of_b])
 
 
 def cielab(colors: Any) -> Any:
@@ -237,7 +237,7 @@ def linear_light_back(points: NDArray[np.float32]) -> Any:
 def oklab_back(points: NDArray[np.float32]) -> Any:
     """(3, n) linear light of (n, 3) grid points."""
     lightness, a, b = points.T.astype(np.float64) / OKLAB_SCALE
-    lab = [lightness + 0.5, a / OKLAB_CHROMA, b / OKLAB_CHROMA]
+    lab = [lightness + 0.5, a / OKLAB_CHROMA[0], b / OKLAB_CHROMA[1]]
     return times(LMS_TO_RGB, [root * root * root for root in times(OKLAB_TO_LMS, lab)])
 
 

@@ -1,7 +1,28 @@
-"""How much a pixel counts: error is seen less in busy areas than in smooth ones.
+"""How much a pixel counts: error is seen less in busy areas and in dark ones, and adds up in rare.
 
-A pixel counts for ``1 / (1 + g / g0)``, where g is the mean, over the 3 x 3 pixels around it, of
-the differences of lightness to the right and down. Integers throughout, so every device agrees.
+A pixel counts for ``light / (1 + g / g0)``, where g is the mean, over the 3 x 3 pixels around it,
+of the differences of lightness to the right and down, and light rises with its own lightness. The
+colors of an image are then evened out: those that are common count for less. Integers decide
+throughout, so every device agrees.
+
+Measured in Oklab, effort balanced: butteraugli's 3-norm and SSIMULACRA, means as shares of those of
+pngquant (speed 4, no dither), at K = 16, 64 and 256. Eight small photographs, of two seeds:
+
+- sRGB, without weights: 0.971/0.912, 0.993/1.004, 1.004/1.042
+- a and b in full, without weights: 0.896/0.817, 0.823/0.815, 0.764/0.756
+- b times 0.85, with weights: 0.784/0.837, 0.677/0.779, 0.648/0.695
+- b times 0.7, with weights: 0.788/0.818, 0.679/0.748, 0.638/0.690
+- a and b in full, with weights: 0.778/0.846, 0.696/0.797, 0.653/0.714
+- b times 0.7, with weights, but not evened out: 0.860/0.800, 0.746/0.731, 0.708/0.678
+- b times 0.7, with weights, but dark pixels in full: 0.827/0.789, 0.730/0.744, 0.659/0.684
+
+Fifteen parts and reductions of five other photographs, of one seed: b times 0.85, with weights,
+0.775/0.898, 0.660/0.747, 0.595/0.694; b times 0.7, not evened out, 0.895/0.835, 0.753/0.710,
+0.669/0.674; a and b in full, without weights 0.897/0.845, 0.774/0.763, 0.722/0.715.
+
+From one seed to another the first of such numbers varies by 0.012 (one standard deviation), the
+second by 0.005. The mean CIEDE2000 rises from 4.89, 2.94, 1.88 without weights and with a and b in
+full to 5.04, 3.08, 1.96; with b times 0.7 it is 5.21, 3.17, 2.01.
 """
 
 from __future__ import annotations
@@ -11,24 +32,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.device import array_module, to_host
+
 LIGHTNESS = 2, 5, 1
 """What red, green and blue add to lightness: 0 to 2040."""
 
 GRAY = 128
 """The level of what is seen through a picture: between black and white."""
 
-MOST = 64
-"""The weight of a pixel in a smooth area; 1 is the least."""
+HALF = 320
+"""The sum of 18 differences of lightness at which a pixel counts half: g0 is 1/115 of the range."""
 
-HALF = 1400
-"""The sum of 18 differences of lightness at which a pixel counts half: g0 is 1/13 of the range.
+DARK, BRIGHT = 40, 760
+"""A pixel counts for ``DARK + min(lightness, BRIGHT)``: black for 1/20 of what half-light does."""
 
-Measured on eight small photographs in Oklab, butteraugli's 3-norm and SSIMULACRA as shares of
-pngquant's (speed 4, no dither) at K = 16, 64, 256: without weights 0.898/0.813, 0.833/0.819,
-0.779/0.758; with 184 (1/100) 0.903/0.816, 0.846/0.763, 0.766/0.695; with 736 0.843/0.807,
-0.791/0.770, 0.733/0.706; with 1400 0.890/0.810, 0.768/0.786, 0.721/0.717; with 3680 0.866/0.816,
-0.807/0.799, 0.733/0.727.
-"""
+GAIN = 102
+"""MOST * HALF / (DARK + BRIGHT)."""
+
+MOST = 255
+"""The weight of a light pixel in a smooth area; 1 is the least."""
+
+CELL_BITS = 4
+"""Bits of a channel that tell cells of colors apart: 16 x 16 x 16 of them."""
+
+SCALE = 1 << 16
+"""What weights are multiplied with before they are divided by the root of a density."""
 
 
 def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np.uint8]:
@@ -53,7 +81,8 @@ def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np
     busy[1:height, 1:-1] += np.abs(down, out=down).view(np.uint16)
     lines = busy[above : above + count + 2]
     columns = lines[:-2] + lines[1:-1] + lines[2:]
-    return weight_of(columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]).reshape(-1)
+    activity = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
+    return weight_of(activity, light[above : above + count]).reshape(-1)
 
 
 def on_gray(colors: Any) -> Any:
@@ -65,16 +94,51 @@ def on_gray(colors: Any) -> Any:
     return (laid // 510).astype("uint8")
 
 
-def weight_of(activity: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """``MOST * HALF / (HALF + activity)``, rounded half up, of sums up to 36,720.
+def weight_of(activity: NDArray[np.uint16], light: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """``GAIN * (DARK + min(light, BRIGHT)) / (HALF + activity)``, rounded half up, at least 1.
 
-    float32 comes nowhere near a half that it could round the wrong way.
+    Activities are sums up to 36,720. float32 comes nowhere near a half that it could round the
+    wrong way.
     """
-    share = activity.astype(np.float32)
-    share += HALF
-    np.divide(np.float32(MOST * HALF), share, out=share)
+    share = np.minimum(light, BRIGHT).astype(np.float32)
+    share += DARK
+    share *= GAIN
+    busy = activity.astype(np.float32)
+    busy += HALF
+    share /= busy
     share += np.float32(0.5)
     return np.maximum(share, 1).astype(np.uint8)
+
+
+def evened(colors: Any, counts: Any, weights: Any) -> Any:
+    """(n,) int64: `weights` over the fourth root of how common colors like these are.
+
+    What the eye notices first is where error is greatest, and that is among rare colors. The
+    density is that of `cell_density`; roots of whole numbers are rounded the same way everywhere.
+
+    Args:
+        colors: (n, 3) or (n, 4) uint8, distinct.
+        counts: (n,) int64: pixels of each.
+        weights: (n,) int64: their weights, summed.
+    """
+    xp = array_module(counts)
+    cells = xp.zeros(len(counts), xp.int64)
+    for channel in on_gray(colors).T:
+        cells <<= CELL_BITS
+        cells |= channel >> (8 - CELL_BITS)
+    masses = to_host(xp.bincount(cells, counts, minlength=1 << 3 * CELL_BITS))
+    roots = np.sqrt(np.sqrt(np.maximum(cell_density(masses), 1)))
+    factors = np.maximum(np.floor(SCALE / roots), 1).astype(np.int64)
+    return weights * xp.asarray(factors)[cells]
+
+
+def cell_density(masses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4096,) pixels in and around every cell: 1, 2, 1 times those along each axis, whole."""
+    side = 1 << CELL_BITS
+    grid = np.pad(masses.reshape(side, side, side), 1)
+    for axis in range(3):
+        grid = 2 * grid + np.roll(grid, 1, axis) + np.roll(grid, -1, axis)
+    return grid[1:-1, 1:-1, 1:-1].reshape(-1)
 
 
 def rows_around(start: int, stop: int, height: int) -> tuple[int, int]:

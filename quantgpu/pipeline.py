@@ -32,6 +32,7 @@ from quantgpu.errors import UsageError
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import CLEAR, Histogram, count_colors, pack, unpack
 from quantgpu.image import Pixels, as_pixels
+from quantgpu.importance import evened
 from quantgpu.indexed import Indexed
 from quantgpu.kinds import Kinds
 from quantgpu.kmeans import bounded, weighted_points
@@ -94,8 +95,8 @@ def quantize(
             effort ``none`` is the textbook's method: K colors drawn from the image's pixels.
         seed: Of the random draws, 0 or more.
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
-        perceptual: Let pixels in busy areas count for less, as errors there are seen less; the
-            effort ``none`` counts all alike.
+        perceptual: Let pixels in busy and in dark areas count for less, as errors there are seen
+            less, and those of rare colors for more; the effort ``none`` counts all alike.
         keep: Colors that are in the palette exactly, used or not: whatever `apply_palette` takes.
             The others are optimized around them.
         snap: Colors that cover at least such a share of the image, above 0 to 1, come out
@@ -255,7 +256,10 @@ def cluster(
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = histogram.colors.T.take(order, axis=1).T
     plain = plan is None or histogram.weights is None
-    weights = (histogram.counts if plain else histogram.weights)[order]
+    weights = histogram.counts
+    if not plain:
+        weights = evened(histogram.colors, histogram.counts, histogram.weights)
+    weights = weights[order]
     points = weighted_points(space.points(point_colors), bounded(weights, int(weights.sum())))
     fixed = xp.asarray(grid_centers(kept, space))
     centers = find_centers(

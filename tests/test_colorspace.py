@@ -11,6 +11,7 @@ from quantgpu.colorspace import (
     CIELAB_SCALE,
     COLOR_SPACES,
     LINEAR_SCALE,
+    OKLAB_CHROMA,
     OKLAB_SCALE,
     PAPER,
     ColorSpace,
@@ -111,7 +112,9 @@ def test_known_colors_have_their_published_coordinates(
     """Oklab: Ottosson's reference; CIELAB: Lindbloom's calculator, both D65."""
     scale = {"oklab": OKLAB_SCALE, "cielab": CIELAB_SCALE, "linear": LINEAR_SCALE}[name]
     zero = {"oklab": (0.5, 0, 0), "cielab": (50, 0, 0), "linear": (0.5, 0.5, 0.5)}[name]
-    found = COLOR_SPACES[name].unrounded(np.array([color], np.uint8))[:, 0] / scale + zero
+    factors = (1, *OKLAB_CHROMA) if name == "oklab" else (1, 1, 1)
+    grid = COLOR_SPACES[name].unrounded(np.array([color], np.uint8))[:, 0]
+    found = grid / scale / factors + zero
     np.testing.assert_allclose(found, expected, atol=2e-3 if name == "cielab" else 2e-6)
 
 

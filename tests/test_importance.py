@@ -9,7 +9,20 @@ from PIL import Image
 from quantgpu import histogram, quantize
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
-from quantgpu.importance import HALF, LIGHTNESS, MOST, pixel_weights, rows_around, weight_of
+from quantgpu.importance import (
+    BRIGHT,
+    DARK,
+    GAIN,
+    HALF,
+    LIGHTNESS,
+    MOST,
+    SCALE,
+    cell_density,
+    evened,
+    pixel_weights,
+    rows_around,
+    weight_of,
+)
 
 
 def naive_weights(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -27,7 +40,8 @@ def naive_weights(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
     for y in range(height):
         for x in range(width):
             activity = busy[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].sum()
-            weights[y, x] = max((2 * MOST * HALF + HALF + activity) // (2 * (HALF + activity)), 1)
+            share = GAIN * (DARK + min(light[y, x], BRIGHT))
+            weights[y, x] = max((2 * share + HALF + activity) // (2 * (HALF + activity)), 1)
     return weights
 
 
@@ -39,14 +53,65 @@ def test_weights_are_those_of_the_definition(shape: tuple[int, int]) -> None:
         np.testing.assert_array_equal(found, naive_weights(levels))
 
 
-def test_every_activity_is_rounded_like_whole_numbers() -> None:
-    activity = np.arange(18 * 2040 + 1)
-    exact = (2 * MOST * HALF + HALF + activity) // (2 * (HALF + activity))
-    np.testing.assert_array_equal(weight_of(activity.astype(np.uint16)), np.maximum(exact, 1))
+def test_every_activity_and_lightness_is_rounded_like_whole_numbers() -> None:
+    activity = np.arange(18 * 2040 + 1, dtype=np.int32)
+    for light in range(0, BRIGHT + 2):
+        share = GAIN * (DARK + min(light, BRIGHT))
+        exact = (2 * share + HALF + activity) // (2 * (HALF + activity))
+        found = weight_of(activity.astype(np.uint16), np.full(len(activity), light, np.int16))
+        np.testing.assert_array_equal(found, np.maximum(exact, 1))
+
+
+def test_a_light_pixel_in_a_smooth_area_has_the_greatest_weight() -> None:
+    assert GAIN * (DARK + BRIGHT) == MOST * HALF
+    weights = weight_of(np.zeros(3, np.uint16), np.array([0, BRIGHT, 2040], np.int16))
+    assert weights.tolist() == [MOST * DARK // (DARK + BRIGHT) + 1, MOST, MOST]
+
+
+def naive_density(colors: NDArray[np.uint8], counts: NDArray[np.int64], cell: list[int]) -> int:
+    """Pixels in and around a cell, color by color."""
+    total = 0
+    for color, count in zip(colors.tolist(), counts.tolist(), strict=True):
+        away = [abs(channel // 16 - place) for channel, place in zip(color, cell, strict=True)]
+        if max(away) <= 1:
+            total += count * 2 ** (3 - sum(away))
+    return total
+
+
+def test_common_colors_count_for_less_by_the_fourth_root_of_their_density() -> None:
+    rng = np.random.default_rng(0)
+    colors = np.unique(rng.integers(0, 80, (300, 3)).astype(np.uint8), axis=0)
+    colors = np.concatenate([colors, np.array([[255, 255, 255], [255, 0, 255]], np.uint8)])
+    counts = rng.integers(1, 500, len(colors))
+    weights = rng.integers(1, 500, len(colors))
+    found = evened(colors, counts, weights)
+    for color, weight, evenly in zip(colors.tolist(), weights, found, strict=True):
+        density = naive_density(colors, counts, [channel // 16 for channel in color])
+        assert evenly == weight * int(SCALE / density**0.25)
+
+
+def test_densities_do_not_reach_around_the_cube() -> None:
+    masses = np.zeros(4096)
+    masses[0] = 1
+    grid = cell_density(masses).reshape(16, 16, 16)
+    assert grid[:2, :2, :2].ravel().tolist() == [8, 4, 4, 2, 4, 2, 2, 1]
+    assert grid.sum() == 27
+
+
+def test_rare_colors_get_more_of_the_palette() -> None:
+    """A large yellow gradient and a small lilac one: both light, both smooth."""
+    picture = np.full((400, 200, 3), (0, 200, 0), np.uint8)
+    picture[:, :, 0] = np.linspace(100, 250, 200)
+    picture[:8, :, 2] = 255
+    blue = []
+    for perceptual in (False, True):
+        palette = quantize(picture, 40, perceptual=perceptual, device="cpu").palette.colors
+        blue.append(int((palette[:, 2] > 128).sum()))
+    assert blue[1] > blue[0]
 
 
 def test_smooth_areas_count_fully_and_busy_ones_less() -> None:
-    picture = np.full((20, 40, 3), 100, np.uint8)
+    picture = np.full((20, 40, 3), 120, np.uint8)
     picture[:, 20:] = np.random.default_rng(0).integers(0, 256, (20, 20, 3))
     weights = pixel_weights(picture, 0, 20).reshape(20, 40)
     assert (weights[:, :17] == MOST).all()
@@ -92,6 +157,14 @@ def test_histograms_with_and_without_weights_add() -> None:
     total = weighed + plain
     np.testing.assert_array_equal(total.counts, 2 * plain.counts)
     np.testing.assert_array_equal(total.weights, weighed.weights + MOST * plain.counts)
+
+
+def test_dark_pixels_count_less_than_light_ones() -> None:
+    picture = np.full((5, 40, 3), 20, np.uint8)
+    picture[:, 20:] = 200
+    weights = pixel_weights(picture, 0, 5).reshape(5, 40)
+    assert weights[:, :15].max() < MOST / 3
+    assert weights[:, 25:].min() == MOST
 
 
 def test_a_smooth_area_gets_more_of_the_palette() -> None:

@@ -1,14 +1,16 @@
-// How much each pixel of some rows counts: less where its neighborhood is busy.
+// How much each pixel of some rows counts: less where its neighborhood is busy, and in the dark.
 //
 // pixels   (rows, width, 3)
 // before   (width, 3): the row above them, if has_before
 // after    (rows_after, width, 3): up to two rows below them
-// weights  (rows * width): 1 … 64; see `importance`
+// weights  (rows * width): 1 … 255; see `importance`
 //
 // Launch: any block, any grid. A thread takes a pixel at a time.
 
-#define HALF 1400
-#define MOST 64
+#define HALF 320
+#define DARK 40
+#define BRIGHT 760
+#define GAIN 102
 
 struct Picture {
     const unsigned char *pixels, *before, *after;
@@ -43,8 +45,8 @@ weigh(const unsigned char* __restrict__ pixels, const unsigned char* __restrict_
         int activity = 0;
         for (int dy = -1; dy <= 1; ++dy)
             for (int dx = -1; dx <= 1; ++dx) activity += picture.busy(y + dy, x + dx);
-        const int sum = HALF + activity;
-        const int weight = (2 * MOST * HALF + sum) / (2 * sum);
+        const int sum = HALF + activity, share = GAIN * (DARK + min(picture.light(y, x), BRIGHT));
+        const int weight = (2 * share + sum) / (2 * sum);
         weights[i] = weight > 1 ? weight : 1;
     }
 }
