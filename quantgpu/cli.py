@@ -114,7 +114,7 @@ def quantize(
             "--output",
             metavar="FILE",
             show_default=False,
-            help="Where to write one image (.png .gif .webp .tif .bmp); - is standard output. "
+            help="Where to write one image (.png .gif .webp .tif .bmp .npz); - is standard output. "
             "[default: NAME-K.png beside the input]",
         ),
     ] = None,
@@ -231,7 +231,7 @@ def quantize(
         ),
     ] = None,
     compress_level: Annotated[
-        int, typer.Option(min=0, max=9, help="Of PNG files: 0 is fast, 9 is small.")
+        int, typer.Option(min=0, max=9, help="Of PNG and NPZ files: 0 is fast, 9 is small.")
     ] = 2,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger images before they are decoded.")

@@ -245,7 +245,7 @@ def apply(
             "--output",
             metavar="FILE",
             show_default=False,
-            help="Where to write one image (.png .gif .webp .tif .bmp); - is standard output. "
+            help="Where to write one image (.png .gif .webp .tif .bmp .npz); - is standard output. "
             "[default: NAME-PALETTE.png beside the input]",
         ),
     ] = None,

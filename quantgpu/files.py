@@ -177,6 +177,11 @@ def convert_file(name: str, destination: Destination, work: Work, progress: Prog
     with naming(name):
         result = work.convert(image, progress=progress)
     del image
+    if 0 < form.entries < len(result.palette):
+        notes.append(
+            f"{len(result.palette):,} colors are written as true color, as palettes of {form.name} "
+            f"hold {form.entries}; .npz keeps indices"
+        )
     seconds |= {stage: t for stage, t in result.seconds.items() if stage != "read"}
 
     progress("write", 0)

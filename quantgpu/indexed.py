@@ -79,9 +79,10 @@ class Indexed:
         The file appears complete or not at all.
 
         Args:
-            path: Ends in .png, .gif, .webp, .tif, .tiff or .bmp.
+            path: Ends in .png, .gif, .webp, .tif, .tiff, .bmp or .npz. More than 256 colors are
+                written as true color, except in .npz, which holds index map and palette.
             force: Replace a file that exists.
-            compress_level: Of PNG, 0 (fast) to 9 (small); 2 when not given.
+            compress_level: Of PNG and NPZ, 0 (fast) to 9 (small); 2 when not given.
             metadata: What is written beside the pixels, as far as the format holds it: a
                 `quantgpu.metadata.Metadata`; nothing when not given.
 

@@ -160,8 +160,9 @@ HOLDERS = {
     "TIFF": Holder(("exif", "xmp", "dpi", "profile"), tiff_options),
     "GIF": Holder((), gif_options),
     "BMP": Holder(("dpi",), bmp_options),
+    "NPZ": Holder((), lambda metadata: {}),
 }
-"""Pillow's name of a format to what it holds."""
+"""The name of a format to what it holds."""
 
 
 def saving_options(name: str, metadata: Metadata) -> dict[str, Any]:

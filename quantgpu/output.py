@@ -8,7 +8,8 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -31,41 +32,40 @@ PNG_STRATEGIES = 0, 3
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 """How a file is opened that must not exist yet."""
 
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+"""The first time that a ZIP file can tell, instead of now."""
+
+UNIX = 3
+"""The system that ZIP files are said to be made on, whatever it was."""
+
 FEW_COLORS = 16
 """Up to so many colors PNG packs pixels into bytes, and run lengths make photographs smaller than
 level 9 does, at a quarter of the time of level 6 (24 megapixels, K = 16: 2.52 MB against 2.58), but
 text and patterns several times larger: so both are tried."""
 
 
+Index = NDArray[Any]
+"""(H, W), or (N,) for a list of colors: rows of a palette, uint8 or uint16."""
+
+Colors = NDArray[np.uint8]
+"""(K, 3) RGB or (K, 4) RGBA; alpha is straight, not premultiplied."""
+
+
 class Format(NamedTuple):
     """What an output format holds."""
 
     name: str
-    """Pillow's name."""
+    """Pillow's name, where Pillow writes it."""
+    entries: int
+    """The most entries of its palettes; more colors are written as true color."""
     colors: int
-    """The most palette entries; with more than 256 the file is true color."""
+    """The most colors."""
     side: int
     """The greatest width and height, in pixels."""
     alpha: str
-    """What palettes hold, a row of `ALPHAS`: any alpha, one fully transparent entry, or none."""
-    options: dict[str, Any]
-    """What is passed to Pillow's writer."""
-
-
-WEBP_OPTIONS = {"lossless": True, "quality": 0, "method": 0, "exact": True}
-"""Levels stay as they are, also those of transparent pixels."""
-
-TIFF_OPTIONS = {"compression": "tiff_adobe_deflate"}
-
-FORMATS = {
-    ".png": Format("PNG", 256, 2**31 - 1, "keep", {}),
-    ".gif": Format("GIF", 256, 65_535, "binary", {"optimize": False}),
-    ".webp": Format("WEBP", 65_536, 16_383, "keep", WEBP_OPTIONS),
-    ".tif": Format("TIFF", 256, 2**31 - 1, "flatten", TIFF_OPTIONS),
-    ".tiff": Format("TIFF", 256, 2**31 - 1, "flatten", TIFF_OPTIONS),
-    ".bmp": Format("BMP", 256, 2**31 - 1, "flatten", {}),
-}
-"""Suffix to output format."""
+    """What it holds of transparency, a row of `ALPHAS`; with ``binary`` one color without any."""
+    write: Callable[[Index, Colors, int, Metadata], bytes | memoryview]
+    """From index map, palette, level of compression and metadata to a file's bytes."""
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
@@ -106,12 +106,12 @@ def check_alpha(form: Format, palette: NDArray[np.uint8]) -> None:
     transparent = alphas[alphas < 255]
     if form.alpha == "flatten" and len(transparent):
         raise UsageError(
-            f"{form.name} holds no transparent colors; use --alpha flatten, or write .png instead"
+            f"{form.name} holds no transparent colors; write .png, or use --alpha flatten"
         )
     if form.alpha == "binary" and (len(transparent) > 1 or transparent.any()):
         raise UsageError(
             f"{form.name} holds one transparent color of alpha 0, no others; "
-            "use --alpha binary, or write .png instead"
+            "write .png, or use --alpha binary"
         )
 
 
@@ -122,21 +122,21 @@ def alphas_of(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def encode(
-    index: NDArray[Any],
-    palette: NDArray[np.uint8],
+    index: Index,
+    palette: Colors,
     form: Format,
     stream: IO[bytes],
     level: int,
     metadata: Metadata = NO_METADATA,
 ) -> int:
-    """Write an (H, W) or (N,) index map with its palette to a stream; the bytes written.
+    """Write an index map with its palette to a stream; the bytes written.
 
     Args:
         index: Rows of the palette.
-        palette: (K, 3) RGB or (K, 4) RGBA, uint8; alpha is straight, not premultiplied.
+        palette: Their colors.
         form: A row of `FORMATS`.
         stream: Where to.
-        level: Of deflate in PNG files, 0 to 9.
+        level: Of deflate in PNG and NPZ files, 0 to 9.
         metadata: What is written beside the pixels, as far as the format holds it.
 
     Raises:
@@ -148,37 +148,86 @@ def encode(
     check_sides(form, width, height)
     if not 0 <= level <= 9:
         raise UsageError(f"compress_level = {level} is outside 0..9")
-    options = form.options | saving_options(form.name, metadata)
-    if form.name == "PNG":
-        return stream.write(smallest_png(index, palette, level, options))
-    picture = to_picture(index, palette)
-    if form.name == "TIFF":
-        file = io.BytesIO()
-        picture.save(file, "TIFF", **options)
-        exif = metadata.exif
-        return stream.write(with_exif(file.getvalue(), exif) if exif else file.getbuffer())
-    if form.name == "GIF" and (alphas := picture.info.pop("transparency", None)):
-        picture.info["transparency"] = len(alphas) - 1
-    picture.save(stream, form.name, **options)
-    return stream.tell()
+    return stream.write(form.write(index, palette, level, metadata))
 
 
-def smallest_png(
-    index: NDArray[Any], palette: NDArray[np.uint8], level: int, options: dict[str, Any]
-) -> memoryview:
-    """The bytes of a PNG file, the smallest that deflate's strategies give."""
+def saved(picture: Image.Image, name: str, metadata: Metadata, **options: Any) -> memoryview:
+    """The bytes of a file that Pillow writes."""
+    stream = io.BytesIO()
+    picture.save(stream, name, **options, **saving_options(name, metadata))
+    return stream.getbuffer()
+
+
+def png(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
+    """A PNG file, the smallest that deflate's strategies give."""
 
     def save(strategy: int) -> memoryview:
         picture = to_picture(index, palette)  # one for each thread: saving writes to it
-        stream = io.BytesIO()
-        picture.save(stream, "PNG", compress_level=level, compress_type=strategy, **options)
-        return stream.getbuffer()
+        return saved(picture, "PNG", metadata, compress_level=level, compress_type=strategy)
 
     strategies = PNG_STRATEGIES if len(palette) <= FEW_COLORS else PNG_STRATEGIES[:1]
     return min(map_ahead(save, strategies, len(strategies)), key=len)
 
 
-def to_picture(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:
+def gif(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
+    """A GIF file; interlaced ones are larger by 2 to 10 %."""
+    picture = to_picture(index, palette)
+    if alphas := picture.info.pop("transparency", None):
+        picture.info["transparency"] = len(alphas) - 1
+    return saved(picture, "GIF", metadata, optimize=False, interlace=False)
+
+
+def webp(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
+    """A lossless WebP file, with the levels of transparent pixels too."""
+    options = {"lossless": True, "quality": 0, "method": 0, "exact": True}
+    return saved(to_picture(index, palette), "WEBP", metadata, **options)
+
+
+def tiff(index: Index, palette: Colors, level: int, metadata: Metadata) -> bytes | memoryview:
+    """A TIFF file."""
+    options = {"compression": "tiff_adobe_deflate"}
+    file = saved(to_picture(index, palette), "TIFF", metadata, **options)
+    return with_exif(bytes(file), metadata.exif) if metadata.exif else file
+
+
+def bmp(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
+    """A BMP file."""
+    return saved(to_picture(index, palette), "BMP", metadata)
+
+
+def npz(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
+    """What `numpy.load` reads: ``index`` and ``palette``, (K, 4) if some color is not opaque.
+
+    The same arrays give the same bytes, at whatever time and on whatever system.
+    """
+    colors = palette if len(alphas_of(palette)) else palette[:, :3]
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in (("index", index), ("palette", colors)):
+            entry = zipfile.ZipInfo(f"{name}.npy", FIRST_DAY)
+            entry.create_system, entry.external_attr = UNIX, 0o644 << 16
+            file = io.BytesIO()
+            ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            np.lib.format.write_array(file, ordered, (1, 0), allow_pickle=False)
+            method = zipfile.ZIP_DEFLATED if level else zipfile.ZIP_STORED
+            archive.writestr(entry, file.getbuffer(), method, level)
+    return stream.getbuffer()
+
+
+FORMATS = {
+    ".png": Format("PNG", 256, 65_536, 2**31 - 1, "keep", png),
+    ".gif": Format("GIF", 256, 256, 65_535, "binary", gif),
+    ".webp": Format("WEBP", 0, 65_536, 16_383, "keep", webp),
+    ".tif": Format("TIFF", 256, 65_536, 2**31 - 1, "flatten", tiff),
+    ".tiff": Format("TIFF", 256, 65_536, 2**31 - 1, "flatten", tiff),
+    ".bmp": Format("BMP", 256, 65_536, 2**31 - 1, "flatten", bmp),
+    ".npz": Format("NPZ", 65_536, 65_536, 2**63 - 1, "keep", npz),
+}
+"""Suffix to output format. Palettes of TIFF may have 65,536 entries, but Pillow, libtiff's own
+tools and ffmpeg read none of more than 256 (ImageMagick and libvips do)."""
+
+
+def to_picture(index: Index, palette: Colors) -> Image.Image:
     """A Pillow image of mode P; of mode RGB or RGBA for more than 256 colors."""
     index = index.reshape(len(index), -1)
     alphas = alphas_of(palette)

@@ -138,7 +138,7 @@ def test_bytes_are_shown_with_three_digits(count: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "raised", "message"),
     [
-        ("photo.png", {"k": 5064}, UsageError, "5064 is more than the 256 colors of PNG"),
+        ("photo.png", {"k": 5064}, UsageError, "k = 5064 is greater than the number of pixels"),
         ("tiny.png", {"k": 16}, UsageError, "k = 16 is greater than the number of pixels, 15"),
         ("none.png", {}, InputError, "no such file"),
         ("none/none.png", {}, InputError, "no such file"),

@@ -22,6 +22,9 @@ from PIL import Image
 from quantgpu import Indexed, OutputError, Palette, UsageError, output, quantize
 from quantgpu.output import FORMATS
 
+PICTURES = [suffix for suffix in FORMATS if suffix != ".npz"]
+WITH_PALETTE = [suffix for suffix in PICTURES if suffix != ".webp"]
+
 COLORS = noise(300, 3)
 """Distinct, and in no order."""
 
@@ -70,7 +73,7 @@ def files_in(folder: Path) -> list[str]:
 # Files
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", PICTURES)
 @pytest.mark.parametrize("k", [1, 2, 3, 17, 256])
 def test_every_format_gives_the_pixels_back(suffix: str, k: int, tmp_path: Path) -> None:
     picture = indexed(k)
@@ -81,7 +84,7 @@ def test_every_format_gives_the_pixels_back(suffix: str, k: int, tmp_path: Path)
         assert image.format == FORMATS[suffix].name
 
 
-@pytest.mark.parametrize("suffix", sorted(FORMATS.keys() - {".webp"}))
+@pytest.mark.parametrize("suffix", WITH_PALETTE)
 @pytest.mark.parametrize("k", [1, 2, 5, 16, 255, 256])
 def test_indexed_formats_keep_indices_and_the_order_of_the_palette(
     suffix: str, k: int, tmp_path: Path
@@ -98,7 +101,7 @@ def test_indexed_formats_keep_indices_and_the_order_of_the_palette(
 # Transparency
 
 TRANSPARENT = {
-    ".png": [(2, 0), (3, 0, 99), (17, 0, 0, 1, 254), (256, *range(255))],
+    ".png": [(2, 0), (3, 0, 99), (17, 0, 0, 1, 254), (256, *range(255)), (300, *range(255))],
     ".webp": [(2, 0), (17, 0, 0, 1, 254), (300, *range(255))],
     ".gif": [(1, 0), (2, 0), (256, 0)],
 }
@@ -116,7 +119,7 @@ def test_transparent_colors_come_back_as_they_are(
     picture.save(tmp_path / f"out{suffix}")
     with Image.open(tmp_path / f"out{suffix}") as image:
         assert np.array_equal(np.asarray(image.convert("RGBA")), picture.to_array())
-        if suffix != ".webp":
+        if image.mode == "P":
             assert np.array_equal(np.asarray(image), picture.index)
 
 
@@ -143,10 +146,14 @@ def test_opaque_rgba_palette_gives_the_bytes_of_the_rgb_palette(
 @pytest.mark.parametrize(
     ("suffix", "alphas", "message"),
     [
-        (".gif", (0, 0), "GIF holds one transparent color of alpha 0, no others; use --alpha bin"),
+        (
+            ".gif",
+            (0, 0),
+            "GIF holds one transparent color of alpha 0, no others; write .png",
+        ),
         (".gif", (1,), "GIF holds one transparent color"),
         (".gif", (0, 99), "GIF holds one transparent color"),
-        (".tif", (0,), "TIFF holds no transparent colors; use --alpha flatten, or write .png"),
+        (".tif", (0,), "TIFF holds no transparent colors; write .png, or use --alpha flatten"),
         (".tiff", (254,), "TIFF holds no transparent colors"),
         (".bmp", (0,), "BMP holds no transparent colors"),
     ],
@@ -170,7 +177,7 @@ def test_pillow_image_has_the_alphas(k: int) -> None:
 def test_palette_entries_that_no_pixel_uses_are_kept(tmp_path: Path) -> None:
     picture = quantize(np.zeros((3, 5, 3), np.uint8), k=1)
     padded = Indexed(picture.index + 6, Palette(COLORS[:9]), picture.counts, 1, 0)
-    for suffix in sorted(FORMATS.keys() - {".webp"}):
+    for suffix in WITH_PALETTE:
         padded.save(tmp_path / f"out{suffix}")
         with Image.open(tmp_path / f"out{suffix}") as image:
             assert set(np.asarray(image).flat) == {6}
@@ -188,18 +195,76 @@ def test_png_has_the_smallest_bit_depth_that_holds_k(k: int, depth: int, tmp_pat
     assert (header[24], header[25]) == (depth, 3), "bit depth, and color type 3: a palette"
 
 
-def test_webp_holds_more_than_256_colors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [suffix for suffix in PICTURES if suffix != ".gif"])
+def test_more_than_256_colors_are_written_as_true_color(suffix: str, tmp_path: Path) -> None:
     picture = indexed(300)
     assert picture.index.max() == 299
-    picture.save(tmp_path / "out.webp")
-    assert np.array_equal(decoded(tmp_path / "out.webp"), picture.to_array())
+    picture.save(tmp_path / f"out{suffix}")
+    with Image.open(tmp_path / f"out{suffix}") as image:
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), picture.to_array())
 
 
-@pytest.mark.parametrize("suffix", sorted(FORMATS.keys() - {".webp"}))
-def test_more_colors_than_the_format_holds_are_refused(suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"k = 300 is more than the 256 colors of .*\.webp"):
-        indexed(300).save(tmp_path / f"out{suffix}")
+def test_more_colors_than_the_format_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"k = 300 is more than the 256 colors of GIF; .*\.png"):
+        indexed(300).save(tmp_path / "out.gif")
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("k", [1, 256, 257, 300])
+def test_npz_holds_the_indices_and_the_palette(k: int, tmp_path: Path) -> None:
+    picture = indexed(k)
+    assert picture.save(tmp_path / "out.npz") == (tmp_path / "out.npz").stat().st_size
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert sorted(arrays) == ["index", "palette"]
+        assert arrays["index"].dtype == (np.uint8 if k <= 256 else np.uint16)
+        assert np.array_equal(arrays["index"], picture.index)
+        assert np.array_equal(arrays["palette"], picture.palette.colors)
+
+
+def test_npz_holds_the_largest_palette_of_all(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(7).permutation(1 << 16)
+    colors = np.stack([numbers >> 8, numbers & 255, numbers % 251], axis=1).astype(np.uint8)
+    picture = quantize(colors.reshape(256, 256, 3), k=1 << 16)
+    picture.save(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert np.array_equal(arrays["palette"][arrays["index"]], colors.reshape(256, 256, 3))
+        assert int(arrays["index"].max()) == 65_535
+
+
+@pytest.mark.parametrize(("alphas", "channels"), [((0, 99), 4), ((255,), 3)])
+def test_npz_holds_alpha_where_there_is_some(
+    alphas: tuple[int, ...], channels: int, tmp_path: Path
+) -> None:
+    picture = see_through(9, *alphas)
+    picture.save(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert np.array_equal(arrays["palette"], picture.palette.colors[:, :channels])
+
+
+def test_npz_of_a_list_of_colors_is_a_list(tmp_path: Path) -> None:
+    quantize(COLORS, k=7).save(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["index"].shape == (300,)
+
+
+def test_npz_has_the_same_bytes_at_any_time_and_from_any_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = indexed(300)
+    picture.save(tmp_path / "a.npz")
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    monkeypatch.setattr("time.localtime", lambda *_: (2033, 5, 18, 3, 33, 20, 2, 138, 0))
+    other = replace(picture, index=np.asfortranarray(picture.index.astype(">u2")))
+    other.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_npz_takes_the_level_of_compression(tmp_path: Path) -> None:
+    picture = quantize(photo(), k=16, effort="fast")
+    sizes = [picture.save(tmp_path / f"{n}.npz", compress_level=n) for n in (0, 1, 9)]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert sizes[0] > 61 * 83
 
 
 @pytest.mark.parametrize(("suffix", "side"), [(".gif", 65_535), (".webp", 16_383)])
