@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         DeviceError,
         InputError,
         OutputError,
+        QualityError,
         QuantgpuError,
         UsageError,
     )
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from quantgpu.indexed import Indexed
     from quantgpu.metrics import Comparison, compare
     from quantgpu.palette import Palette
-    from quantgpu.pipeline import quantize
+    from quantgpu.pipeline import quantize, quantize_each
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "quantize": "quantgpu.pipeline",
+    "quantize_each": "quantgpu.pipeline",
     "apply_palette": "quantgpu.apply",
     "Histogram": "quantgpu.histogram",
     "Indexed": "quantgpu.indexed",
@@ -37,7 +39,10 @@ _HOMES = {
     "Comparison": "quantgpu.metrics",
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
-        ("DeviceError", "InputError", "OutputError", "QuantgpuError", "UsageError"),
+        (
+            *("DeviceError", "InputError", "OutputError"),
+            *("QualityError", "QuantgpuError", "UsageError"),
+        ),
         "quantgpu.errors",
     ),
 }
@@ -51,11 +56,13 @@ __all__ = [
     "InputError",
     "OutputError",
     "Palette",
+    "QualityError",
     "QuantgpuError",
     "UsageError",
     "apply_palette",
     "compare",
     "quantize",
+    "quantize_each",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quantgpu.cells import morton_codes, order_of
+from quantgpu.clustering import own_entries
 from quantgpu.colorspace import COLOR_SPACES, ColorSpace, grid_centers
 from quantgpu.device import (
     Progress,
@@ -16,16 +17,15 @@ from quantgpu.device import (
 from quantgpu.histogram import Histogram, unpack
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import assign, weighted_points
-from quantgpu.palette import Palette, as_palette, of_channels
-from quantgpu.pipeline import (
+from quantgpu.options import (
     LEAST_MEMORY,
     MOST_MEMORY,
     MOST_THREADS,
     check_choice,
     check_number,
-    convert,
-    own_entries,
 )
+from quantgpu.palette import Palette, as_palette, of_channels
+from quantgpu.pipeline import convert
 
 
 def apply_palette(
@@ -73,10 +73,11 @@ def apply_palette(
             histogram, palette.colors, nearest_entries(histogram, palette, space, threads)
         )
 
-    return convert(
-        image, given, "assign", threads=threads, device=device, memory=memory,
+    [picture] = convert(
+        image, [given], "assign", threads=threads, device=device, memory=memory,
         keep_on_device=keep_on_device, progress=progress,
     )  # fmt: skip
+    return picture
 
 
 def nearest_entries(

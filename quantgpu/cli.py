@@ -17,6 +17,7 @@ import typer
 from quantgpu import __version__
 from quantgpu.errors import (
     INTERRUPTED,
+    SKIPPED,
     DeviceError,
     OutputError,
     PartialError,
@@ -25,11 +26,12 @@ from quantgpu.errors import (
 )
 
 if TYPE_CHECKING:
-    from quantgpu.files import Destination, Work
+    from quantgpu.files import Destination, Report, Work
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
-cannot be used; 130 interrupted."""
+cannot be used; 7 a result is not as good as was asked for; 8 nothing was written for an input, as
+it would be larger; 130 interrupted."""
 
 app = typer.Typer(
     name="quantgpu",
@@ -57,7 +59,7 @@ def main(
     """Reduce images to K colors by exact k-means."""
 
 
-def keys_of(table: str, module: str = "pipeline") -> Any:
+def keys_of(table: str, module: str = "options") -> Any:
     """A completion function that offers the keys of a table, imported when it is asked for."""
 
     def complete(incomplete: str) -> list[str]:
@@ -84,6 +86,10 @@ EXAMPLES = """Examples:
 
   quantgpu quantize photo.jpg -k 16 -o small.gif   16 colors, as GIF
 
+  quantgpu quantize photo.jpg -k 4,16,64           to photo-4.png, photo-16.png, photo-64.png
+
+  quantgpu quantize photo.jpg --target psnr=38     as few colors as that takes
+
   quantgpu quantize *.jpg -k 64 --output-dir out   each to out/NAME-64.png
 
   quantgpu quantize - -k 8 < in.png > out.png      in a pipe
@@ -98,12 +104,29 @@ def quantize(
         typer.Argument(metavar="INPUT...", help="Images; - is standard input.", show_default=False),
     ],
     k: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "-k",
             "--colors",
             metavar="K",
-            help="Colors, 1 to 65536. [default: 256]",
+            help="Colors, 1 to 65536; or several, such as 4,16,64. [default: 256]",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="psnr=DB|mse=N|de=N",
+            help="Find the smallest K, up to -k, that is as good as this: psnr=38, mse=12, or "
+            "de=1.5 (mean CIEDE2000).",
+            show_default=False,
+        ),
+    ] = None,
+    min_quality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="psnr=DB|mse=N|de=N",
+            help="Write nothing that is not as good as this.",
             show_default=False,
         ),
     ] = None,
@@ -114,8 +137,8 @@ def quantize(
             "--output",
             metavar="FILE",
             show_default=False,
-            help="Where to write one image (.png .gif .webp .tif .bmp .npz); - is standard output. "
-            "[default: NAME-K.png beside the input]",
+            help="Where to write one image (.png .gif .webp .tif .bmp .npz), {k} becoming K; - is "
+            "standard output. [default: NAME-K.png beside the input]",
         ),
     ] = None,
     output_dir: Annotated[
@@ -236,6 +259,10 @@ def quantize(
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Refuse larger images before they are decoded.")
     ] = 1_000_000_000,
+    skip_if_larger: Annotated[
+        bool,
+        typer.Option("--skip-if-larger", help="Write nothing that is larger than the input."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per image.")
@@ -249,40 +276,46 @@ def quantize(
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, quantizing
     from quantgpu.metadata import METADATA
+    from quantgpu.options import check_choice, check_kept, check_options
     from quantgpu.palette import parse_colors
-    from quantgpu.pipeline import check_choice, check_kept, check_options
+    from quantgpu.target import check_goals, parse_ks
 
     gc.enable()
-    if output is not None and (len(inputs) > 1 or output_dir is not None):
-        fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
-    destination = Destination(output, output_dir, force, compress_level, metadata)
+    destination = Destination(output, output_dir, force, compress_level, metadata, skip_if_larger)
     options: dict[str, Any] = {
-        "k": k, "effort": effort, "init": init, "seed": seed, "color_space": color_space,
+        "effort": effort, "init": init, "seed": seed, "color_space": color_space,
         "dither": dither, "threads": threads, "device": device,
     }  # fmt: skip
+    goals = {"target": target, "min_quality": min_quality}
     try:
+        ks: Sequence[int | None] = [None] if k is None else parse_ks(k)
+        check_goals(ks, **goals)
+        destination.check(inputs, ks, target)
         options["memory"] = None if memory is None else parse_bytes(memory)
-        check_options(**options)
+        for each in ks:
+            check_options(each, **options)
         options |= {"perceptual": perceptual, "snap": snap, "lock_grays": lock_grays}
         options["keep"] = None if keep is None else parse_colors(keep, "keep")
-        check_kept(k, options["keep"], snap)
+        for each in ks:
+            check_kept(each, options["keep"], snap)
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
         check_choice("metadata", metadata, METADATA)
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        shown = options | {"keep": keep}
+        shown = options | goals | {"keep": keep}
         decided = ", ".join(f"{name} {value}" for name, value in shown.items())
-        say(f"quantgpu {__version__}: {decided}", err=True)
-    convert_each(inputs, destination, quantizing(options, opening), quiet, as_json)
+        say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
+    work = quantizing(ks, options | goals, opening)
+    convert_each(inputs, destination, work, quiet, as_json)
 
 
 def opening_options(
     max_pixels: int, alpha: str, matte: str | None, icc: str, threads: int | None
 ) -> dict[str, Any]:
     """The options of `read_image`; raises for what is wrong with them."""
+    from quantgpu.options import check_choice
     from quantgpu.palette import parse_color
-    from quantgpu.pipeline import check_choice
     from quantgpu.profiles import ICCS
     from quantgpu.transparency import ALPHAS
 
@@ -352,29 +385,45 @@ def convert_each(
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
     said: set[str] = set()
+    skipped = False
     taken = {
         identity(name): "is an input; originals are never replaced" for name in [*inputs, *others]
     }
     for name in inputs:
+        reports: list[Report] = []
         with complaining(failures):
-            target = destination.of(name, work.tag)
-            if target != STREAM and (reason := taken.get(identity(target))):
-                raise UsageError(f"{name}: {target} {reason}")
-            with Bar(name, shown=not (quiet or as_json)) as bar:
-                report = convert_file(name, destination, work, bar)
-            taken[identity(target)] = f"was just made from {name}"
-            warnings = [f"{name}: {note}" for note in report.notes] + report.device_notes
-            for warning in [] if quiet else warnings:
-                if warning not in said:
-                    say(f"quantgpu: warning: {warning}", err=True)
-                said.add(warning)
-            if as_json or not quiet:
-                line = json.dumps(report.as_json()) if as_json else report.as_line()
-                say(line, err=target == STREAM)
+            for output in (destination.of(name, tag) for tag in work.tags):
+                if output != STREAM and (reason := taken.get(identity(output))):
+                    raise UsageError(f"{name}: {output} {reason}")
+            try:
+                with Bar(name, shown=not (quiet or as_json)) as bar:
+                    reports.extend(convert_file(name, destination, work, bar))
+            finally:
+                for report in reports:
+                    tell_of(report, said, quiet, as_json)
+        for report in reports:
+            taken[identity(report.output)] = f"was just made from {name}"
+            skipped = skipped or report.skipped
     if len(inputs) > 1 and failures:
         fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
     if failures:
         raise typer.Exit(failures[0].exit_code)
+    if skipped:
+        raise typer.Exit(SKIPPED)
+
+
+def tell_of(report: Report, said: set[str], quiet: bool, as_json: bool) -> None:
+    """Print what was done with an image, and warnings that were not `said` yet."""
+    from quantgpu.files import STREAM
+
+    warnings = [f"{report.input}: {note}" for note in report.notes] + report.device_notes
+    for warning in [] if quiet else warnings:
+        if warning not in said:
+            say(f"quantgpu: warning: {warning}", err=True)
+        said.add(warning)
+    if as_json or not quiet:
+        line = json.dumps(report.as_json()) if as_json else report.as_line()
+        say(line, err=report.output == STREAM)
 
 
 @contextlib.contextmanager

@@ -72,7 +72,16 @@ PALETTE_EXAMPLES = """Examples:
 @described_as(quantize)
 def palette(
     inputs: list[str],
-    k: int | None = None,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k",
+            "--colors",
+            metavar="K",
+            help="Colors, 1 to 65536. [default: 256]",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -131,9 +140,9 @@ def check_palette_options(
     """Raise for what is wrong before anything was read; the memory goes into the options."""
     from quantgpu.device import parse_bytes
     from quantgpu.files import identity
+    from quantgpu.options import DEFAULT_K, check_choice, check_options
     from quantgpu.output import check_target
     from quantgpu.palette_files import check_entries
-    from quantgpu.pipeline import DEFAULT_K, check_choice, check_options
     from quantgpu.shared import SORTS
 
     options["memory"] = None if memory is None else parse_bytes(memory)
@@ -275,8 +284,8 @@ def apply(
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, Work
     from quantgpu.metadata import METADATA
+    from quantgpu.options import check_choice
     from quantgpu.palette_files import read_palette
-    from quantgpu.pipeline import check_choice
     from quantgpu.transparency import alpha_of
 
     gc.enable()
@@ -294,7 +303,9 @@ def apply(
     if verbose:
         decided = ", ".join(f"{name} {value}" for name, value in options.items())
         say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
-    convert = partial(apply_palette, colors=colors, **options)
-    work = Work(convert, len(colors), Path(palette).stem, opening, alpha_of(colors))
+    work = Work(
+        lambda image, progress: [apply_palette(image, colors, progress=progress, **options)],
+        len(colors), [Path(palette).stem], opening, alpha=alpha_of(colors),
+    )  # fmt: skip
     destination = Destination(output, output_dir, force, compress_level, metadata)
     convert_each(inputs, destination, work, quiet, as_json, others=[palette])

@@ -33,6 +33,11 @@ def no_progress(stage: str, share: float) -> None:
     """Progress that nobody sees."""
 
 
+def part_of(progress: Progress, turn: int, turns: int) -> Progress:
+    """What tells a `progress` of how far along one of several turns is."""
+    return lambda stage, share: progress(stage, (turn + share) / turns)
+
+
 INSTALL = "pip install 'cupy-cuda13x[ctk]', or 'cupy-cuda12x[ctk]' for a driver older than 580"
 """What to type when CuPy is missing."""
 

@@ -37,9 +37,18 @@ class DeviceError(QuantgpuError):
     exit_code = 6
 
 
+class QualityError(QuantgpuError):
+    """A result is not as good as was asked for."""
+
+    exit_code = 7
+
+
 class DeviceMemoryError(DeviceError):
     """A GPU has no memory left."""
 
+
+SKIPPED = 8
+"""The exit code when nothing was written for an input, as it would be larger."""
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""

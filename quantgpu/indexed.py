@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from quantgpu.device import to_host
 from quantgpu.palette import Palette
+from quantgpu.quality import decibels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +40,8 @@ class Indexed:
     """Where the work was done: ``cpu`` or ``gpu:N``."""
     notes: list[str] = field(default_factory=list)
     """Why it was not done where it was meant to be."""
+    curve: dict[int, float] = field(default_factory=dict)
+    """With a `target`: all K that were tried, ascending, and how good each was."""
 
     @property
     def mse(self) -> float:
@@ -53,7 +55,7 @@ class Indexed:
     @property
     def psnr(self) -> float:
         """Peak signal-to-noise ratio in decibels over all channels; infinite without error."""
-        return 10 * math.log10(255**2 * 3 / self.mse) if self.squared_error else math.inf
+        return decibels(self.squared_error, int(self.counts.sum()))
 
     def to_array(self) -> NDArray[np.uint8]:
         """The colors of the pixels, (H, W, 3) uint8."""

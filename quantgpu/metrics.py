@@ -26,6 +26,7 @@ from quantgpu.device import Progress, default_threads, map_ahead, no_progress, r
 from quantgpu.errors import UsageError
 from quantgpu.histogram import KEYS, count_colors, pack, unpack
 from quantgpu.image import Pixels, as_pixels
+from quantgpu.quality import decibels
 from quantgpu.ssim import ssim
 
 SLAB = 1 << 18
@@ -170,8 +171,7 @@ def mse(a: Colors, b: Colors) -> float:
 
 def psnr(a: Colors, b: Colors) -> float:
     """Peak signal-to-noise ratio in decibels, over all channels; infinite without error."""
-    error = mse(a, b)
-    return 10.0 * math.log10(255**2 * 3 / error) if error else math.inf
+    return decibels(sum(squared_error(a, b)), pixels_in(a))
 
 
 def changed(a: Colors, b: Colors) -> float:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.clustering import cluster
 from quantgpu.device import (
     Device,
     Progress,
@@ -21,8 +22,10 @@ from quantgpu.device import (
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
+from quantgpu.options import k_for
 from quantgpu.palette import Palette
-from quantgpu.pipeline import cluster, k_for, pixel_counts, squared_error
+from quantgpu.pipeline import pixel_counts
+from quantgpu.quality import squared_error
 
 
 class SharedPalette(NamedTuple):

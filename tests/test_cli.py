@@ -29,7 +29,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, decode, metadata, output, pipeline, profiles, transparency
+from quantgpu import cli, decode, metadata, options, output, pipeline, profiles, transparency
+from quantgpu.target import parse_target
 
 DISPLAY_P3 = profiles.power_profile(
     2.2, (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06), gray=False
@@ -356,6 +357,179 @@ def test_matte_that_has_no_effect_is_mentioned() -> None:
     assert run("photo.png", "--matte", "navy", "-o", "photo.gif", *IN_HASTE).complaints == []
 
 
+# Several K, targets, and what is not written
+
+
+def test_several_k_give_a_file_and_a_line_each() -> None:
+    ran = run("photo.png", "odd.jpg", "-k", "4,16, 300", "--output-dir", ".", "-o", "x")
+    assert ran.code == 2
+    ran = run("photo.png", "odd.jpg", "-k", "4,16", "--effort", "fast")
+    assert (ran.code, ran.complaints) == (0, [])
+    outputs = ["photo-4.png", "photo-16.png", "odd-4.png", "odd-16.png"]
+    assert [line.split(": ")[0] for line in ran.lines] == outputs
+    both = contents()
+    for name, k in (("photo.png", 4), ("photo.png", 16)):
+        run(name, "-k", str(k), "--effort", "fast", "-o", "alone.png", "--force")
+        assert contents()["alone.png"] == both[f"photo-{k}.png"]
+
+
+def test_k_in_braces_becomes_k() -> None:
+    Path("out").mkdir()
+    ran = run("photo.png", "-k", "4,9,300", "--effort", "fast", "-o", "out/k{k}-{k}.webp")
+    assert ran.code == 0
+    assert {name for name in contents() if "out" in name} == {
+        "out/k4-4.webp",
+        "out/k9-9.webp",
+        "out/k300-300.webp",
+    }
+    assert run("photo.png", "-o", "{k}.png", *IN_HASTE).code == 0
+    assert "5.png" in contents()
+
+
+def test_time_is_told_once() -> None:
+    ran = run("photo.png", "-k", "4,9", "--effort", "fast", "--json")
+    first, second = (json.loads(line)["seconds"] for line in ran.lines)
+    assert list(first) == ["read", "count", "cluster", "remap", "write"]
+    assert list(second) == ["cluster", "remap", "write"]
+
+
+def test_an_output_that_exists_is_found_out_before_any_of_several_is_written() -> None:
+    Path("photo-9.png").write_text("precious")
+    before = contents()
+    assert_refused(run("photo.png", "-k", "4,9"), 4, "photo-9.png: exists; use --force", before)
+
+
+def test_what_was_written_before_an_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(picture: Image.Image, *arguments: Any, **options: Any) -> None:
+        if np.asarray(picture).max() > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(picture, *arguments, **options)
+
+    real = Image.Image.save
+    monkeypatch.setattr(Image.Image, "save", save)
+    ran = run("photo.png", "-k", "4,9", "--effort", "fast")
+    assert ran.code == 4
+    assert [line.split(": ")[0] for line in ran.lines] == ["photo-4.png"]
+    [complaint] = ran.complaints
+    assert complaint.endswith("photo-9.png: the disk is full; nothing was written")
+    assert contents().keys() == {"odd.jpg", "photo.png", "photo-4.png"}
+
+
+@pytest.mark.parametrize("target", ["psnr=30", "mse=190", "de=4.5"])
+def test_a_target_names_the_file_and_its_search_is_told(target: str) -> None:
+    ran = run("photo.png", "--target", target, "--effort", "fast")
+    found = quantgpu.quantize(photo(), target=target, effort="fast")
+    output = f"photo-{target.replace('=', '')}.png"
+    assert (ran.code, ran.complaints) == (0, [])
+    assert np.array_equal(decoded(output), found.to_array())
+    assert ran.lines[0].startswith(f"{output}: 83 x 61, ")
+    shown = parse_target(target).shown
+    tried = ", ".join(f"{k}: {shown(value)}" for k, value in found.curve.items())
+    assert f", smallest K for {target} ({tried}), " in ran.lines[0]
+
+    ran = run(
+        "photo.png", "--target", f" {target.upper()} ", "--effort", "fast", "--json", "--force"
+    )
+    report = json.loads(ran.lines[0])
+    name = target.partition("=")[0]
+    assert report["target"] == target
+    assert report["output"] == output
+    assert report["curve"] == [{"k": k, name: value} for k, value in found.curve.items()]
+    assert report["colors_out"] == len(found.palette)
+
+
+def test_a_lossless_target_is_null_in_json_and_said() -> None:
+    Path("few.png").write_bytes(encoded(np.eye(3, dtype=np.uint8)[[[0, 1], [2, 0]]] * 99, "PNG"))
+    ran = run("few.png", "--target", "psnr=90", "--json")
+    assert json.loads(ran.lines[0])["curve"][-1] == {"k": 3, "psnr": None}
+    line = run("few.png", "--target", "psnr=90", "--force").lines[0]
+    assert "3: lossless" in line
+
+
+def test_without_a_target_json_has_no_curve() -> None:
+    report = json.loads(run("photo.png", "--json", *IN_HASTE).lines[0])
+    assert (report["target"], report["curve"], report["skipped"]) == (None, [], False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "psnr=60"], "photo.png: psnr=60 is not reached with 256 colors: the best is "
+         ".*; raise -k, up to 65536, or ask for less"),
+        (["--target", "de=0.1", "-k", "9"], "photo.png: de=0.1 is not reached with 9 colors"),
+        (["--min-quality", "psnr=60", "-k", "5"], "photo.png: min_quality psnr=60 is not reached "
+         "with 5 colors: it is .* dB"),
+        (["--min-quality", "mse=100", "-k", "200,5"], "photo.png: min_quality mse=100 is not .* 5"),
+    ],
+)  # fmt: skip
+def test_what_is_not_good_enough_is_not_written(options: list[str], message: str) -> None:
+    assert_refused(run("photo.png", "--effort", "fast", *options), 7, message, contents())
+
+
+def test_what_is_good_enough_is_written() -> None:
+    assert run("photo.png", "--min-quality", "psnr=20", *IN_HASTE).code == 0
+    assert "photo-5.png" in contents()
+
+
+def test_one_of_several_that_is_not_good_enough_is_a_failure_like_others() -> None:
+    Path("flat.png").write_bytes(encoded(np.full((5, 6, 3), 9, np.uint8), "PNG"))
+    ran = run("photo.png", "flat.png", "--min-quality", "mse=0", *IN_HASTE)
+    assert ran.code == 5
+    assert [line.split(": ")[0] for line in ran.lines] == ["flat-5.png"]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"]])
+def test_what_would_be_larger_is_not_written(options: list[str]) -> None:
+    before = contents()
+    ran = run("odd.jpg", "--skip-if-larger", "-k", "250", "--compress-level", "0", *options)
+    assert (ran.code, ran.complaints) == (8, [])
+    assert contents() == before
+    if options == ["--json"]:
+        report = json.loads(ran.lines[0])
+        assert report["skipped"]
+        assert report["bytes_out"] > report["bytes_in"] == len(before["odd.jpg"])
+    elif not options:
+        [line] = ran.lines
+        assert line.startswith("odd-250.png: not written, as it would be larger than odd.jpg: ")
+    else:
+        assert ran.lines == []
+
+
+def test_what_is_not_larger_is_written_all_the_same() -> None:
+    plain = run("photo.png", "-o", "plain.png", *IN_HASTE)
+    ran = run("photo.png", "-o", "other.png", "--skip-if-larger", *IN_HASTE)
+    assert (plain.code, ran.code) == (0, 0)
+    assert contents()["plain.png"] == contents()["other.png"]
+    same = run("plain.png", "-o", "same.png", "--skip-if-larger", *IN_HASTE)
+    assert (same.code, contents()["same.png"]) == (0, contents()["plain.png"]), "of equal size"
+
+
+def test_an_output_that_exists_survives_a_larger_one() -> None:
+    Path("odd-250.png").write_text("precious")
+    ran = run("odd.jpg", "-k", "250", "--compress-level", "0", "--skip-if-larger", "--force")
+    assert ran.code == 8
+    assert contents()["odd-250.png"] == b"precious"
+
+
+def test_one_of_several_that_is_skipped_is_no_failure_but_told() -> None:
+    options = ["-k", "250", "--compress-level", "0", "--skip-if-larger"]
+    ran = run("odd.jpg", "photo.png", *options)
+    assert (ran.code, ran.complaints) == (8, [])
+    assert ["not written" in line for line in ran.lines] == [True, False]
+    Path("text.png").write_text("a text")
+    assert run("odd.jpg", "text.png", *options).code == 5
+
+
+def test_standard_output_stays_empty_where_the_result_is_skipped() -> None:
+    jpeg = contents()["odd.jpg"]
+    options = ["-k", "250", "--compress-level", "0", "--skip-if-larger"]
+    ran = run("-", *options, stdin=jpeg)
+    assert (ran.code, ran.image) == (8, b"")
+    assert "not written" in ran.complaints[0]
+    ran = run("-", *IN_HASTE, "--skip-if-larger", stdin=contents()["photo.png"])
+    assert (ran.code, decoded(ran.image).shape) == (0, (61, 83, 3))
+
+
 # Pipes
 
 
@@ -434,6 +608,35 @@ def test_full_standard_output_is_one_line_and_exit_code_4(name: str) -> None:
         (["photo.png", "--max-pixels", "5062"], 3, "83 x 61 = 5,063 .* --max-pixels 5063"),
         (["photo.png", "-k", "0"], 2, r"k = 0 is outside 1\.\.65536"),
         (["photo.png", "-k", "-1"], 2, r"k = -1 is outside 1\.\.65536"),
+        (["photo.png", "-k", "five"], 2, "k = 'five' is not an integer, nor several, such as 4,16"),
+        (["photo.png", "-k", "4,"], 2, "k = '4,' is not an integer"),
+        (["photo.png", "-k", "4,0"], 2, r"k = 0 is outside 1\.\.65536"),
+        (["photo.png", "-k", "4,4"], 2, "k = 4 is given twice"),
+        (["photo.png", "-k", "4,300", "-o", "{k}.gif"], 2, "k = 300 is more than the 256 colors"),
+        (["tiny.png", "-k", "4,16"], 2, "tiny.png: k = 16 is greater than the number of pixels"),
+        (
+            ["photo.png", "-k", "4,16", "-o", "a.png"],
+            2,
+            r"-o a.png is one name for 2 results; put "
+            r"\{k\} in it, as in -o out-\{k\}.png, or use --output-dir",
+        ),
+        (["photo.png", "-k", "4,16", "-o", "-"], 2, "-o - is one name for 2 results"),
+        (["-", "-k", "4,16"], 2, "standard output takes one result, not 2; use --output-dir, or"),
+        (["photo.png", "odd.jpg", "-k", "4,16", "-o", "{k}.png"], 2, "-o names one file"),
+        (["photo.png", "-k", "4,16", "--target", "mse=9"], 2, "target = 'mse=9' finds one K by"),
+        (
+            ["photo.png", "--target", "ssim=1"],
+            2,
+            "target = 'ssim=1' is not of the form psnr=38, mse=12 or de=1.5",
+        ),
+        (["photo.png", "--min-quality", "80"], 2, "min_quality = '80' is not of the form psnr=38"),
+        (
+            ["photo.png", "--target", "mse=9", "-o", "{k}.png"],
+            2,
+            r"-o \{k\}.png: K is found by "
+            "--target; use a name without",
+        ),
+        (["photo.png", "--target", "mse=9", "-k", "300", "-o", "a.gif"], 2, "k = 300 is more"),
         (["photo.png", "-k", "65537"], 2, r"k = 65537 is outside 1\.\.65536"),
         (["tiny.png", "-k", "16"], 2, "tiny.png: k = 16 is greater than the number of pixels, 15"),
         (["photo.png", "-k", "257", "-o", "a.gif"], 2, r"k = 257 is .* 256 colors of GIF; .*\.npz"),
@@ -492,7 +695,7 @@ def test_refusal_is_one_line_and_a_documented_exit_code(
 @pytest.mark.parametrize(
     "arguments",
     [
-        [], ["photo.png", "-k", "five"], ["photo.png", "--unknown"], ["-photo.png"],
+        [], ["photo.png", "--seed", "five"], ["photo.png", "--unknown"], ["-photo.png"],
         ["photo.png", "--compress-level", "10"], ["photo.png", "--max-pixels", "0"],
     ],
 )  # fmt: skip
@@ -630,7 +833,7 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
     doing = {
         "read": "quantgpu.files.read_image",
         "count": "quantgpu.pipeline.count_colors",
-        "cluster": "quantgpu.pipeline.settle",
+        "cluster": "quantgpu.clustering.settle",
         "remap": "quantgpu.pipeline.squared_error",
         "write": "PIL.Image.Image.save",
     }
@@ -754,10 +957,10 @@ def test_version_is_the_packages_by_every_way() -> None:
 @pytest.mark.parametrize(
     ("option", "table", "module"),
     [
-        ("effort", "EFFORTS", pipeline),
-        ("init", "SEEDINGS", pipeline),
-        ("color_space", "COLOR_SPACES", pipeline),
-        ("dither", "DITHERS", pipeline),
+        ("effort", "EFFORTS", options),
+        ("init", "SEEDINGS", options),
+        ("color_space", "COLOR_SPACES", options),
+        ("dither", "DITHERS", options),
         ("alpha", "ALPHAS", transparency),
         ("icc", "ICCS", profiles),
         ("metadata", "METADATA", metadata),
@@ -820,5 +1023,5 @@ def test_every_exit_code_is_documented() -> None:
         errors.QuantgpuError,
         *errors.QuantgpuError.__subclasses__(),
     ]
-    codes = {kind.exit_code for kind in kinds} | {errors.INTERRUPTED}
+    codes = {kind.exit_code for kind in kinds} | {errors.SKIPPED, errors.INTERRUPTED}
     assert {int(number) for number in re.findall(r"\d+(?= )", cli.EXIT_CODES)} == codes | {0}

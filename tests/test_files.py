@@ -16,8 +16,14 @@ from PIL import Image
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
 from quantgpu.device import no_progress
 from quantgpu.errors import InputError
-from quantgpu.files import Destination, Report, as_bytes, identity, quantize_file
-from quantgpu.pipeline import check_options
+from quantgpu.files import (
+    Destination,
+    Report,
+    as_bytes,
+    convert_file,
+    identity,
+    quantizing,
+)
 
 BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
 OPTIONS: dict[str, Any] = {
@@ -36,14 +42,20 @@ def picture(tmp_path: Path) -> Path:
 
 def quantized(path: Path, destination: Destination = BESIDE, **options: Any) -> Report:
     """What is reported of one file."""
-    return quantize_file(str(path), destination, {}, OPTIONS | options, no_progress)
+    chosen = OPTIONS | options
+    work = quantizing([chosen.pop("k")], chosen, {})
+    [report] = convert_file(str(path), destination, work, no_progress)
+    return report
 
 
 @pytest.mark.parametrize(
-    ("name", "output", "folder", "k", "expected"),
+    ("name", "output", "folder", "tag", "expected"),
     [
         ("photo.jpg", None, None, 16, "photo-16.png"),
-        ("photo.jpg", None, None, None, "photo-256.png"),
+        ("photo.jpg", None, None, "psnr38", "photo-psnr38.png"),
+        ("in/photo.jpg", "out-{k}.gif", None, 16, "out-16.gif"),
+        ("in/photo.jpg", "{k}/{k}{K}.gif", None, 16, "16/16{K}.gif"),
+        ("in/photo.jpg", "out-{k}.gif", None, "pico8", "out-{k}.gif"),
         ("in/photo.jpg", None, None, 16, "in/photo-16.png"),
         ("in/photo.jpg", None, Path("out"), 16, "out/photo-16.png"),
         ("in/photo.jpg", "other.gif", None, 16, "other.gif"),
@@ -58,10 +70,10 @@ def quantized(path: Path, destination: Destination = BESIDE, **options: Any) -> 
     ],
 )
 def test_output_is_named_after_input_and_k(
-    name: str, output: str | None, folder: Path | None, k: int | None, expected: str
+    name: str, output: str | None, folder: Path | None, tag: int | str, expected: str
 ) -> None:
     destination = Destination(output, folder, force=False, compress_level=1)
-    assert Path(destination.of(name, k)) == Path(expected)
+    assert Path(destination.of(name, tag)) == Path(expected)
 
 
 def test_report_is_true_of_the_written_file(picture: Path) -> None:
@@ -87,9 +99,8 @@ def test_stages_are_timed_in_order_and_once(picture: Path) -> None:
 
 def test_stages_are_announced_in_order(picture: Path) -> None:
     heard: list[tuple[str, float]] = []
-    quantize_file(
-        str(picture), BESIDE, {}, OPTIONS, lambda stage, share: heard.append((stage, share))
-    )
+    work = quantizing([5], {}, {})
+    list(convert_file(str(picture), BESIDE, work, lambda *said: heard.append(said)))
     stages = list(dict.fromkeys(stage for stage, _ in heard))
     assert stages[:2] == ["read", "count"]
     assert stages[-2:] == ["remap", "write"]
@@ -170,20 +181,6 @@ def test_existing_output_is_found_out_before_the_input_is_decoded(
     monkeypatch.setattr("quantgpu.files.read_image", decode)
     with pytest.raises(OutputError, match="exists"):
         quantized(picture)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("k", 0), ("k", 65_537), ("effort", "much"), ("init", "none"), ("seed", -1),
-        ("color_space", "cmyk"), ("dither", "floyd"), ("threads", 0), ("device", "tpu"),
-        ("device", "gpu:-1"), ("memory", 0), ("memory", 5.5),
-    ],
-)  # fmt: skip
-def test_options_wrong_for_any_image_are_found_without_one(option: str, value: Any) -> None:
-    check_options(**OPTIONS | {"k": 65_536})
-    with pytest.raises(UsageError, match=f"{option} = {value!r} is "):
-        check_options(**OPTIONS | {option: value})
 
 
 def test_identity_is_that_of_the_file_not_of_its_name(picture: Path) -> None:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu import Indexed, histogram, quantize, transfer
+from quantgpu import Indexed, histogram, quantize, quantize_each, transfer
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.efforts import EFFORTS
-from quantgpu.errors import DeviceError, UsageError
+from quantgpu.errors import DeviceError, QualityError, UsageError
 from quantgpu.scene import render_scene
 from quantgpu.seeding import SEEDINGS
 from quantgpu.transparency import ALPHAS
@@ -116,6 +116,69 @@ def test_perceptual_weights_give_the_same_bytes(
     monkeypatch.setattr(transfer, "SLAB", slab)
     k = min(12, shape[0] * shape[1])
     assert_same_everywhere(photo(*shape), k, effort="fast", perceptual=True, memory=budget)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("options", [{}, {"perceptual": True, "color_space": "oklab"}])
+@pytest.mark.parametrize("target", ["psnr=30", "mse=90", "de=3.5", "mse=0"])
+def test_every_target_finds_the_same_k_and_bytes(target: str, options: dict[str, Any]) -> None:
+    picture = SCENE[:9, :9] if target == "mse=0" else SCENE
+    found = assert_same_everywhere(picture, 256, target=target, effort="fast", **options)
+    here = quantize(picture, target=target, effort="fast", device="cpu", **options)
+    assert found.curve == here.curve
+    assert len(found.curve) > 1
+
+
+@pytest.mark.parametrize("device", ["auto", "gpu"])
+def test_a_target_out_of_reach_is_no_failure_of_the_gpu(
+    gpu: gpu_double.Double, device: str
+) -> None:
+    with pytest.raises(QualityError, match="psnr=60 is not reached with 9 colors"):
+        quantize(SCENE, 9, target="psnr=60", effort="fast", device=device)
+    with pytest.raises(QualityError, match="min_quality psnr=60 is not reached with 9 colors"):
+        quantize(SCENE, 9, min_quality="psnr=60", effort="fast", device=device)
+    assert gpu.log.moved("down") < SMALL_TRAFFIC
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("slab", [7000, 1 << 20])
+@pytest.mark.parametrize("budget", [None, 90 << 20])
+def test_each_of_several_k_gives_the_same_bytes(
+    budget: int | None, slab: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SLAB", slab)
+    ks = [64, 300, 2, 9]
+    options: dict[str, Any] = {"effort": "fast", "memory": budget}
+    found = quantize_each(SCENE, ks, device="gpu", **options)
+    for k, one in zip(ks, found, strict=True):
+        assert one.device == "gpu:0"
+        assert_same(one, quantize(SCENE, k, device="cpu", effort="fast"))
+
+
+def test_several_k_and_targets_take_the_pixels_up_once(gpu: gpu_double.Double) -> None:
+    picture = np.tile(SCENE, (12, 9, 1))
+    pixels = picture.shape[0] * picture.shape[1]
+    quantize_each(picture, [4, 16, 64], device="gpu")
+    assert 3 * pixels <= gpu.log.moved("up") <= 3 * pixels + 3 * SMALL_TRAFFIC
+    assert 3 * pixels <= gpu.log.moved("down") <= 3 * pixels + 3 * SMALL_TRAFFIC
+    gpu.log.reset()
+    found = quantize(picture, target="psnr=30", device="gpu")
+    assert len(found.curve) > 2
+    assert gpu.log.moved("up") <= 3 * pixels + len(found.curve) * SMALL_TRAFFIC
+    assert pixels <= gpu.log.moved("down") <= pixels + len(found.curve) * SMALL_TRAFFIC
+
+
+@pytest.mark.parametrize("allocations", [3, 40, 100, 150, 250])
+def test_memory_that_runs_out_at_any_of_several_k_costs_nothing_but_time(
+    gpu: gpu_double.Double, allocations: int
+) -> None:
+    gpu.model.allocations = allocations
+    found = quantize_each(SCENE, [16, 5, 40], device="gpu", effort="fast")
+    for k, one in zip([16, 5, 40], found, strict=True):
+        assert one.device == "cpu"
+        assert one.notes == ["gpu:0 ran out of memory; went on with the CPU"]
+        assert_same(one, quantize(SCENE, k, device="cpu", effort="fast"))
+    assert list(found[0].seconds) == ["read", "open", "count", "cluster", "remap"]
 
 
 @pytest.mark.usefixtures("gpu")

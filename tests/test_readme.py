@@ -15,6 +15,7 @@ from quantgpu.metadata import METADATA
 from quantgpu.output import FORMATS
 from quantgpu.palette_files import PALETTE_FILES
 from quantgpu.profiles import ICCS
+from quantgpu.quality import QUALITIES
 from quantgpu.seeding import SEEDINGS
 from quantgpu.shared import SORTS
 from quantgpu.transparency import ALPHAS
@@ -53,16 +54,8 @@ def test_no_option_is_described_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        EFFORTS,
-        SEEDINGS,
-        COLOR_SPACES,
-        DITHERS,
-        ALPHAS,
-        ICCS,
-        METADATA,
-        FORMATS,
-        PALETTE_FILES,
-        SORTS,
+        *(EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, ALPHAS, ICCS, METADATA, FORMATS),
+        *(PALETTE_FILES, QUALITIES, SORTS),
     ],
 )
 def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
@@ -73,7 +66,7 @@ def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
 def test_every_exit_code_is_explained() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.QuantgpuError)}
-    for code in codes | {0, errors.INTERRUPTED}:
+    for code in codes | {0, errors.SKIPPED, errors.INTERRUPTED}:
         assert re.search(rf"^\| {code} \|", README, re.MULTILINE), code
 
 

@@ -1,0 +1,87 @@
+"""What options may be, told before any work is done."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.device import check_device
+from quantgpu.dither import DITHERS
+from quantgpu.efforts import EFFORTS
+from quantgpu.errors import UsageError
+from quantgpu.palette import MOST_COLORS, as_palette, distinct
+from quantgpu.seeding import SEEDINGS
+
+DEFAULT_K = 256
+
+MOST_THREADS = 1024
+
+LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50
+"""Bytes of device memory that may be asked for."""
+
+
+def check_options(
+    k: int | None,
+    effort: str,
+    init: str,
+    seed: int,
+    color_space: str,
+    dither: str,
+    threads: int | None,
+    device: str,
+    memory: int | None,
+) -> None:
+    """Raise a UsageError for what is wrong with options of `quantize`, whatever the image."""
+    if k is not None:
+        check_number("k", k, 1, MOST_COLORS)
+    if threads is not None:
+        check_number("threads", threads, 1, MOST_THREADS)
+    check_number("seed", seed, 0, 2**64 - 1)
+    check_choice("effort", effort, EFFORTS)
+    check_choice("init", init, SEEDINGS)
+    check_choice("color_space", color_space, COLOR_SPACES)
+    check_choice("dither", dither, DITHERS)
+    check_device(device)
+    if memory is not None:
+        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+
+
+def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8] | None:
+    """The colors to keep, (m, 3 | 4), without repetitions; or a UsageError."""
+    if snap is not None and not 0 < snap <= 1:
+        raise UsageError(f"snap = {snap} is outside 0..1; 0.01 is one hundredth of the image")
+    if keep is None:
+        return None
+    kept = distinct(as_palette(keep).colors)
+    most = DEFAULT_K if k is None else k
+    if len(kept) > most:
+        raise UsageError(f"{len(kept)} colors to keep are more than k = {most}")
+    return kept
+
+
+def check_number(name: str, value: int, low: int, high: int) -> None:
+    """Raise unless `value` is an integer in ``low … high``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} = {value!r} is not an integer") from None
+    if not low <= number <= high:
+        raise UsageError(f"{name} = {number} is outside {low}..{high}")
+
+
+def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
+    """Raise unless a table has a row named `key`."""
+    if key not in list(table):
+        raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")
+
+
+def k_for(k: int | None, pixels: int) -> int:
+    """K, or its default, for so many pixels."""
+    if k is not None and k > pixels:
+        raise UsageError(f"k = {k} is greater than the number of pixels, {pixels}")
+    return min(DEFAULT_K, pixels) if k is None else k

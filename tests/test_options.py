@@ -1,0 +1,36 @@
+"""What options may be, and what is said of those that may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from quantgpu.errors import UsageError
+from quantgpu.options import DEFAULT_K, check_options, k_for
+
+OPTIONS: dict[str, Any] = {
+    "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",
+    "dither": "none", "threads": 1, "device": "cpu", "memory": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("k", 0), ("k", 65_537), ("effort", "much"), ("init", "none"), ("seed", -1),
+        ("color_space", "cmyk"), ("dither", "floyd"), ("threads", 0), ("device", "tpu"),
+        ("device", "gpu:-1"), ("memory", 0), ("memory", 5.5),
+    ],
+)  # fmt: skip
+def test_options_wrong_for_any_image_are_found_without_one(option: str, value: Any) -> None:
+    check_options(**OPTIONS | {"k": 65_536})
+    with pytest.raises(UsageError, match=f"{option} = {value!r} is "):
+        check_options(**OPTIONS | {option: value})
+
+
+def test_k_is_at_most_the_number_of_pixels_or_not_given() -> None:
+    assert [k_for(k, 300) for k in (1, 300, None)] == [1, 300, DEFAULT_K]
+    assert k_for(None, 9) == 9
+    with pytest.raises(UsageError, match="k = 301 is greater than the number of pixels, 300"):
+        k_for(301, 300)
