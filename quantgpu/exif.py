@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from quantgpu.xmp import orientation_in, xmp_of
+
 ONE_AT_A_TIME = Lock()
 """Held while settings of the whole process are changed for a moment."""
 
@@ -42,11 +44,12 @@ MOST_TABLES = 4
 
 
 def orientation_of(image: Image.Image, notes: list[str]) -> Any:
-    """The value of the EXIF tag `ORIENTATION`, or of its like in XMP; 1 where EXIF is damaged."""
+    """The value of the EXIF tag `ORIENTATION`, else what XMP tells; 1 where EXIF is damaged."""
     try:
         with ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return image.getexif().get(ORIENTATION, 1)
+            told = image.getexif().get(ORIENTATION)
+            return orientation_in(xmp_of(image.info)) if told is None else told
     except Exception:  # it raises what it pleases on damaged bytes
         note_damage(notes)
         return 1

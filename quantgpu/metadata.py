@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from quantgpu.exif import DAMAGED, exif_of, note_damage, true_exif
+from quantgpu.xmp import true_xmp, xmp_of
 
 PROCESSING = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*", re.IGNORECASE)
 """Keywords of PNG texts that hold other metadata."""
@@ -67,27 +68,10 @@ def metadata_of(
     dpi = dpi_of(info)
     return Metadata(
         exif=exif,
-        xmp=true_xmp(info.get("xmp") or info.get("XML:com.adobe.xmp") or b""),
+        xmp=true_xmp(xmp_of(info)),
         dpi=dpi[::-1] if dpi and sideways else dpi,
         texts=texts_of(image),
     )
-
-
-def true_xmp(data: bytes | str) -> bytes:
-    """XMP data of an upright picture, without thumbnails; nothing if it is not UTF-8.
-
-    >>> true_xmp('<rdf:Description tiff:Orientation="6"/>')
-    b'<rdf:Description tiff:Orientation="1"/>'
-    """
-    data = data.encode() if isinstance(data, str) else data.rstrip(b"\0")
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return b""
-    if b"\0" in data:
-        return b""
-    data = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", data, flags=re.DOTALL)
-    return re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", data)
 
 
 def dpi_of(info: Mapping[Any, Any]) -> tuple[float, float] | None:

@@ -1,0 +1,42 @@
+"""XMP data: which way is up, and data that is true of the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
+"""Which way is up, as EXIF has it, as an attribute or an element."""
+
+THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
+
+
+def xmp_of(info: Mapping[Any, Any]) -> bytes:
+    """The XMP data that Pillow found in a file; nothing if there is none, or it is not UTF-8."""
+    data = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    data = data.encode() if isinstance(data, str) else bytes(data).rstrip(b"\0")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return b""
+    return b"" if "\0" in text else data
+
+
+def orientation_in(data: bytes) -> int:
+    """The orientation that XMP data tells, 1 to 8; 1 if it tells none.
+
+    >>> orientation_in(b"<tiff:Orientation>6</tiff:Orientation>")
+    6
+    """
+    found = ORIENTATION.search(data)
+    return int(found[2]) if found else 1
+
+
+def true_xmp(data: bytes) -> bytes:
+    """XMP data of an upright picture, without thumbnails.
+
+    >>> true_xmp(b'<rdf:Description tiff:Orientation="6"/>')
+    b'<rdf:Description tiff:Orientation="1"/>'
+    """
+    return ORIENTATION.sub(rb"\g<1>1", THUMBNAILS.sub(b"", data))
