@@ -109,6 +109,7 @@ def read_image(
         pixels = without_palette(seen, notes, alpha, matte)
         effective |= {"alpha"} if len(notes) > said else set()
         metadata = metadata._replace(profile=profile)
+        pixels.info = {}  # else whoever takes the image would heed the profile again
         return Decoded(pixels, notes, metadata, frozenset(effective))
 
 

@@ -272,6 +272,14 @@ def test_profiles_and_metadata_go_where_the_format_holds_them() -> None:
         assert not {"exif", "xmp", "dpi", "icc_profile"} & set(opened.info)
 
 
+@pytest.mark.parametrize("way", ["keep", "ignore"])
+def test_levels_are_those_of_the_file_unless_converted(way: str) -> None:
+    Path("wide.png").write_bytes(encoded(photo(), "PNG", icc_profile=DISPLAY_P3))
+    assert run("wide.png", "--icc", way, *IN_HASTE).code == 0
+    expected = quantgpu.quantize(photo(), 5, effort="fast").to_array()
+    assert np.array_equal(decoded("wide-5.png"), expected)
+
+
 def test_what_the_format_cannot_hold_is_said_once_each() -> None:
     data = encoded(photo(), "JPEG", icc_profile=DISPLAY_P3, exif=exif(6), xmp=b"<x/>")
     Path("wide.jpg").write_bytes(data)

@@ -129,6 +129,15 @@ def test_ignore_leaves_levels_alone_and_drops_the_profile() -> None:
     assert found.notes == []
 
 
+@pytest.mark.parametrize("way", ICCS)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "gAMA"])
+def test_profile_is_heeded_once_however_the_image_goes_on(kind: str, way: str) -> None:
+    linear = with_chunks(gama(100_000))
+    found = read(linear if kind == "gAMA" else tagged(PIXELS, LINEAR, kind), icc=way)
+    assert np.array_equal(levels(found), PIXELS) == (way != "convert")
+    assert np.array_equal(quantize(found.image, k=143).to_array(), levels(found))
+
+
 def test_alpha_is_left_alone_and_the_matte_is_srgb() -> None:
     pixels = np.dstack([PIXELS, ALPHA])
     found = read(tagged(pixels, DISPLAY_P3), alpha="keep")
