@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantgpu.cli import app, complaining, orderly_stop, say
+from quantgpu.cli import app
+from quantgpu.console import complaining, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:

@@ -14,16 +14,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from quantgpu import __version__
-from quantgpu.cli import (
-    app,
-    complaining,
-    convert_each,
-    fail,
-    opening_options,
-    orderly_stop,
-    quantize,
-    say,
-)
+from quantgpu.cli import app, opening_options, quantize
+from quantgpu.console import complaining, convert_each, fail, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
 Command = TypeVar("Command", bound=Callable[..., None])
