@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from quantgpu.histogram import Histogram
     from quantgpu.indexed import Indexed
+    from quantgpu.metadata import Metadata
     from quantgpu.metrics import Comparison, compare
     from quantgpu.palette import Palette
     from quantgpu.pipeline import quantize, quantize_each
@@ -37,6 +38,7 @@ _HOMES = {
     "Indexed": "quantgpu.indexed",
     "compare": "quantgpu.metrics",
     "Comparison": "quantgpu.metrics",
+    "Metadata": "quantgpu.metadata",
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
         (
@@ -54,6 +56,7 @@ __all__ = [
     "Histogram",
     "Indexed",
     "InputError",
+    "Metadata",
     "OutputError",
     "Palette",
     "QualityError",

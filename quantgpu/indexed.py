@@ -86,7 +86,7 @@ class Indexed:
             force: Replace a file that exists.
             compress_level: Of PNG and NPZ, 0 (fast) to 9 (small); 2 when not given.
             metadata: What is written beside the pixels, as far as the format holds it: a
-                `quantgpu.metadata.Metadata`; nothing when not given.
+                `quantgpu.Metadata`; nothing when not given.
 
         Raises:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
