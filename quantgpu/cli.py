@@ -92,7 +92,7 @@ def quantize(
     target: Annotated[
         str | None,
         typer.Option(
-            metavar="psnr=DB|mse=N|de=N",
+            metavar="QUALITY",
             help="Find the smallest K, up to -k, that is as good as this: psnr=38, mse=12, or "
             "de=1.5 (mean CIEDE2000).",
             show_default=False,
@@ -101,8 +101,8 @@ def quantize(
     min_quality: Annotated[
         str | None,
         typer.Option(
-            metavar="psnr=DB|mse=N|de=N",
-            help="Write nothing that is not as good as this.",
+            metavar="QUALITY",
+            help="Write nothing that is not as good as this, of the same form.",
             show_default=False,
         ),
     ] = None,

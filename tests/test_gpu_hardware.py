@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pictures import photo, random_centers, random_points
 
-from quantgpu import DeviceError, doctor, quantize
+from quantgpu import DeviceError, doctor, quantize, quantize_each
 from quantgpu.device import Device, array_module, choose_device, free_memory, using
 from quantgpu.efforts import EFFORTS
 from quantgpu.kernels.clusters import batched_sums, nearest_sums
@@ -35,6 +35,22 @@ def test_the_bytes_are_those_of_numpy(gpu: Device, k: int, effort: str, init: st
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
     np.testing.assert_array_equal(found.index, expected.index)
     assert found.squared_error == expected.squared_error
+
+
+@pytest.mark.parametrize("target", ["psnr=32", "mse=60", "de=2.5"])
+def test_targets_are_reached_with_the_same_k_and_bytes(gpu: Device, target: str) -> None:
+    picture = render_scene(601, 400)
+    found, expected = (quantize(picture, target=target, device=at) for at in (str(gpu), "cpu"))
+    assert found.curve == expected.curve
+    np.testing.assert_array_equal(found.index, expected.index)
+
+
+def test_several_k_from_one_count_are_those_of_numpy(gpu: Device) -> None:
+    picture = np.tile(photo(500, 700), (3, 4, 1))
+    pairs = (quantize_each(picture, [9, 256, 300], device=at) for at in (str(gpu), "cpu"))
+    for found, expected in zip(*pairs, strict=True):
+        np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
+        np.testing.assert_array_equal(found.index, expected.index)
 
 
 @pytest.mark.parametrize("count", [1, 255, 100_003])

@@ -155,6 +155,17 @@ def test_each_of_several_k_gives_the_same_bytes(
         assert_same(one, quantize(SCENE, k, device="cpu", effort="fast"))
 
 
+def test_several_results_can_stay_on_the_gpu(gpu: gpu_double.Double) -> None:
+    picture = np.tile(SCENE, (8, 8, 1))
+    there = on_gpu(gpu, picture)
+    found = quantize_each(there, [5, 32, 300], keep_on_device=True, effort="fast")
+    assert gpu.log.moved("up") + gpu.log.moved("down") < 3 * SMALL_TRAFFIC
+    for k, one in zip([5, 32, 300], found, strict=True):
+        assert isinstance(one.index, gpu.ndarray)
+        expected = quantize(picture, k, device="cpu", effort="fast")
+        np.testing.assert_array_equal(one.index.get(), expected.index)
+
+
 def test_several_k_and_targets_take_the_pixels_up_once(gpu: gpu_double.Double) -> None:
     picture = np.tile(SCENE, (12, 9, 1))
     pixels = picture.shape[0] * picture.shape[1]

@@ -240,6 +240,38 @@ def test_the_result_is_that_of_its_k_and_one_less_is_not_good_enough(
     assert 1 < k < 256
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keep": [(255, 0, 255), (1, 2, 3), (0, 0, 0)], "effort": "best"},
+        {"keep": [(9, 9, 9, 0)], "snap": 0.05, "lock_grays": True, "color_space": "cielab"},
+        {"effort": "none", "init": "kmeans++", "seed": 5},
+    ],
+)
+@pytest.mark.parametrize("target", ["psnr=29", "de=6"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_every_option_goes_into_the_search(
+    alpha: bool, target: str, options: dict[str, Any]
+) -> None:
+    picture = np.dstack([PHOTO, np.arange(83) * np.ones((61, 1))]) if alpha else PHOTO
+    picture = picture.astype(np.uint8)
+    options = {"device": "cpu", **options}
+    found = quantize(picture, target=target, **options)
+    k = next(k for k, value in found.curve.items() if parse_target(target).is_met(value))
+    assert_same(found, quantize(picture, k, **options))
+    assert len(found.curve) > 1
+
+
+def test_kept_colors_are_the_fewest_there_can_be() -> None:
+    keep = [(255, 0, 255), (1, 2, 3), (0, 0, 0), (4, 4, 4), (90, 0, 0)]
+    found = quantize(PHOTO, target="psnr=2", keep=keep, **FAST)
+    assert min(found.curve) == len(found.palette) == 5
+    assert_same(found, quantize(PHOTO, 5, keep=keep, **FAST))
+    assert quantize(PHOTO[:1, :2], 300, target="mse=0", keep=keep, **FAST).squared_error == 0
+    with pytest.raises(UsageError, match="5 colors to keep are more than k = 4"):
+        quantize(PHOTO, 4, target="psnr=2", keep=keep, **FAST)
+
+
 def test_one_color_can_be_enough() -> None:
     found = quantize(PHOTO, target="psnr=1", **FAST)
     assert_same(found, quantize(PHOTO, 1, **FAST))
