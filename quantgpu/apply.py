@@ -32,7 +32,7 @@ def apply_palette(
     image: Any,
     colors: Any,
     *,
-    color_space: str = "srgb",
+    color_space: str = "oklab",
     threads: int | None = None,
     device: str = "auto",
     memory: int | None = None,

@@ -143,14 +143,14 @@ def quantize(
             help="Where distances are measured: srgb, linear, oklab, cielab.",
             autocompletion=keys_of("COLOR_SPACES"),
         ),
-    ] = "srgb",
+    ] = "oklab",
     perceptual: Annotated[
         bool,
         typer.Option(
             "--perceptual/--no-perceptual",
             help="Let pixels in busy and dark areas count for less, and rare colors for more.",
         ),
-    ] = False,
+    ] = True,
     keep: Annotated[
         str | None,
         typer.Option(

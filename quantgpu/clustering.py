@@ -29,7 +29,7 @@ def cluster(
     effort: str = "balanced",
     init: str = "random",
     seed: int = 0,
-    color_space: str = "srgb",
+    color_space: str = "oklab",
     keep: NDArray[np.uint8] | None = None,
     snap: float | None = None,
     lock_grays: bool = False,
