@@ -3,7 +3,7 @@
 >>> import quantgpu
 >>> picture = quantgpu.quantize([(250, 0, 0), (255, 0, 0), (0, 0, 255)], k=2)
 >>> picture.palette.hex()
-['#0000ff', '#fd0000']
+['#0000ff', '#fc0100']
 """
 
 from __future__ import annotations

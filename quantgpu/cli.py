@@ -131,8 +131,8 @@ def quantize(
     init: Annotated[
         str,
         typer.Option(
-            help="First centers: random, kmeans++, maximin, wu. `--init random --effort none` is "
-            "the textbook's method.",
+            help="First centers: random, kmeans++, maximin, wu. `--init random --effort none "
+            "--color-space srgb` is the textbook's method.",
             autocompletion=keys_of("SEEDINGS"),
         ),
     ] = "random",

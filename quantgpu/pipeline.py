@@ -80,7 +80,8 @@ def quantize(
         min_quality: Raise unless the result is as good as this, of the same form.
         effort: ``none``, ``fast``, ``balanced`` or ``best``: the time spent on the palette.
         init: ``random``, ``kmeans++``, ``maximin`` or ``wu``: the first centers. ``random`` with
-            effort ``none`` is the textbook's method: K colors drawn from the image's pixels.
+            effort ``none`` and color space ``srgb`` is the textbook's method: K colors drawn from
+            the image's pixels.
         seed: Of the random draws, 0 or more.
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
         perceptual: Let pixels in busy and in dark areas count for less, as errors there are seen
@@ -109,7 +110,7 @@ def quantize(
 
     >>> picture = quantize([(216, 175, 145), (220, 183, 152), (0, 0, 0)], k=2)
     >>> picture.palette.hex(), picture.index.tolist()
-    (['#000000', '#dab395'], [1, 1, 0])
+    (['#000000', '#dab394'], [1, 1, 0])
     """
     [picture] = quantized(
         image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,

@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 QUANTGPU = f"{sys.executable} -m quantgpu quantize {{input}} -k {{k}} -o {{output}} --force --quiet"
+SRGB = "--color-space srgb --no-perceptual"
+"""What the squared error of 8-bit levels is measured by."""
+
 PILLOW = (
     f'{sys.executable} -c "from PIL import Image as I; I.MAX_IMAGE_PIXELS = None; '
     "I.open('{{input}}').convert('RGB').quantize({{k}}, {method}, dither=0).save('{{output}}')\""
@@ -65,10 +68,21 @@ PEERS = (
     ),
     Peer("Pillow median cut", "", PILLOW.format(method=0)),
     Peer("Pillow octree", "", PILLOW.format(method=2)),
-    Peer("quantgpu fast", "", f"{QUANTGPU} --effort fast"),
     Peer("quantgpu", "", QUANTGPU),
-    Peer("quantgpu best", "", f"{QUANTGPU} --effort best"),
+    Peer("quantgpu srgb fast", "", f"{QUANTGPU} {SRGB} --effort fast"),
+    Peer("quantgpu srgb", "", f"{QUANTGPU} {SRGB}"),
+    Peer("quantgpu srgb best", "", f"{QUANTGPU} {SRGB} --effort best"),
 )
+
+STAGES = (
+    ("fast", 256, "srgb", False),
+    ("balanced", 16, "srgb", False),
+    ("balanced", 256, "srgb", False),
+    ("balanced", 256, "oklab", False),
+    ("balanced", 256, "oklab", True),
+    ("best", 256, "srgb", False),
+)
+"""Effort, K, color space and perceptual weights of what is timed stage by stage."""
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
 
@@ -145,17 +159,21 @@ def compare(image: Path, k: int, peers: Sequence[Peer], rounds: int, folder: Pat
         )
 
 
-def proper(image: Path, k: int, effort: str, rounds: int) -> dict[str, float]:
+def proper(
+    image: Path, k: int, effort: str, color_space: str, perceptual: bool, rounds: int
+) -> dict[str, float]:
     """Median seconds of the stages, array in, index map and palette out."""
     code = (
         "import json, sys, numpy as np; from PIL import Image; import quantgpu\n"
         "Image.MAX_IMAGE_PIXELS = None\n"
         "array = np.asarray(Image.open(sys.argv[1]).convert('RGB'))\n"
-        "for _ in range(int(sys.argv[4])):\n"
-        "    result = quantgpu.quantize(array, int(sys.argv[2]), effort=sys.argv[3])\n"
+        "options = dict(effort=sys.argv[3], color_space=sys.argv[4], perceptual=sys.argv[5] == '1')\n"
+        "for _ in range(int(sys.argv[6])):\n"
+        "    result = quantgpu.quantize(array, int(sys.argv[2]), **options)\n"
         "    print(json.dumps({**result.seconds, 'mse': result.mse}))"
     )
-    arguments = [sys.executable, "-c", code, str(image), str(k), effort, str(rounds)]
+    options = str(k), effort, color_space, str(int(perceptual)), str(rounds)
+    arguments = [sys.executable, "-c", code, str(image), *options]
     answer = subprocess.run(arguments, check=True, capture_output=True, env=ENVIRONMENT)
     rows = [json.loads(line) for line in answer.stdout.splitlines()]
     stages = {stage: statistics.median(row[stage] for row in rows) for stage in rows[0]}
@@ -171,13 +189,13 @@ def print_stages(image: Path, rounds: int) -> None:
     """Quantization proper, by effort and by K."""
     print(f"\n{image.name}, quantization proper, median of {rounds}")
     print(
-        f"{'effort':10s} {'K':>5s} {'read':>6s} {'count':>6s} {'cluster':>8s} {'remap':>6s} "
-        f"{'total':>6s} {'MSE':>9s}"
+        f"{'effort':10s} {'K':>5s} {'space':8s} {'weights':7s} {'read':>6s} {'count':>6s} "
+        f"{'cluster':>8s} {'remap':>6s} {'total':>6s} {'MSE':>9s}"
     )
-    for effort, k in (("fast", 256), ("balanced", 16), ("balanced", 256), ("best", 256)):
-        row = proper(image, k, effort, rounds)
+    for effort, k, space, perceptual in STAGES:
+        row = proper(image, k, effort, space, perceptual, rounds)
         print(
-            f"{effort:10s} {k:5d} {row['read']:6.3f} {row['count']:6.3f} {row['cluster']:8.3f} "
+            f"{effort:10s} {k:5d} {space:8s} {'yes' if perceptual else 'no':7s} {row['read']:6.3f} {row['count']:6.3f} {row['cluster']:8.3f} "
             f"{row['remap']:6.3f} {row['total']:6.3f} {row['mse']:9.2f}",
             flush=True,
         )
@@ -185,10 +203,10 @@ def print_stages(image: Path, rounds: int) -> None:
 
 def print_growth(folder: Path, megapixels: Sequence[int], rounds: int) -> None:
     """Time per pixel of quantization proper as the built-in scene grows."""
-    print("\nbuilt-in scene, K = 256, balanced: nanoseconds per pixel")
+    print("\nbuilt-in scene, K = 256, balanced, srgb: nanoseconds per pixel")
     for size in megapixels:
         path = render(folder, size)
-        row = proper(path, 256, "balanced", rounds)
+        row = proper(path, 256, "balanced", "srgb", False, rounds)
         print(
             f"{size:5d} MP {row['total'] * 1e9 / (size * 1e6):8.1f}  ({row['total']:.2f} s)",
             flush=True,

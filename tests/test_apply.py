@@ -31,7 +31,7 @@ small_palettes = arrays(
 
 
 def naive_index(
-    picture: NDArray[np.uint8], colors: NDArray[np.uint8], color_space: str = "srgb"
+    picture: NDArray[np.uint8], colors: NDArray[np.uint8], color_space: str = "oklab"
 ) -> NDArray[np.intp]:
     """The nearest entries by the definition, ties to the first."""
     to_grid = COLOR_SPACES[color_space].to_grid

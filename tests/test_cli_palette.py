@@ -84,7 +84,8 @@ def test_each_color_gives_a_line_and_no_file_is_written() -> None:
 def test_several_images_have_one_palette() -> None:
     pixels = [photo().reshape(-1, 3), np.asarray(Image.open("second.jpg")).reshape(-1, 3)]
     expected = quantgpu.quantize(np.concatenate(pixels), 5, effort="fast", device="cpu")
-    found = json.loads(Ran("palette", *BOTH, *IN_HASTE, "--json").out)
+    plain = "--json", "--no-perceptual"
+    found = json.loads(Ran("palette", *BOTH, *IN_HASTE, *plain).out)
     assert found["inputs"] == list(BOTH)
     assert found["pixels"] == 61 * 83 + 37 * 53
     assert [color["hex"] for color in found["colors"]] == expected.palette.hex()
@@ -316,7 +317,7 @@ def test_distances_are_measured_in_the_color_space() -> None:
 
 def test_verbose_says_what_was_decided() -> None:
     ran = Ran("apply", "first.png", "--palette", "five.gpl", "-v")
-    assert re.search("5 colors, color_space srgb", ran.err)
+    assert re.search("5 colors, color_space oklab", ran.err)
 
 
 @pytest.mark.parametrize(

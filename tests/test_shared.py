@@ -32,7 +32,7 @@ def shared_of_both(k: int = 7, **options: Any) -> SharedPalette:
 
 
 def test_the_palette_of_two_images_is_that_of_both_in_one() -> None:
-    found, whole = shared_of_both(), quantize(BOTH, 7, device="cpu")
+    found, whole = shared_of_both(), quantize(BOTH, 7, device="cpu", perceptual=False)
     np.testing.assert_array_equal(found.palette.colors, whole.palette.colors)
     np.testing.assert_array_equal(found.counts, whole.counts)
     assert (found.colors_in, found.squared_error) == (whole.colors_in, whole.squared_error)
