@@ -167,7 +167,8 @@ def proper(
         "import json, sys, numpy as np; from PIL import Image; import quantgpu\n"
         "Image.MAX_IMAGE_PIXELS = None\n"
         "array = np.asarray(Image.open(sys.argv[1]).convert('RGB'))\n"
-        "options = dict(effort=sys.argv[3], color_space=sys.argv[4], perceptual=sys.argv[5] == '1')\n"
+        "options = dict(effort=sys.argv[3], color_space=sys.argv[4])\n"
+        "options['perceptual'] = sys.argv[5] == '1'\n"
         "for _ in range(int(sys.argv[6])):\n"
         "    result = quantgpu.quantize(array, int(sys.argv[2]), **options)\n"
         "    print(json.dumps({**result.seconds, 'mse': result.mse}))"
@@ -195,7 +196,8 @@ def print_stages(image: Path, rounds: int) -> None:
     for effort, k, space, perceptual in STAGES:
         row = proper(image, k, effort, space, perceptual, rounds)
         print(
-            f"{effort:10s} {k:5d} {space:8s} {'yes' if perceptual else 'no':7s} {row['read']:6.3f} {row['count']:6.3f} {row['cluster']:8.3f} "
+            f"{effort:10s} {k:5d} {space:8s} {'yes' if perceptual else 'no':7s} "
+            f"{row['read']:6.3f} {row['count']:6.3f} {row['cluster']:8.3f} "
             f"{row['remap']:6.3f} {row['total']:6.3f} {row['mse']:9.2f}",
             flush=True,
         )
