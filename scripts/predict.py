@@ -58,8 +58,8 @@ PYTHON_RUNS, PYTHON_PIXELS = 4, 40_000
 """Runs, and about how many of the picture's pixels, for the time of our own Python."""
 
 
-def record(picture: NDArray[np.uint8], k: int, effort: str, pinned: bool) -> Run:
-    """Run `quantize` on the stand-in, for a machine with 24 GiB, and count."""
+def record(picture: NDArray[np.uint8], k: int, effort: str, pinned: bool, **options: Any) -> Run:
+    """Run `quantize` with options on the stand-in, for a machine with 24 GiB, and count."""
     import gpu_double
 
     from quantgpu import quantize
@@ -70,7 +70,8 @@ def record(picture: NDArray[np.uint8], k: int, effort: str, pinned: bool) -> Run
         small, whole = (on_host(double, part, pinned) for part in parts)
 
         def once(source: NDArray[np.uint8]) -> Any:
-            return quantize(source, min(k, source.size // 3), effort=effort, device="gpu")
+            most = min(k, source.size // 3)
+            return quantize(source, most, effort=effort, device="gpu", **options)
 
         once(small)
         with watched(double) as recorder:
@@ -241,6 +242,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("-k", type=int, default=256)
     parser.add_argument("--megapixels", type=float, default=24.0, help="of the built-in scene")
     parser.add_argument("--effort", default="fast,balanced", help="comma-separated")
+    parser.add_argument("--color-space", default="oklab")
+    parser.add_argument("--perceptual", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cards", default=",".join(CARDS), help="comma-separated")
     parser.add_argument("--host", type=float, default=1.0, help="times the host's figures")
     parser.add_argument("--places", type=int, default=25, help="lines of the table of host time")
@@ -254,7 +257,10 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--cards: {', '.join(unknown)} is not one of {', '.join(CARDS)}")
     picture = load(options.image, options.megapixels)
     for effort in options.effort.split(","):
-        run = record(picture, min(options.k, picture.size // 3), effort, options.pinned)
+        run = record(
+            picture, min(options.k, picture.size // 3), effort, options.pinned,
+            color_space=options.color_space, perceptual=options.perceptual,
+        )  # fmt: skip
         if options.json:
             found = {"pixels": run.pixels, "k": run.k, "effort": effort, "pinned": run.pinned}
             rows = [prediction(run, name, options.host) for name in cards]
