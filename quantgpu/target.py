@@ -211,5 +211,5 @@ def check_quality(
     if not needed.is_met(value):
         raise QualityError(
             f"min_quality {needed} is not reached with {len(palette)} colors: it is "
-            f"{needed.shown(value)}; nothing was made; raise k or ask for less"
+            f"{needed.shown(value)}; raise -k or ask for less"
         )
