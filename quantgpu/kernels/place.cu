@@ -45,7 +45,7 @@ place(const long long* __restrict__ state, const int* __restrict__ counts,
             const float center = centers[(size_t)c * AXES + a];
             const double mean = line[(size_t)c * 2 * AXES + a];
             const double step = offset * line[(size_t)c * 2 * AXES + AXES + a];
-            const double upper = rank < split && c >= fixed ? mean + step : (double)center;
+            const double upper = rank < split ? mean + step : (double)center;
             wide[(size_t)c * AXES + a] =
                 c < fixed
                     ? center

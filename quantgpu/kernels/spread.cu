@@ -9,8 +9,8 @@
 // error    () to which is added the summed weight * squared distance, less the sum of
 //          weight * |x|^2, which no choice of centers changes
 //
-// AXES is 3 or 4. Launch: any block, any grid. Floating point in the order of `refine.spread`, without fused
-// multiply-add (option --fmad=false): what is found decides which clusters are split.
+// Launch: any block, any grid; AXES is 3 or 4. Floating point in the order of `refine.spread`,
+// without fused multiply-add (option --fmad=false): what is found decides which clusters are split.
 
 #ifndef AXES
 #define AXES 3
