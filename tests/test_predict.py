@@ -5,17 +5,19 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
 import predict
 from prediction.calls import Call, Copy, Deed, Mark, Order, Wait, Work
-from prediction.cards import CARDS, Card
+from prediction.cards import CARDS, START, Card
 from prediction.clocks import Timeline
-from prediction.needs import Need, array_need, keys_of, sectors
+from prediction.needs import KERNELS, Facts, Need, array_need, keys_of, sectors
 
 SMALL = ["--megapixels", "0.01", "-k", "16"]
 
@@ -70,7 +72,7 @@ def test_every_line_of_figures_says_that_they_are_predicted(
 def test_machines_read_the_same_with_the_floor(
     run: predict.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "record", lambda *options: run)
+    monkeypatch.setattr(predict, "record", lambda *options, **given: run)
     predict.main([*SMALL, "--effort", "fast", "--cards", "t4,h100", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert [row["card"] for row in found["predicted"]] == ["t4", "h100"]
@@ -145,6 +147,53 @@ def test_few_blocks_leave_multiprocessors_idle() -> None:
     card = CARDS["a100"]
     full, few = (Need(instructions=1e9, blocks=blocks).seconds(card) for blocks in (math.inf, 4))
     assert few > 10 * full
+
+
+NUMBERS = {"n": 9999, "count": 200, "k": 190, "fixed": 0, "level": 5}
+ARRAYS: dict[str, NDArray[Any]] = {
+    "begins": np.full(9999, 5, np.int8), "distances": np.zeros((99, 190), np.float32),
+}  # fmt: skip
+
+
+def spatial_need(name: str, axes: int, kind: int = 1, **numbers: int) -> Need:
+    """What a launch of a kernel for points of so many axes needs."""
+    options = f"-DKIND={kind}", f"-DAXES={axes}"
+    return KERNELS[name](Facts(NUMBERS | numbers, ARRAYS, options))
+
+
+@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize(
+    "kernel", ["accumulate", "drop", "octree", "place", "rank", "reduce", "spread", "update"]
+)
+def test_a_fourth_axis_needs_more_of_everything_but_launches(kernel: str, name: str) -> None:
+    three, four = (spatial_need(kernel, axes) for axes in (3, 4))
+    assert four.nbytes > three.nbytes
+    assert all(more >= less for more, less in zip(four, three, strict=True))
+    assert four.launches == three.launches
+    assert three.seconds(CARDS[name]) <= four.seconds(CARDS[name]) < 4 * three.seconds(CARDS[name])
+
+
+def test_assignment_and_sums_read_each_point_once_and_multiply_once_for_each_axis() -> None:
+    """As `test_kernels_traffic` counts the bytes."""
+    for axes, nbytes in ((3, 20), (4, 24)):
+        labels, sums, more = (
+            spatial_need("reduce", axes, kind, n=n)
+            for kind, n in ((0, 9999), (1, 9999), (1, 19998))
+        )
+        assert more.nbytes - sums.nbytes == nbytes * 9999
+        assert labels.nbytes == (nbytes - 4) * 9999 + 4 * axes * 200
+        assert labels.multiply_adds == sums.multiply_adds == axes * 9999 * 200
+
+
+def test_whoever_drops_walks_past_fixed_centers() -> None:
+    assert spatial_need("drop", 3, fixed=90).cycles > spatial_need("drop", 3).cycles
+
+
+@pytest.mark.parametrize("kernel", ["drop", "place", "rank", "reduce", "spread", "update"])
+def test_kernels_of_a_round_that_is_not_run_begin_and_end(kernel: str) -> None:
+    card = CARDS["t4"]
+    need = spatial_need(kernel, 3, count=0, k=0)
+    assert START <= need.seconds(card) < START + 1e-4
 
 
 def test_sorting_takes_a_pass_for_each_byte() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.cards import ISSUE_SHARE, MEMORY_SHARE, START, Card
+from quantgpu.kernels.clusters import GAPS, values
 
 
 class Need(NamedTuple):
@@ -28,7 +29,7 @@ class Need(NamedTuple):
     doubles: float = 0
     """float64 operations."""
     blocks: float = math.inf
-    """Fewer than there are multiprocessors leave some of these idle."""
+    """Fewer than there are multiprocessors leave some of these idle; 0 find nothing to do."""
     cycles: float = 0
     """Clocks of a chain of dependent operations in one thread."""
     multiply_adds: float = 0
@@ -39,7 +40,7 @@ class Need(NamedTuple):
         """The time on a card, once the launch has begun."""
         missed = max(0.0, 1 - card.cache / self.span) if self.span else 0.0
         sectors = 32 * self.gathers + 64 * self.atomics
-        lanes = 128 * min(card.processors, self.blocks) * card.clock
+        lanes = 128 * min(card.processors, self.blocks or 1) * card.clock
         work = max(
             (self.nbytes + missed * sectors) / (MEMORY_SHARE * card.memory),
             (self.nbytes + sectors) / card.cache_rate,
@@ -56,6 +57,10 @@ class Facts(NamedTuple):
     """Integers, also those in arrays of one element."""
     arrays: dict[str, NDArray[Any]]
     options: tuple[str, ...]
+
+    def defined(self, name: str) -> int:
+        """The number that a macro is defined as."""
+        return next(int(o.split("=")[1]) for o in self.options if o.startswith(f"-D{name}="))
 
 
 SERIAL_LOAD = 250
@@ -84,76 +89,93 @@ def remap_need(f: Facts) -> Need:
     return Need((3 + size) * n, n, 0, sectors(keys, size), 10 * n, blocks=n / 4096)
 
 
+PAIR = {3: (109 / 16, 73 / 8), 4: (73 / 8, 89 / 8)}
+"""Number of axes to the instructions of `reduce` for a point and a center, counted in the PTX for
+16 or 8 of them at a time: a multiply-add for each axis, a comparison, two selections, and a share
+of a load and of the loop; and with the second nearest."""
+
+
 def reduce_need(f: Facts) -> Need:
-    """n points of 20 bytes by k centers: 3 multiply-adds, a comparison, two selections, and a share
-    of a load and of the loop (109 instructions for 16 pairs in the PTX; with the second nearest 73
-    for 8), and 20 for each sum of a point. A block ends in an atomic for each sum of a center.
+    """n points of 20 or 24 bytes by k centers: `PAIR` for each, and 20 instructions for each sum of
+    a point. A block ends in an atomic for each sum of a center.
     """
     n, k = f.numbers["n"], f.numbers["count"]
-    kind = next((int(o[-1]) for o in f.options if o.startswith("-DKIND=")), 1)
-    values = (0, 4, 10, 1)[kind]
-    each = 73 / 8 if kind == 3 else 109 / 16
+    kind, axes = f.defined("KIND"), f.defined("AXES")
+    sums = values(kind, axes)
     blocks = n / 512
     return Need(
-        nbytes=(20 if values else 16) * n + 12 * k + 8 * values * k,
-        atomics=min(blocks, 1000) * values * min(k, 512),
-        instructions=n * (k * each + 20 * values) if k else 0,
+        nbytes=4 * (axes + (2 if sums else 1)) * n + 4 * axes * k + 8 * sums * k,
+        atomics=min(blocks, 1000) * sums * min(k, 512),
+        instructions=n * (k * PAIR[axes][kind == GAPS] + 20 * sums) if k else 0,
         blocks=blocks,
-        multiply_adds=3 * n * k,
+        multiply_adds=axes * n * k,
     )
 
 
 def octree_need(f: Facts) -> Need:
-    """Cells of a level: two searches (half of whose loads are near), 12 loads, 30 float64."""
-    n, level = f.numbers["n"], f.numbers["level"]
+    """Cells of a level: two searches (half of whose loads are near), 12 loads, 30 float64; with a
+    fourth axis 14 and 38."""
+    n, level, more = f.numbers["n"], f.numbers["level"], f.defined("AXES") - 3
     cells = int(np.count_nonzero(f.arrays["begins"] >= 9 - level))
     steps = math.log2(max(n, 2))
     return Need(
-        nbytes=5 * n + 32 * cells,
-        gathers=cells * (steps + 12),
+        nbytes=(5 + 4 * more) * n + 32 * cells,
+        gathers=cells * (steps + 12 + 2 * more),
         atomics=cells,
         span=sum(array.nbytes for array in f.arrays.values()),
         instructions=cells * (2 * steps * 8 + 60),
-        doubles=30 * cells,
+        doubles=(30 + 8 * more) * cells,
         blocks=n / 256,
         cycles=2 * steps * SERIAL_LOAD,
     )
 
 
 def spread_need(f: Facts) -> Need:
-    """13 lines of 30 float64 operations for each cluster."""
-    k = f.numbers["count"]
-    return Need(200 * k, doubles=400 * k, blocks=k / 128, cycles=3000)
+    """13 or 40 lines of 30 float64 operations for each cluster."""
+    k, axes = f.numbers["count"], f.defined("AXES")
+    lines = {3: 13, 4: 40}[axes]
+    doubles = (30 * lines + 10) * k
+    return Need((100 * axes - 100) * k, doubles=doubles, blocks=k / 128, cycles=230 * lines + 10)
 
 
 def place_need(f: Facts) -> Need:
     """Each cluster is compared with all, in float64, twice."""
-    k = f.numbers["k"]
-    return Need(160 * k, doubles=2 * k * k, blocks=k / 128, cycles=20 * k, instructions=8 * k * k)
+    k, each = f.numbers["k"], 16 + 48 * f.defined("AXES")
+    return Need(each * k, doubles=2 * k * k, blocks=k / 128, cycles=20 * k, instructions=8 * k * k)
 
 
 def rank_need(f: Facts) -> Need:
     """Each center is compared with all: a distance and two 64-bit comparisons."""
-    m = f.numbers["count"]
-    return Need(28 * m, instructions=20 * m * m, blocks=m / 128, cycles=20 * m, multiply_adds=m * m)
+    m, axes = f.numbers["count"], f.defined("AXES")
+    each = 14 + 2 * axes
+    return Need(
+        (16 + 4 * axes) * m, instructions=each * m * m, blocks=m / 128, cycles=each * m,
+        multiply_adds=axes * m * m,
+    )  # fmt: skip
 
 
 def drop_need(f: Facts) -> Need:
-    """One thread walks through the cheapest: two dependent loads for each, twice what goes."""
-    m, k = f.numbers["count"], f.numbers["k"]
-    return Need(32 * m, blocks=1, cycles=2 * max(m - k, 0) * 150 + 2000)
+    """One thread walks through the cheapest: two dependent loads for each, twice what goes, and the
+    fixed ones."""
+    m, k, fixed = f.numbers["count"], f.numbers["k"], f.numbers["fixed"]
+    steps = 2 * max(m - k, 0) + (fixed if m > k else 0)
+    each = 20 + 4 * f.defined("AXES")
+    return Need(each * m, blocks=1, cycles=steps * 150 + 2000)
 
 
 def update_need(f: Facts) -> Need:
-    """Three 64-bit divisions, one after the other."""
-    return Need(56 * f.numbers["count"], blocks=f.numbers["count"] / 128, cycles=1500)
+    """A 64-bit division for each axis, one after the other."""
+    k, axes = f.numbers["count"], f.defined("AXES")
+    return Need((8 + 16 * axes) * k, blocks=k / 128, cycles=500 * axes)
 
 
 def accumulate_need(f: Facts) -> Need:
     """A row of distances read once; 4 instructions each."""
     size = f.arrays["distances"].size
     rows = size / max(f.numbers["k"], 1)
-    return Need(4 * size + 20 * rows, instructions=4 * size, blocks=rows / 8)
+    return Need(
+        4 * size + (8 + 4 * f.defined("AXES")) * rows, instructions=4 * size, blocks=rows / 8
+    )
 
 
 KERNELS: dict[str, Callable[[Facts], Need]] = {
