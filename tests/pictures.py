@@ -24,16 +24,16 @@ def soft_photo(height: int = 61, width: int = 83, seed: int = 0) -> NDArray[np.u
     return np.dstack([photo(height, width, seed), alpha.astype(np.uint8)])
 
 
-def random_points(count: int, seed: int = 0, heaviest: int = 9) -> Points:
-    """`count` random grid points in 3 dimensions, in no order, with random weights."""
+def random_points(count: int, seed: int = 0, heaviest: int = 9, axes: int = 3) -> Points:
+    """`count` random grid points in up to 4 dimensions, in no order, with random weights."""
     rng = np.random.default_rng(seed)
-    coordinates = rng.integers(-1024, 1017, (3, count)) // np.array([[1], [2], [3]])
+    coordinates = rng.integers(-1024, 1017, (axes, count)) // np.array([1, 2, 3, 5])[:axes, None]
     return weighted_points(coordinates.astype(np.float32), rng.integers(1, heaviest + 1, count))
 
 
-def random_centers(count: int, seed: int = 1) -> NDArray[np.float32]:
-    """(count, 3) random grid points."""
-    return np.ascontiguousarray(random_points(count, seed).columns[:-1].T)
+def random_centers(count: int, seed: int = 1, axes: int = 3) -> NDArray[np.float32]:
+    """(count, axes) random grid points."""
+    return np.ascontiguousarray(random_points(count, seed, axes=axes).columns[:-1].T)
 
 
 def naive_assignment(points: Points, centers: NDArray[np.float32]) -> NDArray[np.intp]:

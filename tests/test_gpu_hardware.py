@@ -9,6 +9,7 @@ from quantgpu.device import Device, array_module, choose_device, free_memory, us
 from quantgpu.efforts import EFFORTS
 from quantgpu.kernels.clusters import batched_sums, nearest_sums
 from quantgpu.kmeans import Points, assign, cluster_sums
+from quantgpu.refine import search
 from quantgpu.scene import render_scene
 from quantgpu.seeding import SEEDINGS
 
@@ -55,14 +56,28 @@ def test_several_k_from_one_count_are_those_of_numpy(gpu: Device) -> None:
 
 @pytest.mark.parametrize("count", [1, 255, 100_003])
 @pytest.mark.parametrize("k", [1, 17, 256, 2000])
-def test_both_routes_give_the_sums_of_numpy(gpu: Device, count: int, k: int) -> None:
-    points, centers = random_points(count, heaviest=1 << 20), random_centers(k)
+@pytest.mark.parametrize("axes", [3, 4])
+def test_both_routes_give_the_sums_of_numpy(gpu: Device, axes: int, k: int, count: int) -> None:
+    points = random_points(count, heaviest=1 << 20, axes=axes)
+    centers = random_centers(k, axes=axes)
     expected = cluster_sums(points, assign(points, centers), k)
     with using(gpu) as xp:
         there = Points(xp.asarray(points.columns), xp.asarray(points.weights))
         for route in (nearest_sums, batched_sums):
             for found, right in zip(route(there, xp.asarray(centers)), expected, strict=True):
                 np.testing.assert_array_equal(found.get(), right)
+
+
+@pytest.mark.parametrize("fixed", [0, 5, 255])
+@pytest.mark.parametrize("axes", [3, 4])
+def test_searches_around_fixed_centers_find_what_numpy_finds(
+    gpu: Device, axes: int, fixed: int
+) -> None:
+    points, centers = random_points(5003, axes=axes), random_centers(256, axes=axes)
+    with using(gpu) as xp:
+        there = Points(xp.asarray(points.columns), xp.asarray(points.weights))
+        found = search(there, xp.asarray(centers), 40, 9, fixed=fixed).get()
+    np.testing.assert_array_equal(found, search(points, centers, 40, 9, fixed=fixed))
 
 
 def test_a_large_picture_in_little_memory_is_the_same(gpu: Device) -> None:

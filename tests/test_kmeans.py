@@ -35,8 +35,9 @@ def _either_route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("_either_route")
 @pytest.mark.parametrize("count", [1, 2, 31, 255, 256, 257, 5003])
 @pytest.mark.parametrize("k", [1, 2, 17, 256, 700])
-def test_the_naive_nearest_center_is_found(count: int, k: int) -> None:
-    points, centers = random_points(count), random_centers(k)
+@pytest.mark.parametrize("axes", [3, 4])
+def test_the_naive_nearest_center_is_found(axes: int, count: int, k: int) -> None:
+    points, centers = random_points(count, axes=axes), random_centers(k, axes=axes)
     expected = naive_assignment(points, centers)
     np.testing.assert_array_equal(assign(points, centers), expected)
     if k > 1:
@@ -82,9 +83,10 @@ def test_ties_go_to_the_lowest_index() -> None:
     assert assign(points, doubled).tolist() == [0]
 
 
-def test_distances_are_exact_at_the_corners_of_the_space() -> None:
-    corners = np.array(np.meshgrid(*[[-1024, 1016]] * 3)).reshape(3, -1).astype(np.float32)
-    rows = np.vstack([corners, np.ones(8, np.float32)]).T
+@pytest.mark.parametrize("axes", [3, 4])
+def test_distances_are_exact_at_the_corners_of_the_space(axes: int) -> None:
+    corners = np.array(np.meshgrid(*[[-1024, 1016]] * axes)).reshape(axes, -1).astype(np.float32)
+    rows = np.vstack([corners, np.ones(1 << axes, np.float32)]).T
     found = rows @ distance_matrix(np.ascontiguousarray(corners.T))
     x = corners.T.astype(np.int64)
     exact = ((x[:, None] - x[None]) ** 2).sum(axis=2) - (x * x).sum(axis=1)[:, None]
@@ -92,8 +94,9 @@ def test_distances_are_exact_at_the_corners_of_the_space() -> None:
 
 
 @pytest.mark.usefixtures("_either_route")
-def test_the_gap_is_the_distance_to_the_second_center_less_that_to_the_first() -> None:
-    points, centers = random_points(517), random_centers(29)
+@pytest.mark.parametrize("axes", [3, 4])
+def test_the_gap_is_the_distance_to_the_second_center_less_that_to_the_first(axes: int) -> None:
+    points, centers = random_points(517, axes=axes), random_centers(29, axes=axes)
     x = points.columns[:-1].T.astype(np.int64)
     distances = np.sort(((x[:, None] - centers[None].astype(np.int64)) ** 2).sum(axis=2), axis=1)
     _, gaps = two_nearest(points, centers)
@@ -167,3 +170,57 @@ def test_centers_stay_among_the_points() -> None:
     centers = lloyd(points, random_centers(50), 9)
     assert (centers >= low).all()
     assert (centers <= high).all()
+
+
+@pytest.mark.parametrize("fixed", [1, 5, 39, 40])
+@pytest.mark.parametrize("axes", [3, 4])
+def test_fixed_centers_stay_bit_for_bit_and_the_others_move_as_without(
+    axes: int, fixed: int
+) -> None:
+    points, centers = random_points(500, axes=axes), random_centers(40, axes=axes)
+    before = centers.copy()
+    moved = lloyd(points, centers, 1, fixed=fixed)
+    assert moved[:fixed].tobytes() == before[:fixed].tobytes()
+    np.testing.assert_array_equal(moved[fixed:], lloyd(points, centers, 1)[fixed:])
+    np.testing.assert_array_equal(centers, before)
+
+
+def test_over_relaxed_steps_around_fixed_centers_are_the_definition() -> None:
+    points, centers = random_points(500), random_centers(40)
+    expected = centers.copy()
+    for relaxation in kmeans.relaxations(4):
+        sums = cluster_sums(points, naive_assignment(points, expected), 40)
+        moved = step_to_means(expected, *sums, relaxation).clip(*points.bounds)
+        expected[7:] = moved[7:]
+    np.testing.assert_array_equal(lloyd(points, centers, 4, fixed=7), expected)
+
+
+def test_fixed_centers_may_lie_outside_the_points_and_the_others_may_not() -> None:
+    points = random_points(300)
+    low, high = points.bounds
+    centers = random_centers(30)
+    centers[:2] = low - 9, high + 5
+    centers[20:22] = low - 9, high + 5
+    moved = lloyd(points, centers, 5, fixed=2)
+    np.testing.assert_array_equal(moved[:2], [low - 9, high + 5])
+    assert (moved[2:] >= low).all()
+    assert (moved[2:] <= high).all()
+
+
+def test_fixing_centers_that_have_come_to_rest_changes_nothing() -> None:
+    points = random_points(200)
+    resting = lloyd(points, random_centers(9), 200)
+    np.testing.assert_array_equal(lloyd(points, resting, 1), resting)
+    for fixed in range(10):
+        np.testing.assert_array_equal(lloyd(points, resting, 5, fixed=fixed), resting)
+
+
+def test_plain_steps_around_fixed_centers_never_raise_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kmeans, "RELAXATION", (1, 1))
+    points, centers = random_points(900), random_centers(13)
+    errors = [naive_error(points, lloyd(points, centers, steps, fixed=6)) for steps in range(12)]
+    rounding = 3 * int(points.weights.sum()) / 4
+    assert all(after <= before + rounding for before, after in pairwise(errors))
+    assert errors[-1] < 0.9 * errors[0]
