@@ -8,30 +8,22 @@ from typing import Any, NamedTuple
 import gpu_double
 import numpy as np
 import pytest
-from test_kernels import (
-    ROUNDS,
+from kernel_device import (
     TOGETHER,
+    VARIANTS,
     Kernel,
-    all_equal,
     build_ahead,
-    check_drop,
-    check_histogram,
-    check_lloyd,
-    check_octree,
-    check_place,
-    check_rank,
-    check_reduce,
-    check_remap,
-    check_sums,
-    check_update,
     device,
     everything,
     one_text,
-    problem,
-    some_codes,
-    some_colors,
     text_of,
 )
+from kernel_problems import all_equal, far_out, problem, some_codes, some_colors
+from test_kernels_cells import check_octree
+from test_kernels_clusters import check_lloyd, check_reduce, check_sums, check_update
+from test_kernels_pixels import check_histogram, check_remap
+from test_kernels_sanitized import WITH_AXES, along
+from test_kernels_search import ROUNDS, check_drop, check_lines, check_place, check_rank
 
 MODES = {
     "forward": ("fiber", None),
@@ -60,7 +52,8 @@ class Mistake(NamedTuple):
     """Modes that cannot find it."""
 
 
-SUMS = "reduce", "-DKIND=1"
+SUMS = "reduce", "-DKIND=1", "-DAXES=3"
+SUMS_OF_FOUR = "reduce", "-DKIND=1", "-DAXES=4"
 BARRIER = "__syncthreads();  // "
 
 
@@ -70,6 +63,11 @@ def sums_of_many_points(gpu: Any) -> None:
 
 def sums_of_many_centers(gpu: Any) -> None:
     check_lloyd(gpu, problem(600, 1100), 1)
+
+
+def without_axes() -> list[Kernel]:
+    """Kernels that are compiled for a number of axes, without it."""
+    return [kernel[:-1] for kernel in VARIANTS if kernel[-1] == "-DAXES=4"]
 
 
 MISTAKES = {
@@ -86,19 +84,19 @@ MISTAKES = {
         "forward reverse random tsan race",
     ),
     "no barrier: bits are set before they are cleared": Mistake(
-        ("drop",), f"{BARRIER}no bit", "// ", lambda gpu: check_drop(gpu, 131, 120),
-        "forward tsan race", "reverse",
+        ("drop", "-DAXES=3"), f"{BARRIER}no bit", "// ",
+        lambda gpu: check_drop(gpu, 131, 120), "forward tsan race", "reverse",
     ),
     "no barrier: bits are read before they are set": Mistake(
-        ("drop",), f"{BARRIER}it is settled", "// ", lambda gpu: check_drop(gpu, 131, 120),
-        "reverse tsan race", "forward",
+        ("drop", "-DAXES=3"), f"{BARRIER}it is settled", "// ",
+        lambda gpu: check_drop(gpu, 131, 120), "reverse tsan race", "forward",
     ),
     "no barrier: sums are cleared late": Mistake(
-        ("accumulate",), f"{BARRIER}the sums begin", "// ",
+        ("accumulate", "-DAXES=3"), f"{BARRIER}the sums begin", "// ",
         lambda gpu: check_sums(gpu, problem(47, 33), 2), "race", "forward reverse random",
     ),
     "no barrier: sums leave before all rows are in them": Mistake(
-        ("accumulate",), f"{BARRIER}all rows are in", "// ",
+        ("accumulate", "-DAXES=3"), f"{BARRIER}all rows are in", "// ",
         lambda gpu: check_sums(gpu, problem(47, 33), 2), "forward reverse random tsan race",
     ),
     "a return before a barrier": Mistake(
@@ -106,7 +104,7 @@ MISTAKES = {
         sums_of_many_points, "forward reverse random",
     ),
     "lanes that do not come to a shuffle": Mistake(
-        ("accumulate",), "for (int apart = 16;", "if (lane < k) for (int apart = 16;",
+        ("accumulate", "-DAXES=3"), "for (int apart = 16;", "if (lane < k) for (int apart = 16;",
         lambda gpu: check_sums(gpu, problem(47, 17), 2), "forward reverse random",
     ),
     "plain += to shared memory": Mistake(
@@ -123,7 +121,7 @@ MISTAKES = {
         "race",
     ),
     "every block writes what one should": Mistake(
-        ("place",), "if (blockIdx.x == 0 && threadIdx.x == 0)", "if (threadIdx.x == 0)",
+        ("place", "-DAXES=3"), "if (blockIdx.x == 0 && threadIdx.x == 0)", "if (threadIdx.x == 0)",
         lambda gpu: check_place(gpu, ROUNDS["better"], 130), "race", "forward random tsan",
     ),
     "a loop that clears one word too many": Mistake(
@@ -131,7 +129,7 @@ MISTAKES = {
         sums_of_many_points, "forward reverse random asan",
     ),
     "a loop that reads one word too many": Mistake(
-        ("remap",  "-DINDEX=unsigned char"), "w < WORDS;", "w <= WORDS;",
+        ("remap", "-DINDEX=unsigned char"), "w < WORDS;", "w <= WORDS;",
         lambda gpu: check_remap(gpu, some_colors(4512), np.uint8), "asan", "forward race",
     ),
     "a run that begins one pixel too late": Mistake(
@@ -139,11 +137,11 @@ MISTAKES = {
         lambda gpu: check_histogram(gpu, some_colors(4511)), "asan",
     ),
     "a loop that begins one too late": Mistake(
-        ("rank",), "for (int j = 0; j < m", "for (int j = 1; j < m",
+        ("rank", "-DAXES=3"), "for (int j = 0; j < m", "for (int j = 1; j < m",
         lambda gpu: check_rank(gpu, 130), "forward reverse random",
     ),
     "a cell's first level is skipped": Mistake(
-        ("octree",), "if (coarsest > level)", "if (coarsest >= level)",
+        ("octree", "-DAXES=3"), "if (coarsest > level)", "if (coarsest >= level)",
         lambda gpu: check_octree(gpu, some_codes(300), ()), "forward",
     ),
     "a forgotten carry": Mistake(
@@ -155,25 +153,92 @@ MISTAKES = {
         sums_of_many_points, "forward reverse random",
     ),
     "ties go to the last lane": Mistake(
-        ("accumulate",), "index < label", "index > label",
+        ("accumulate", "-DAXES=3"), "index < label", "index > label",
         lambda gpu: check_sums(gpu, problem(257, 255), 2), "forward reverse random",
     ),
     "quotients are cut off instead of rounded down": Mistake(
-        ("update",), " - (a % b < 0);", ";",
+        ("update", "-DAXES=3"), " - (a % b < 0);", ";",
         lambda gpu: check_update(gpu, (1, 1)), "forward reverse random",
     ),
     "a sum that is not cleared": Mistake(
-        ("update",), "cluster[0] = 0;", "",
+        ("update", "-DAXES=3"), "cluster[0] = 0;", "",
         lambda gpu: check_update(gpu, (1, 1)), "forward reverse random",
     ),
     "a number of another size": Mistake(
-        ("remap",  "-DINDEX=unsigned char"), "long long n,", "int n,",
+        ("remap", "-DINDEX=unsigned char"), "long long n,", "int n,",
         lambda gpu: check_remap(gpu, some_colors(300), np.uint8), "forward",
     ),
     "an array of another type": Mistake(
         SUMS, "const long long* __restrict__ weights", "const int* __restrict__ weights",
         sums_of_many_points, "forward",
     ),
+    "a fixed center moves": Mistake(
+        ("update", "-DAXES=3"), "if (c >= fixed) *center", "*center",
+        lambda gpu: check_update(gpu, (1, 1), fixed=9), "forward reverse random",
+    ),
+    "a fixed center is brought to the bounds of the points": Mistake(
+        ("update", "-DAXES=4"), "if (c >= fixed) *center", "if (c < fixed) grid = *center; *center",
+        lambda gpu: check_lloyd(gpu, far_out(400, 40, 4), 2, 1), "forward reverse random",
+    ),
+    "one center too many is fixed": Mistake(
+        ("update", "-DAXES=3"), "c >= fixed", "c > fixed",
+        lambda gpu: check_update(gpu, (1, 1), fixed=9), "forward reverse random",
+    ),
+    "a fixed center is split": Mistake(
+        ("place", "-DAXES=3"), "c < fixed\n", "false\n",
+        lambda gpu: check_place(gpu, ROUNDS["better"], 17, fixed=5), "forward reverse random",
+    ),
+    "a fixed center is dropped as the cheapest": Mistake(
+        ("drop", "-DAXES=3"), "c < fixed || stays[", "stays[",
+        lambda gpu: check_drop(gpu, 33, 31, fixed=31), "forward reverse random",
+    ),
+    "a fixed center is dropped where too few others may go": Mistake(
+        ("drop", "-DAXES=3"), "c < fixed || goes[", "goes[",
+        lambda gpu: check_drop(gpu, 300, 7, fixed=5), "forward reverse random",
+    ),
+    "the fourth axis has no share in the distance": Mistake(
+        SUMS_OF_FOUR, "a < AXES; ++a) distance", "a < 3; ++a) distance",
+        lambda gpu: check_reduce(gpu, problem(257, 17, axes=4)), "forward",
+    ),
+    "the fourth axis has no share in the norm": Mistake(
+        SUMS_OF_FOUR, "norm += s * s;", "if (a < 3) norm += s * s;",
+        lambda gpu: check_reduce(gpu, problem(257, 17, axes=4)), "forward",
+    ),
+    "a tile of more centers than it has room for": Mistake(
+        SUMS_OF_FOUR, "start += TILE", "start += 256",
+        lambda gpu: check_reduce(gpu, problem(257, 376, axes=4)), "forward",
+    ),
+    "the fourth axis has no moments": Mistake(
+        ("reduce", "-DKIND=2", "-DAXES=4"), "i < AXES; ++i)", "i < 3; ++i)",
+        lambda gpu: check_reduce(gpu, problem(257, 17, axes=4)), "forward",
+    ),
+    "the fourth axis does not part neighbors": Mistake(
+        ("rank", "-DAXES=4"), "a < AXES", "a < 3",
+        lambda gpu: check_rank(gpu, 257, 4), "forward",
+    ),
+    "clusters of four axes are split along three": Mistake(
+        ("spread", "-DAXES=4"), "d < LINES", "d < 13",
+        lambda gpu: check_lines(gpu, 4), "forward",
+    ),
+    "a line that is there twice": Mistake(
+        ("spread", "-DAXES=4"), "{1, -1, -1, -1}}", "{1, -1, -1, 1}}",
+        lambda gpu: check_lines(gpu, 4), "forward",
+    ),
+    "a level of three bits where there are four axes": Mistake(
+        ("octree", "-DAXES=4"), "const int shift = AXES *", "const int shift = 3 *",
+        lambda gpu: check_octree(gpu, some_codes(300, 4), (), axes=4), "forward",
+    ),
+    "a parent of three bits more where there are four axes": Mistake(
+        ("octree", "-DAXES=4"), "(shift + AXES)", "(shift + 3)",
+        lambda gpu: check_octree(gpu, some_codes(300, 4), (), axes=4), "forward",
+    ),
+    **{
+        f"{' '.join(kernel)} is compiled for three": Mistake(
+            (*kernel, "-DAXES=4"), "#ifndef AXES\n#define AXES 3\n#endif",
+            "#undef AXES\n#define AXES 3", along(WITH_AXES[kernel[0]], 4), "forward",
+        )
+        for kernel in without_axes()
+    },
 }  # fmt: skip
 
 
@@ -184,29 +249,31 @@ def planted(name: str) -> Kernel:
 
 
 @cache
-def all_mistakes() -> str:
-    """The wrong kernels in one text."""
+def mistakes_for(build: str) -> str:
+    """The wrong kernels in one text, for a way of building: those that a mode built so runs."""
+    modes = {mode for mode, (built, _) in MODES.items() if built == build}
     texts = {}
     for name, mistake in MISTAKES.items():
-        right = text_of(mistake.kernel[0])
-        texts[planted(name)] = right.replace(mistake.right, mistake.wrong)
-        assert texts[planted(name)] != right
+        if modes & {*mistake.found_by.split(), *mistake.missed_by.split()}:
+            right = text_of(mistake.kernel[0])
+            texts[planted(name)] = right.replace(mistake.right, mistake.wrong)
+            assert texts[planted(name)] != right
     return one_text(texts)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    texts = [all_mistakes(), everything()]
-    modes = ["asan", "fiber", "tsan", "race"]
-    build_ahead([(text, TOGETHER, mode) for mode in modes for text in texts])
+    builds = ["asan", "fiber", "tsan", "race"]
+    texts = [(text, build) for build in builds for text in (mistakes_for(build), everything())]
+    build_ahead([(text, TOGETHER, build) for text, build in texts])
 
 
 def run(name: str, mode: str, wrong: bool) -> None:
     """The check of a mistake, with the kernel that has it or with the right one."""
-    mistake = MISTAKES[name]
-    replaced = {mistake.kernel: (all_mistakes(), planted(name))} if wrong else None
-    order = mode if MODES[mode][0] == "fiber" else "forward"
-    with device(MODES[mode][0], order, 1, together=True, replaced=replaced) as gpu:
+    mistake, build = MISTAKES[name], MODES[mode][0]
+    replaced = {mistake.kernel: (mistakes_for(build), planted(name))} if wrong else None
+    order = mode if build == "fiber" else "forward"
+    with device(build, order, 1, together=True, replaced=replaced) as gpu:
         mistake.check(gpu)
 
 

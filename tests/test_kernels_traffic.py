@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pictures import photo, random_centers, random_points
 from quantgpu import kernels
 from quantgpu.kernels.clusters import LABELS, SUMS, values
 from quantgpu.kernels.clusters import THREADS as REDUCE_THREADS
+from quantgpu.kmeans import Points
 
 FOLDER = Path(kernels.__file__).parent
 
@@ -49,44 +51,39 @@ def instrumented(name: str, parameters: list[str], *changes: tuple[str, str]) ->
 
 
 def traffic_of_reduce(
-    columns: NDArray[np.float32],
-    weights: NDArray[np.int64],
-    centers: NDArray[np.float32],
-    counter: NDArray[np.uint64],
-) -> int:
-    """Bytes of points that one of Lloyd's steps reads."""
-    text = instrumented("reduce", ["columns", "weights"])
-    count, sums = np.array([len(centers)], np.int32), np.zeros((len(centers), 4), np.uint64)
-    numbers = np.int32(len(weights)), np.int32(1)
-    arguments = (columns, weights, centers, count, *numbers, sums, counter)
-    shared = 8 * values(SUMS, 3) * len(centers)
+    points: Points, centers: NDArray[np.float32], kind: int, parameters: list[str]
+) -> tuple[int, NDArray[Any]]:
+    """Bytes that go through some of its parameters, and what it makes."""
+    k, axes = centers.shape
+    n, sums, counter = len(points), values(kind, axes), np.zeros(1, np.uint64)
+    out = np.zeros((k, sums), np.uint64) if sums else np.zeros(n, np.int32)
+    numbers = np.array([k], np.int32), np.int32(n), np.int32(sums > 0)
     run_kernel(
-        text, "reduce", (3,), (REDUCE_THREADS,), arguments, shared, options=(f"-DKIND={SUMS}",)
-    )
-    assert int(sums[:, 0].sum()) == int(weights.sum())
-    return int(counter[0])
+        instrumented("reduce", parameters), "reduce", (3,), (REDUCE_THREADS,),
+        (points.columns, points.weights, centers, *numbers, out, counter), 8 * sums * k,
+        options=(f"-DKIND={kind}", f"-DAXES={axes}"),
+    )  # fmt: skip
+    return int(counter[0]), out
 
 
 @pytest.mark.parametrize("count", [1, 4095, 4096])
 @pytest.mark.parametrize("k", [1, 17, 256, 300])
-def test_a_lloyd_step_reads_twenty_bytes_of_each_point_once(k: int, count: int) -> None:
-    points, counter = random_points(count), np.zeros(1, np.uint64)
-    found = traffic_of_reduce(points.columns, points.weights, random_centers(k), counter)
-    assert found == 20 * count
+@pytest.mark.parametrize(("axes", "nbytes"), [(3, 20), (4, 24)])
+def test_a_lloyd_step_reads_every_point_once(axes: int, nbytes: int, k: int, count: int) -> None:
+    """4 bytes for each coordinate and 8 for its weight."""
+    points, centers = random_points(count, axes=axes), random_centers(k, axes=axes)
+    found, sums = traffic_of_reduce(points, centers, SUMS, ["columns", "weights"])
+    assert found == nbytes * count
+    assert int(sums[:, 0].sum()) == int(points.weights.sum())
 
 
-def test_assignment_reads_twelve_bytes_of_each_point_and_writes_four() -> None:
-    points, centers = random_points(4096), random_centers(40)
-    counter, labels = np.zeros(1, np.uint64), np.zeros(4096, np.int32)
-    text = instrumented("reduce", ["columns", "weights", "out"])
-    arguments = (points.columns, points.weights, centers, np.array([40], np.int32))
-    numbers = np.int32(4096), np.int32(0)
-    options = (f"-DKIND={LABELS}",)
-    block = (REDUCE_THREADS,)
-    run_kernel(
-        text, "reduce", (2,), block, (*arguments, *numbers, labels, counter), 0, options=options
-    )
-    assert int(counter[0]) == 16 * 4096
+@pytest.mark.parametrize(("axes", "nbytes"), [(3, 16), (4, 20)])
+def test_assignment_reads_every_coordinate_once_and_writes_four_bytes_for_each_point(
+    axes: int, nbytes: int
+) -> None:
+    points, centers = random_points(4096, axes=axes), random_centers(40, axes=axes)
+    found, labels = traffic_of_reduce(points, centers, LABELS, ["columns", "weights", "out"])
+    assert found == nbytes * 4096
     assert len(np.unique(labels)) == 40
 
 

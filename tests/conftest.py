@@ -1,0 +1,29 @@
+"""The stand-in for a GPU as tests of kernels get it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kernel_device import SCHEDULES, VARIANTS, build_ahead, device, options_for, text_of
+
+
+@pytest.fixture(scope="session")
+def _each_built_alone() -> None:
+    """What tests of kernels need of g++, two at a time: it would be one at a time otherwise."""
+    build_ahead([(text_of(kernel[0]), options_for(kernel), "fiber") for kernel in VARIANTS])
+
+
+@pytest.fixture(scope="module", params=SCHEDULES)
+def scheduled(request: pytest.FixtureRequest, _each_built_alone: None) -> Iterator[Any]:
+    """The stand-in in one of the schedules, for all tests: it takes a while to remove."""
+    with device(order=request.param, multiprocessors=SCHEDULES[request.param]) as double:
+        yield double
+
+
+@pytest.fixture
+def gpu(scheduled: Any) -> Iterator[Any]:
+    """The stand-in with an empty log; mistakes are raised after every test."""
+    scheduled.log.reset()
+    yield scheduled
+    scheduled.machine.check_canaries()
+    scheduled.machine.complain()

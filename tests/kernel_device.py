@@ -1,0 +1,134 @@
+"""Kernels on the CPU: each alone, as Python compiles it, or all in one text, on the stand-in."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gpu_double
+import numpy as np
+import pytest
+from gpu_double.building import build
+
+from quantgpu import kernels
+from quantgpu.kmeans import Points
+
+FOLDER = Path(kernels.__file__).parent
+
+Kernel = tuple[str, ...]
+"""A kernel's name and the definitions it is compiled with."""
+
+AXES = 3, 4
+
+SPATIAL = ["accumulate", "drop", "octree", "place", "rank", "spread", "update"]
+"""Kernels that are compiled for each number of axes; `reduce` also for what it makes."""
+
+VARIANTS: list[Kernel] = [
+    *((name, f"-DAXES={axes}") for name in SPATIAL for axes in AXES),
+    *(("reduce", f"-DKIND={kind}", f"-DAXES={axes}") for kind in range(4) for axes in AXES),
+    *(("remap", f"-DINDEX=unsigned {number}") for number in ("char", "short")),
+    ("histogram",),
+    ("histogram", "-DWEIGHTED=1"),
+    ("weigh",),
+]
+
+SCHEDULES = {"forward": 46, "reverse": 1, "random": 3}
+"""In which order threads and blocks run, and on how many multiprocessors: with few, each block
+takes several parts of the points."""
+
+TOGETHER = "--std=c++17", "--fmad=false"
+"""Options for several kernels in one text."""
+
+
+def text_of(name: str) -> str:
+    """The text of ``NAME.cu``."""
+    return (FOLDER / f"{name}.cu").read_text()
+
+
+def options_for(kernel: Kernel) -> tuple[str, ...]:
+    """The options that `quantgpu.kernels` passes."""
+    name, *defines = kernel
+    return ("--std=c++17", *defines, *(["--fmad=false"] if name in kernels.EXACT else []))
+
+
+def exported(kernel: Kernel) -> str:
+    """The kernel's name in `one_text`."""
+    return re.sub(r"\W+", "_", "".join(kernel))
+
+
+def one_text(texts: dict[Kernel, str]) -> str:
+    """All kernels in one text, so that a sanitizer has to be built in only once."""
+    parts = []
+    for kernel, text in texts.items():
+        name, defines = exported(kernel), [option[2:].replace("=", " ") for option in kernel[1:]]
+        given = "".join(f"#define {define}\n" for define in defines)
+        renamed, count = re.subn(rf"^{kernel[0].split('.')[0]}\(", f"{name}(", text, flags=re.M)
+        assert count == 1
+        names = {*re.findall(r"#define (\w+)", text), *(define.split()[0] for define in defines)}
+        undone = "".join(f"#undef {macro}\n" for macro in sorted(names))
+        parts.append(f'{given}namespace in_{name} {{\n#line 1 "{name}"\n{renamed}}}\n{undone}')
+        parts.append(f"using in_{name}::{name};\n")
+    return "".join(parts)
+
+
+@lru_cache
+def everything() -> str:
+    """`one_text` of all kernels."""
+    return one_text({kernel: text_of(kernel[0]) for kernel in VARIANTS})
+
+
+def build_ahead(builds: list[tuple[str, tuple[str, ...], str]]) -> None:
+    """Run g++ twice at a time for texts, options and modes that will be needed."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda needed: build(*needed), builds))
+
+
+@contextmanager
+def device(
+    mode: str = "fiber",
+    order: str = "forward",
+    multiprocessors: int = 46,
+    together: bool = False,
+    replaced: dict[Kernel, tuple[str, Kernel]] | None = None,
+) -> Iterator[Any]:
+    """The stand-in; kernels come out of `everything` if `together`, or are those of other texts."""
+
+    @lru_cache
+    def from_text(cupy: Any, device: int, name: str, defines: tuple[str, ...]) -> Any:
+        kernel = (name, *defines)
+        text, kernel = (replaced or {}).get(kernel, (everything(), kernel))
+        return cupy.RawModule(code=text, options=TOGETHER).get_function(exported(kernel))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if together:
+            patch.setattr(kernels, "compiled", from_text)
+        with gpu_double.installed(
+            mode=mode, order=order, seed=7, multiprocessors=multiprocessors
+        ) as double:
+            yield double
+
+
+def launch(
+    gpu: Any,
+    name: str,
+    *arguments: Any,
+    axes: int,
+    blocks: int = 2,
+    threads: int = 128,
+    shared: int = 0,
+) -> None:
+    """Launch a kernel on NumPy arrays, which change in place."""
+    there = [gpu.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    kernel = kernels.compiled(gpu.cupy, 0, name, (f"-DAXES={axes}",))
+    kernel((blocks,), (threads,), tuple(there), shared_mem=shared)
+    for array, result in zip(arguments, there, strict=True):
+        if isinstance(array, np.ndarray):
+            array[...] = result.get()
+
+
+def uploaded(gpu: Any, points: Points) -> Points:
+    """The points on the device."""
+    return Points(gpu.asarray(points.columns), gpu.asarray(points.weights))

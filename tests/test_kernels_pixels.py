@@ -1,0 +1,97 @@
+"""Pixels are counted, weighed and mapped by kernels as NumPy does it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_device import device
+from kernel_problems import SIZES, some_colors
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+from quantgpu.histogram import pack, packed
+from quantgpu.importance import pixel_weights, rows_around
+from quantgpu.kernels import pixels
+
+
+def check_histogram(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) -> None:
+    """Pixels are added to the bins of their colors; also those of a later row."""
+    bins = np.random.default_rng(0).integers(0, 1 << 32, keys, np.uint32)
+    there, found = gpu.asarray(colors), gpu.asarray(bins)
+    for start in (0, 16):
+        pixels.add_to_bins(found, there[start:])
+        bins += np.bincount(pack(colors[start:]), minlength=keys).astype(np.uint32)
+        assert_array_equal(found.get(), bins)
+
+
+def check_weighted(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) -> None:
+    """Counts and summed weights are added to the bins, those of a later row too."""
+    rng = np.random.default_rng(1)
+    bins = rng.integers(0, 1 << 20, keys).astype(np.uint64)
+    weights = rng.integers(1, 65, len(colors)).astype(np.uint8)
+    there, found = gpu.asarray(colors), gpu.asarray(bins)
+    for start in (0, 16):
+        pixels.add_to_bins(found, there[start:], gpu.asarray(weights)[start:])
+        np.add.at(bins, pack(colors[start:]), packed(weights[start:]))
+        assert_array_equal(found.get(), bins)
+
+
+def check_weigh(gpu: Any, height: int, width: int) -> None:
+    """Rows between others, and at both ends of a picture, weigh what NumPy says."""
+    picture = np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    picture[: height // 2] //= 16
+    there = gpu.asarray(picture.reshape(-1, 3))
+    for start, stop in ((0, height), (0, 1), (height // 2, height), (1, max(height - 2, 1))):
+        if start >= stop:
+            continue
+        first, last = rows_around(start, stop, height)
+        expected = pixel_weights(picture[first:last], start - first, stop - start)
+        rows, before, after = (
+            there[a * width : b * width].copy()
+            for a, b in ((start, stop), (first, start), (stop, last))
+        )
+        found = gpu.zeros(len(expected), np.uint8)
+        pixels.weigh(rows, before, after, width, found)
+        assert_array_equal(found.get(), expected)
+
+
+def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 << 17) -> None:
+    """Every pixel gets its color's entry; also those of a later row, beside others."""
+    info = np.iinfo(dtype)
+    table = np.random.default_rng(0).integers(0, info.max + 1, keys).astype(dtype)
+    there, index = gpu.asarray(colors), gpu.full(len(colors), 7, dtype)
+    expected = table[pack(colors)]
+    pixels.remap(gpu.asarray(table), there[16:], index[16:])
+    assert_array_equal(index.get()[16:], expected[16:])
+    assert (index.get()[:16] == 7).all()
+    pixels.remap(gpu.asarray(table), there, index)
+    assert_array_equal(index.get(), expected)
+
+
+@pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
+def test_pixels_are_counted_as_numpy_counts(gpu: Any, count: int) -> None:
+    check_histogram(gpu, some_colors(count))
+
+
+@pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
+def test_weights_are_added_up_as_numpy_adds_them(gpu: Any, count: int) -> None:
+    check_weighted(gpu, some_colors(count))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 1), (3, 2), (31, 33), (70, 130)])
+def test_pixels_weigh_what_numpy_says(gpu: Any, shape: tuple[int, int]) -> None:
+    check_weigh(gpu, *shape)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
+def test_pixels_are_mapped_as_numpy_maps(gpu: Any, count: int, dtype: Any) -> None:
+    check_remap(gpu, some_colors(count), dtype)
+
+
+def test_all_colors_from_black_to_white_have_a_bin_and_an_entry() -> None:
+    colors = some_colors(5000, 256)
+    colors[-2:] = [[0], [255]]
+    with device() as gpu:
+        check_histogram(gpu, colors, 1 << 24)
+        check_remap(gpu, colors, np.uint16, 1 << 24)
