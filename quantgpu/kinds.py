@@ -88,13 +88,17 @@ class Kinds:
     ) -> Any:
         """`kmeans.assign` among the palette colors that are of all the kinds that a point is of.
 
-        If there are none, the kinds do not matter.
+        If there are none, the last of the kinds does not matter, and so on.
         """
         xp = array_module(centers)
         labels = assign(points, centers, threads)
         entries = self.codes_of(colors)
         for code, members in self.members.items():
             allowed = np.flatnonzero((entries & code) == code)
+            for bit in range(len(self.kinds) - 1, 0, -1):
+                if not len(allowed):
+                    fewer = code & ((1 << bit) - 1)
+                    allowed = np.flatnonzero((entries & fewer) == fewer)
             if 0 < len(allowed) < len(colors):
                 there = xp.asarray(allowed)
                 labels[members] = there[assign(points.take(members), centers[there], threads)]
@@ -106,7 +110,8 @@ class Kinds:
         """Palette colors, of which some become of a kind; the first `fixed` stay as they are.
 
         Those all of whose points are of the kind; that with most of them if there is none; and then
-        others, as long as it lowers the error.
+        others, as long as it lowers the error. At last, for points of several kinds, that with most
+        of them if there is none of all these.
         """
         xp = array_module(points.weights)
         for bit, kind in enumerate(self.kinds):
@@ -138,6 +143,14 @@ class Kinds:
                     break
                 chosen |= (worth > 0) & (2 * worth >= worth.max())
             colors = np.where(chosen[:, None], changed, colors)
+        for code, members in self.members.items():
+            if fixed == len(colors) or ((self.codes_of(colors) & code) == code).any():
+                continue
+            inside = points.take(members)
+            labels = assign(inside, xp.asarray(grid_centers(colors, space)), threads)
+            mass = to_host(xp.bincount(labels, inside.masses, minlength=len(colors)))
+            codes = np.where(np.arange(len(colors)) == fixed + mass[fixed:].argmax(), code, 0)
+            colors = self.kept(colors, codes, space)
         return colors
 
     def kept(

@@ -90,8 +90,10 @@ def settle(
             break
         entries = xp.asarray(colors)[labels]
         is_entry = (entries == point_colors).all(axis=1)
-        worst = worst_served(points, served_by[labels], is_entry, missing)
-        colors = in_order(np.concatenate([colors[served], to_host(point_colors[worst])]))
+        worst = worst_served(points, served_by[labels], is_entry, missing + len(colors))
+        others = to_host(point_colors[worst])
+        others = others[~np.isin(pack(np.ascontiguousarray(others)), pack(colors[served]))]
+        colors = in_order(np.concatenate([colors[served], others[:missing]]))
     return colors, labels
 
 
@@ -99,7 +101,7 @@ def worst_served(points: Points, served_by: Any, is_entry: Any, count: int) -> A
     """The (count,) points with the greatest weight times squared distance from `served_by`.
 
     Those whose color `is_entry` of the palette, (n,) bool, come last; others may lie on the same
-    grid point as an entry.
+    grid point as an entry, or be an entry that gave way to another there.
     """
     xp = array_module(points.columns)
     differences = points.columns[:-1] - served_by.T

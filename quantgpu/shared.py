@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import reduce
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -148,7 +149,8 @@ def shared_palette(
 def moved(histogram: Histogram, xp: Any) -> Histogram:
     """A histogram in the arrays of a module."""
     weights = None if histogram.weights is None else xp.asarray(histogram.weights)
-    return Histogram(xp.asarray(histogram.keys), xp.asarray(histogram.counts), weights)
+    keys, counts = xp.asarray(histogram.keys), xp.asarray(histogram.counts)
+    return replace(histogram, keys=keys, counts=counts, weights=weights)
 
 
 def clustered(histogram: Histogram, k: int, options: dict[str, Any]) -> SharedPalette:

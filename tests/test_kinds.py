@@ -185,6 +185,31 @@ def test_locked_grays_and_alpha_hold_together() -> None:
     assert (found[picture[..., 3] == 255][:, 3] == 255).all()
 
 
+@pytest.mark.parametrize("k", [2, 3, 7])
+def test_there_is_an_opaque_gray_for_opaque_grays_where_other_grays_are_more(k: int) -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 256, (40, 16, 4)).astype(np.uint8)
+    picture[::2, :, 3] = 0
+    picture[5::10, ::3, 1:3] = picture[5::10, ::3, :1]
+    picture[5, :2] = [[90, 90, 90, 255], [200, 200, 200, 255]]
+    grays = (picture[..., :1] == picture[..., 1:3]).all(axis=2)
+    for color_space in COLOR_SPACES:
+        found = quantize(
+            picture, k, color_space=color_space, effort="none", lock_grays=True, device="cpu"
+        ).to_array()
+        assert (found[grays][:, :1] == found[grays][:, 1:3]).all()
+        assert (found[picture[..., 3] == 255][:, 3] == 255).all()
+
+
+def test_opaque_comes_before_gray_where_no_palette_color_is_both() -> None:
+    colors = np.array([[9, 9, 9, 255], [9, 9, 9, 0]], np.uint8)
+    space = COLOR_SPACES["srgb"]
+    points = weighted_points(space.points(colors), np.ones(2, np.int64))
+    entries = np.array([[9, 9, 9, 254], [200, 0, 0, 255]], np.uint8)
+    kinds = Kinds(["opaque", "gray"], colors)
+    assert kinds.assign(points, grid_centers(entries, space), entries).tolist() == [1, 0]
+
+
 def test_the_nearest_gray_is_the_nearest() -> None:
     colors = np.random.default_rng(0).integers(0, 256, (50, 3)).astype(np.uint8)
     levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)

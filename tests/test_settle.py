@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures import naive_assignment, naive_error
 
+from quantgpu import quantize
 from quantgpu import settle as settle_module
 from quantgpu.colorspace import COLOR_SPACES, grid_centers
 from quantgpu.kmeans import Points, weighted_points
@@ -51,6 +52,20 @@ def test_there_are_always_k_distinct_colors(
     found, labels = settle(points, colors, centers, k, SRGB, 3, 1)
     assert len({tuple(color) for color in found.tolist()}) == k
     np.testing.assert_array_equal(labels, naive_assignment(points, grid_centers(found, SRGB)))
+
+
+@pytest.mark.parametrize("color_space", COLOR_SPACES)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colors_on_one_point_of_the_grid_are_told_apart(channels: int, color_space: str) -> None:
+    """Dark ones are close in linear light, and all are where they are nearly clear."""
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 4 if channels == 3 else 256, (320, channels)).astype(np.uint8)
+    colors[:, 3:] = 1
+    most = len(np.unique(colors, axis=0))
+    for k in (most - 1, most * 2 // 3):
+        keep = colors[: k // 3]
+        found = quantize(colors, k, keep=keep, color_space=color_space, device="cpu").palette
+        assert len(np.unique(found.colors, axis=0)) == len(found) == k
 
 
 def test_settling_lowers_the_error_of_the_rounded_palette() -> None:

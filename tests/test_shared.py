@@ -11,7 +11,7 @@ from typing import Any
 import gpu_double
 import numpy as np
 import pytest
-from pictures import photo
+from pictures import photo, soft_photo
 
 from quantgpu import quantize, shared
 from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
@@ -110,6 +110,17 @@ def test_a_gpu_gives_the_same_palette(perceptual: bool) -> None:
         found = shared_palette(histogram, 19, device="gpu")
     expected = shared_palette(histogram, 19, device="cpu")
     assert (found.device, found.notes) == ("gpu:0", [])
+    np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    assert found.squared_error == expected.squared_error
+
+
+def test_a_gpu_gives_the_same_palette_with_alpha() -> None:
+    histogram = count_colors(Pixels(soft_photo()))
+    with gpu_double.installed():
+        found = shared_palette(histogram, 19, device="gpu")
+    expected = shared_palette(histogram, 19, device="cpu")
+    assert found.device == "gpu:0"
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
     np.testing.assert_array_equal(found.counts, expected.counts)
     assert found.squared_error == expected.squared_error
