@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ def kept_colors(
         kept.append(np.zeros((1, 4), np.uint8))
     if snap is not None:
         xp = array_module(histogram.keys)
-        flat = xp.flatnonzero(histogram.counts >= math.ceil(snap * histogram.pixels))
+        least = math.ceil(Fraction(str(snap)) * histogram.pixels)  # 0.07 of 100 is 7, as written
+        flat = xp.flatnonzero(histogram.counts >= least)
         common = flat[xp.argsort(-histogram.counts[flat], kind="stable")]
         kept.append(to_host(histogram.colors.T.take(common, axis=1).T))
     return distinct(np.concatenate(kept))[:k]

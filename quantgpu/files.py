@@ -125,7 +125,9 @@ class Report(NamedTuple):
                 f"{as_bytes(self.bytes_out)} instead of {as_bytes(self.bytes_in)}"
             )
         stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in self.seconds.items())
-        quality = "lossless" if self.mse == 0 else f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB"
+        quality = f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB"
+        if self.mse == 0:  # nearly clear colors may look alike
+            quality = "lossless" if self.colors_out >= self.colors_in else "no error to be seen"
         return (
             f"{self.output}: {self.width} x {self.height}, {self.colors_in:,} colors -> "
             f"{self.colors_out:,}, {quality}{self.as_search()}, {as_bytes(self.bytes_in)} -> "
@@ -232,7 +234,8 @@ def convert_file(
             encode, result.index, result.palette.colors, form, level=destination.compress_level,
             metadata=metadata,
         )  # fmt: skip
-        bytes_out, skipped = write(encoded, output, destination, bytes_in)
+        with naming(name):
+            bytes_out, skipped = write(encoded, output, destination, bytes_in)
         seconds["write"] = time.perf_counter() - started
         yield Report(
             *(name, output, width, height, result.colors_in, len(result.palette)),

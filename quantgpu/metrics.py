@@ -99,7 +99,8 @@ def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> 
     (4.5, 0.5)
 
     Args:
-        image_a: What `quantize` takes: a path, a Pillow image, an array or a list of colors.
+        image_a: What `quantize` takes: a path, a Pillow image, an array or a list of colors;
+            transparent pixels are laid on white.
         image_b: The same; swapping the two only swaps `colors`.
         progress: Called with the name of each metric and the share that is done.
 
@@ -118,8 +119,11 @@ def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> 
 
 
 def as_array(image: Any) -> Colors:
-    """An image's pixels on the host, (H, W, 3) uint8, C-contiguous; a list is one column."""
-    pixels = as_pixels(image).to_host()
+    """An image's pixels on the host, (H, W, 3) uint8, C-contiguous; a list is one column.
+
+    Transparent ones are laid on white.
+    """
+    pixels = as_pixels(image, "flatten").to_host()
     return pixels.slab(0, pixels.height).reshape(pixels.height, pixels.width, 3)
 
 

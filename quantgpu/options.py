@@ -53,8 +53,10 @@ def check_options(
 
 def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8] | None:
     """The colors to keep, (m, 3 | 4), without repetitions; or a UsageError."""
-    if snap is not None and not 0 < snap <= 1:
-        raise UsageError(f"snap = {snap} is outside 0..1; 0.01 is one hundredth of the image")
+    if snap is not None and not (isinstance(snap, int | float | np.floating) and 0 < snap <= 1):
+        raise UsageError(
+            f"snap = {snap!r} is not a share above 0, up to 1; 0.01 is one hundredth of the image"
+        )
     if keep is None:
         return None
     kept = distinct(as_palette(keep).colors)
@@ -62,6 +64,16 @@ def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8
     if len(kept) > most:
         raise UsageError(f"{len(kept)} colors to keep are more than k = {most}")
     return kept
+
+
+def check_matte(matte: Any) -> None:
+    """Raise unless a matte is None or red, green and blue."""
+    if matte is None:
+        return
+    if isinstance(matte, str) or len(matte) != 3:
+        raise UsageError(f"matte = {matte!r} is not red, green and blue, such as (255, 255, 255)")
+    for level in matte:
+        check_number("matte", level, 0, 255)
 
 
 def check_number(name: str, value: int, low: int, high: int) -> None:
@@ -80,8 +92,8 @@ def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
         raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")
 
 
-def k_for(k: int | None, pixels: int) -> int:
-    """K, or its default, for so many pixels."""
+def k_for(k: int | None, pixels: int, kept: int = 0) -> int:
+    """K, or its default, for so many pixels; colors that are kept need not be among theirs."""
     if k is not None and k > pixels:
         raise UsageError(f"k = {k} is greater than the number of pixels, {pixels}")
-    return min(DEFAULT_K, pixels) if k is None else k
+    return min(DEFAULT_K, pixels + kept) if k is None else k

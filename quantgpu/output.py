@@ -106,12 +106,13 @@ def check_alpha(form: Format, palette: NDArray[np.uint8]) -> None:
     transparent = alphas[alphas < 255]
     if form.alpha == "flatten" and len(transparent):
         raise UsageError(
-            f"{form.name} holds no transparent colors; write .png, or use --alpha flatten"
+            f"{form.name} holds no transparent colors; write .png, or use --alpha flatten and no "
+            "such colors with --keep or --palette"
         )
     if form.alpha == "binary" and (len(transparent) > 1 or transparent.any()):
         raise UsageError(
             f"{form.name} holds one transparent color of alpha 0, no others; "
-            "write .png, or use --alpha binary"
+            "write .png, or use --alpha binary and no such colors with --keep or --palette"
         )
 
 

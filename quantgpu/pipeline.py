@@ -30,7 +30,7 @@ from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
-from quantgpu.options import DEFAULT_K, check_choice, check_kept, check_options, k_for
+from quantgpu.options import DEFAULT_K, check_choice, check_kept, check_matte, check_options, k_for
 from quantgpu.palette import Palette
 from quantgpu.quality import squared_error
 from quantgpu.target import check_goals, check_quality, smallest
@@ -170,6 +170,7 @@ def quantized(
     ks = [None if k is None else operator.index(k) for k in ks]
     goal, least_good = check_goals(ks, target, min_quality)
     threads = default_threads() if threads is None else threads
+    least = 0 if kept is None else len(kept)
     curve: dict[int, float] = {}
 
     def palette_of(
@@ -182,9 +183,8 @@ def quantized(
             )  # fmt: skip
 
         if goal is None:
-            found = palette_at(k_for(k, pixels), tell)
+            found = palette_at(k_for(k, pixels, least), tell)
         else:
-            least = 0 if kept is None else len(kept)
             most = min(DEFAULT_K if k is None else k, len(histogram) + least)
             found, tried = smallest(goal, max(least, 1), most, palette_at, histogram, threads, tell)
             curve.update(tried)
@@ -288,6 +288,7 @@ def convert(
         return work(here)
 
     check_choice("alpha", alpha, ALPHAS)
+    check_matte(matte)
     pixels = as_pixels(image, alpha, matte)
     check(len(pixels))
     ready["read"] = time.perf_counter() - started

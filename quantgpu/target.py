@@ -78,10 +78,9 @@ def parse_ks(text: str) -> list[int]:
     Raises:
         UsageError: One is no integer.
     """
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"k = {text!r} is not an integer, nor several, such as 4,16,64") from None
+    if not re.fullmatch(r"\s*[+-]?[0-9]+\s*(,\s*[+-]?[0-9]+\s*)*", text):
+        raise UsageError(f"k = {text!r} is not an integer, nor several, such as 4,16,64")
+    return [int(part) for part in text.split(",")]
 
 
 def smallest_k(

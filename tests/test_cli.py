@@ -1004,7 +1004,7 @@ def test_kept_colors_flat_colors_and_grays_come_out_as_they_are() -> None:
         (["--keep", "#00f,#0f0,#f00"], "3 colors to keep are more than k = 2"),
         (["--keep", "nocolor"], "keep = 'nocolor' is no color; use #rgb"),
         (["--keep", "photo.png"], "4850 colors to keep are more than k = 2"),
-        (["--snap", "1.5"], "snap = 1.5 is outside 0..1"),
+        (["--snap", "1.5"], "snap = 1.5 is not a share above 0, up to 1"),
     ],
 )
 def test_colors_that_cannot_be_kept_are_refused(arguments: list[str], said: str) -> None:
@@ -1012,6 +1012,22 @@ def test_colors_that_cannot_be_kept_are_refused(arguments: list[str], said: str)
     assert ran.code in (2, 3)
     assert said in ran.err
     assert not Path("photo-2.png").exists()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".bmp"])
+def test_kept_colors_that_the_format_cannot_hold_are_refused(suffix: str) -> None:
+    ran = run("photo.png", "-k", "4", "--keep", "#ff000080", "-o", f"a{suffix}")
+    assert ran.code == 2
+    assert ran.err.startswith("quantgpu: error: photo.png: ")
+    assert "and no such colors with --keep or --palette" in ran.err
+    assert not Path(f"a{suffix}").exists()
+
+
+def test_colors_that_only_look_alike_are_not_called_lossless() -> None:
+    colors = [(level, 0, 0, 1) for level in range(9)]
+    Image.fromarray(np.array([colors], np.uint8)).save("faint.png")
+    assert b"9 colors -> 2, no error to be seen, " in run("faint.png", "-k", "2").out
+    assert b"9 colors -> 9, lossless, " in run("faint.png", "-k", "9").out
 
 
 def test_defaults_are_those_of_the_library() -> None:

@@ -1,5 +1,7 @@
 """Pixels of a kind get palette entries of that kind; kept colors are kept bit for bit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -139,8 +141,8 @@ def test_more_kept_colors_than_k_are_refused_with_both_numbers() -> None:
         quantize(photo(), 2, keep=[(0, 0, 0), (1, 1, 1), (2, 2, 2), (1, 1, 1)])
 
 
-@pytest.mark.parametrize("snap", [0, -0.1, 1.5, float("nan")])
-def test_a_share_outside_its_range_is_refused(snap: float) -> None:
+@pytest.mark.parametrize("snap", [0, -0.1, 1.5, float("nan"), "0.1"])
+def test_a_share_outside_its_range_is_refused(snap: Any) -> None:
     with pytest.raises(UsageError, match="snap"):
         quantize(photo(), 2, snap=snap)
 
@@ -155,6 +157,19 @@ def test_flat_colors_come_out_unchanged(color_space: str) -> None:
     assert (found[:10] == (17, 33, 77)).all()
     assert (found[10:14] == (18, 33, 77)).all()
     assert quantize(picture, 6, snap=0.1, device="cpu").to_array()[14, 0].tolist() != [200, 1, 9]
+
+
+@pytest.mark.parametrize("share", [0.07, np.float64(0.07)])
+def test_a_share_is_the_decimal_number_that_was_written(share: float) -> None:
+    """0.07 * 100 is more than 7 in binary."""
+    picture = [(100, 2, 3)] * 7 + [(100 + i, 2, 3) for i in range(1, 94)]
+    assert quantize(picture, 2, snap=share, device="cpu").palette.hex()[0] == "#640203"
+
+
+def test_kept_colors_are_no_less_than_all_where_there_are_fewer_pixels() -> None:
+    found = quantize([(1, 2, 3)], keep=[(4, 5, 6), (7, 8, 9)], device="cpu")
+    assert found.palette.hex() == ["#010203", "#040506", "#070809"]
+    assert found.index.tolist() == [0]
 
 
 def test_of_too_many_flat_colors_the_most_frequent_are_kept() -> None:

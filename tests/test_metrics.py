@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from image_files import noise
 from pairs import PAIRS, Colors, both
-from pictures import photo
+from pictures import photo, soft_photo
 from PIL import Image
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
@@ -150,6 +150,15 @@ def test_images_files_and_arrays_that_are_views_are_taken(tmp_path: object) -> N
     assert quantgpu.compare(f"{tmp_path}/a.png", Image.fromarray(b)) == expected
     turned = (picture.transpose(1, 0, 2).copy().transpose(1, 0, 2) for picture in (a, b))
     assert quantgpu.compare(*turned) == expected
+
+
+def test_transparent_pixels_are_compared_on_white(tmp_path: object) -> None:
+    picture = soft_photo()
+    Image.fromarray(picture).save(f"{tmp_path}/a.png")
+    on_white = Image.new("RGBA", picture.shape[1::-1], "white")
+    on_white.alpha_composite(Image.fromarray(picture))
+    for image in (picture, Image.fromarray(picture), f"{tmp_path}/a.png"):
+        assert quantgpu.compare(image, on_white.convert("RGB")).changed == 0
 
 
 def test_sizes_that_differ_are_refused_with_both_named() -> None:

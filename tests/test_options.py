@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from quantgpu import quantize
 from quantgpu.errors import UsageError
-from quantgpu.options import DEFAULT_K, check_options, k_for
+from quantgpu.options import DEFAULT_K, check_matte, check_options, k_for
 
 OPTIONS: dict[str, Any] = {
     "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",
@@ -32,5 +33,16 @@ def test_options_wrong_for_any_image_are_found_without_one(option: str, value: A
 def test_k_is_at_most_the_number_of_pixels_or_not_given() -> None:
     assert [k_for(k, 300) for k in (1, 300, None)] == [1, 300, DEFAULT_K]
     assert k_for(None, 9) == 9
+    assert (k_for(None, 9, 5), k_for(None, 300, 5)) == (14, DEFAULT_K)
     with pytest.raises(UsageError, match="k = 301 is greater than the number of pixels, 300"):
         k_for(301, 300)
+
+
+@pytest.mark.parametrize("matte", ["red", (1, 2), (1, 2, 256), (-1, 2, 3), (1.5, 2, 3)])
+def test_a_matte_is_three_levels(matte: Any) -> None:
+    check_matte(None)
+    check_matte((0, 128, 255))
+    with pytest.raises(UsageError, match="matte = "):
+        check_matte(matte)
+    with pytest.raises(UsageError, match="matte = "):
+        quantize([(1, 2, 3, 4)], 1, alpha="flatten", matte=matte)
