@@ -72,12 +72,12 @@ def test_a_kernel_that_fails_to_compile_later_costs_auto_nothing(
         choose_device("gpu")
         gpu.model.refuses_to_compile = True
         if device_used is None:
-            with pytest.raises(DeviceError, match="kernel histogram cannot be compiled"):
+            with pytest.raises(DeviceError, match="kernel weigh cannot be compiled"):
                 quantize(picture, 5, device=option)
             return
         found = quantize(picture, 5, device=option)
     assert found.device == device_used
-    assert found.notes[0].startswith("gpu:0 failed; went on with the CPU: kernel histogram cannot")
+    assert found.notes[0].startswith("gpu:0 failed; went on with the CPU: kernel weigh cannot")
     np.testing.assert_array_equal(found.index, quantize(picture, 5, device="cpu").index)
 
 
