@@ -168,6 +168,14 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    from_palette: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLORS|FILE",
+            help="Choose at most K of these colors, such as the palette file of a machine.",
+            show_default=False,
+        ),
+    ] = None,
     lock_grays: Annotated[
         bool, typer.Option("--lock-grays", help="Pixels that are gray come out gray.")
     ] = False,
@@ -252,7 +260,7 @@ def quantize(
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, quantizing
     from quantgpu.metadata import METADATA
-    from quantgpu.options import check_choice, check_kept, check_options
+    from quantgpu.options import check_choice, check_kept, check_options, check_set
     from quantgpu.palette import parse_colors
     from quantgpu.target import check_goals, parse_ks
 
@@ -274,12 +282,16 @@ def quantize(
         options["keep"] = None if keep is None else parse_colors(keep, "keep")
         for each in ks:
             check_kept(each, options["keep"], snap)
+        options["from_palette"] = None
+        if from_palette is not None:
+            options["from_palette"] = parse_colors(from_palette, "from_palette")
+        check_set(options["from_palette"], snap)
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
         check_choice("metadata", metadata, METADATA)
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        shown = options | goals | {"keep": keep}
+        shown = options | goals | {"keep": keep, "from_palette": from_palette}
         decided = ", ".join(f"{name} {value}" for name, value in shown.items())
         say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
     work = quantizing(ks, options | goals, opening)

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.cells import morton_codes, order_of
-from quantgpu.colorspace import COLOR_SPACES, grid_centers
+from quantgpu.cells import leaves, morton_codes, octree, order_of, running_sums
+from quantgpu.colorspace import COLOR_SPACES, ColorSpace, grid_centers
 from quantgpu.device import Progress, array_module, no_progress, to_host
 from quantgpu.efforts import EFFORTS, find_centers
 from quantgpu.histogram import CLEAR, Histogram, pack
 from quantgpu.importance import evened
 from quantgpu.kinds import Kinds
-from quantgpu.kmeans import bounded, weighted_points
+from quantgpu.kmeans import Points, assign, bounded, weighted_points
 from quantgpu.palette import Palette, distinct, in_order, is_transparent, of_channels
 from quantgpu.seeding import SEEDINGS
 from quantgpu.settle import settle
+from quantgpu.subset import MOST_POINTS, POINTS_PER_COLOR, choose
 
 
 def cluster(
@@ -34,20 +35,21 @@ def cluster(
     keep: NDArray[np.uint8] | None = None,
     snap: float | None = None,
     lock_grays: bool = False,
+    from_palette: NDArray[np.uint8] | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
-    The options are those of `quantize`; `keep` are colors, (m, 3 | 4) uint8.
+    The options are those of `quantize`; `keep` and `from_palette` are colors, (m, 3 | 4) uint8.
     """
     xp = array_module(histogram.keys)
     plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
     generator = np.random.default_rng(seed)
-    if keep is not None and is_transparent(keep):
+    if any(colors is not None and is_transparent(colors) for colors in (keep, from_palette)):
         histogram = replace(histogram, channels=4)
     kept = kept_colors(histogram, keep, snap, k)
-    if len(histogram) + len(kept) <= 2 * k:
+    if from_palette is None and len(histogram) + len(kept) <= 2 * k:
         colors = in_order(distinct(np.concatenate([kept, to_host(histogram.colors)])))
         if len(colors) <= k:
             return Palette(colors), own_entries(histogram, colors, None)
@@ -61,17 +63,58 @@ def cluster(
     weights = weights[order]
     points = weighted_points(space.points(point_colors), bounded(weights, int(weights.sum())))
     fixed = xp.asarray(grid_centers(kept, space))
+    found = min(k, len(points))
     centers = find_centers(
-        points, codes[order], k, plan, seeding, generator, threads, progress, fixed
+        points, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
     )
-    steps = plan.settling if plan else 0
     names = ["opaque"] * (histogram.channels == 4) + ["gray"] * lock_grays
     kinds = Kinds(names, point_colors) if names else None
-    colors, labels = settle(points, point_colors, centers, k, space, steps, threads, kept, kinds)
+    if from_palette is None:
+        steps = plan.settling if plan else 0
+        settled = settle(points, point_colors, centers, k, space, steps, threads, kept, kinds)
+    else:
+        among = of_channels(from_palette, histogram.channels)
+        settled = chosen(points, codes[order], centers, k, space, threads, kept, kinds, among)
+    colors, labels = settled
     progress("cluster", 1)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return Palette(colors), own_entries(histogram, colors, in_key_order)
+
+
+def chosen(
+    points: Points,
+    codes: Any,
+    centers: Any,
+    k: int,
+    space: ColorSpace,
+    threads: int,
+    kept: NDArray[np.uint8],
+    kinds: Kinds | None,
+    among: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], Any]:
+    """What `settle` gives, but of at most K colors `among` (M, channels); and those that are kept.
+
+    Colors that nothing is nearest to are left out.
+    """
+    xp = array_module(codes)
+    candidates = distinct(np.concatenate([kept, among]))
+    most = max(MOST_POINTS, POINTS_PER_COLOR * k)
+    coarse = points
+    if len(points) > most:
+        sums = running_sums(points)
+        coarse = leaves(octree(codes, sums, most), sums, most)
+    free = to_host(centers)
+    places = choose(coarse.to_host(), grid_centers(candidates, space), free, k, len(kept))
+    colors = in_order(candidates[places])
+    served_by = xp.asarray(grid_centers(colors, space))
+    if kinds is None:
+        labels = assign(points, served_by, threads)
+    else:
+        labels = kinds.assign(points, served_by, colors, threads)
+    used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
+    used |= np.isin(pack(colors), pack(kept))
+    return colors[used], xp.asarray(np.cumsum(used) - 1)[labels]
 
 
 def kept_colors(

@@ -66,6 +66,15 @@ def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8
     return kept
 
 
+def check_set(from_palette: Any, snap: float | None) -> NDArray[np.uint8] | None:
+    """The colors to choose from, (M, 3 | 4), without repetitions; or a UsageError."""
+    if from_palette is None:
+        return None
+    if snap is not None:
+        raise UsageError("snap takes colors of the image, and from_palette none; give one of them")
+    return distinct(as_palette(from_palette).colors)
+
+
 def check_matte(matte: Any) -> None:
     """Raise unless a matte is None or red, green and blue."""
     if matte is None:

@@ -30,7 +30,15 @@ from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
-from quantgpu.options import DEFAULT_K, check_choice, check_kept, check_matte, check_options, k_for
+from quantgpu.options import (
+    DEFAULT_K,
+    check_choice,
+    check_kept,
+    check_matte,
+    check_options,
+    check_set,
+    k_for,
+)
 from quantgpu.palette import Palette
 from quantgpu.quality import squared_error
 from quantgpu.target import check_goals, check_quality, smallest
@@ -52,6 +60,7 @@ def quantize(
     keep: Any = None,
     snap: float | None = None,
     lock_grays: bool = False,
+    from_palette: Any = None,
     dither: str = "none",
     alpha: str = "keep",
     matte: Color | None = None,
@@ -91,6 +100,8 @@ def quantize(
         snap: Colors that cover at least such a share of the image, above 0 to 1, come out
             unchanged, the most frequent ones first.
         lock_grays: Let pixels that are gray come out gray.
+        from_palette: Choose at most K of these colors: whatever `apply_palette` takes. Where pixels
+            are fully transparent, that is a color, too.
         dither: ``none``.
         alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
             ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
@@ -115,8 +126,9 @@ def quantize(
     [picture] = quantized(
         image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,
         color_space=color_space, perceptual=perceptual, keep=keep, snap=snap,
-        lock_grays=lock_grays, dither=dither, alpha=alpha, matte=matte, threads=threads,
-        device=device, memory=memory, keep_on_device=keep_on_device, progress=progress,
+        lock_grays=lock_grays, from_palette=from_palette, dither=dither, alpha=alpha, matte=matte,
+        threads=threads, device=device, memory=memory, keep_on_device=keep_on_device,
+        progress=progress,
     )  # fmt: skip
     return picture
 
@@ -153,6 +165,7 @@ def quantized(
     keep: Any,
     snap: float | None,
     lock_grays: bool,
+    from_palette: Any,
     dither: str,
     alpha: str,
     matte: Color | None,
@@ -168,6 +181,7 @@ def quantized(
         check_options(k, effort, init, seed, color_space, dither, threads, device, memory)
         kept = check_kept(k, keep, snap)
     ks = [None if k is None else operator.index(k) for k in ks]
+    among = check_set(from_palette, snap)
     goal, least_good = check_goals(ks, target, min_quality)
     threads = default_threads() if threads is None else threads
     least = 0 if kept is None else len(kept)
@@ -179,7 +193,8 @@ def quantized(
         def palette_at(k: int, tell: Progress) -> tuple[Palette, Any]:
             return cluster(
                 histogram, k, effort=effort, init=init, seed=seed, keep=kept, snap=snap,
-                lock_grays=lock_grays, color_space=color_space, threads=threads, progress=tell,
+                lock_grays=lock_grays, from_palette=among, color_space=color_space,
+                threads=threads, progress=tell,
             )  # fmt: skip
 
         if goal is None:

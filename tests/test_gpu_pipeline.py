@@ -480,3 +480,11 @@ def test_smaller_slabs_help_where_memory_shrinks(
     assert found.notes == ["gpu:0 ran out of memory; went on with smaller slabs"]
     assert found.device == "gpu:0"
     assert_same(found, quantize(picture, 16, device="cpu"))
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("picture", [SCENE, soft_photo()], ids=["opaque", "transparent"])
+def test_colors_chosen_from_a_set_give_the_same_bytes(picture: NDArray[np.uint8]) -> None:
+    among = np.random.default_rng(0).integers(0, 256, (300, 3)).astype(np.uint8)
+    for k, effort in ((3, "none"), (20, "balanced")):
+        assert_same_everywhere(picture, k, from_palette=among, keep=[(1, 2, 3)], effort=effort)
