@@ -66,6 +66,8 @@ EXAMPLES = """Examples:
 
   quantgpu quantize photo.jpg --target psnr=38     as few colors as that takes
 
+  quantgpu quantize photo.jpg -k 8 --salient       the red flower stays red
+
   quantgpu quantize *.jpg -k 64 --output-dir out   each to out/NAME-64.png
 
   quantgpu quantize - -k 8 < in.png > out.png      in a pipe
@@ -151,6 +153,22 @@ def quantize(
             help="Let pixels in busy and dark areas count for less, and rare colors for more.",
         ),
     ] = True,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A gray picture of the same size: how much each pixel counts, white fully, black "
+            "next to nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    salient: Annotated[
+        bool,
+        typer.Option(
+            "--salient",
+            help="Raise rare and saturated colors, so that few colors keep what stands out.",
+        ),
+    ] = False,
     keep: Annotated[
         str | None,
         typer.Option(
@@ -259,8 +277,15 @@ def quantize(
     """Write each image with its best K colors."""
     from quantgpu.device import parse_bytes
     from quantgpu.files import Destination, quantizing
+    from quantgpu.mask import read_mask
     from quantgpu.metadata import METADATA
-    from quantgpu.options import check_choice, check_kept, check_options, check_set
+    from quantgpu.options import (
+        check_choice,
+        check_kept,
+        check_options,
+        check_set,
+        check_weighing,
+    )
     from quantgpu.palette import parse_colors
     from quantgpu.target import check_goals, parse_ks
 
@@ -278,7 +303,9 @@ def quantize(
         options["memory"] = None if memory is None else parse_bytes(memory)
         for each in ks:
             check_options(each, **options)
-        options |= {"perceptual": perceptual, "snap": snap, "lock_grays": lock_grays}
+        options |= {"perceptual": perceptual, "salient": salient, "snap": snap}
+        options |= {"lock_grays": lock_grays}
+        check_weighing(effort, weights, salient)
         options["keep"] = None if keep is None else parse_colors(keep, "keep")
         for each in ks:
             check_kept(each, options["keep"], snap)
@@ -288,14 +315,20 @@ def quantize(
         check_set(options["from_palette"], snap)
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
         check_choice("metadata", metadata, METADATA)
+        options["weights"] = None if weights is None else read_mask(weights, max_pixels)
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        shown = options | goals | {"keep": keep, "from_palette": from_palette}
+        shown = options | goals | {"keep": keep, "from_palette": from_palette, "weights": weights}
         decided = ", ".join(f"{name} {value}" for name, value in shown.items())
         say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
     work = quantizing(ks, options | goals, opening)
-    convert_each(inputs, destination, work, quiet, as_json)
+    convert_each(inputs, destination, work, quiet, as_json, given(weights))
+
+
+def given(*names: str | None) -> list[str]:
+    """The names that are not None."""
+    return [name for name in names if name is not None]
 
 
 def opening_options(

@@ -93,6 +93,8 @@ def palette(
     seed: int = 0,
     color_space: str = "oklab",
     perceptual: bool = True,
+    weights: str | None = None,
+    salient: bool = False,
     alpha: str = "keep",
     matte: str | None = None,
     icc: str = "convert",
@@ -114,8 +116,9 @@ def palette(
     with complaining(failures):
         check_palette_options(k, output, sort, memory, force, inputs, options)
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
-        print_palette(inputs, k, output, sort, perceptual, opening, force, as_json, quiet,
-                      options)  # fmt: skip
+        options |= {"perceptual": perceptual, "salient": salient}
+        mask = checked_mask(weights, effort, salient, output, max_pixels)
+        print_palette(inputs, k, output, sort, mask, opening, force, as_json, quiet, options)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
@@ -148,12 +151,28 @@ def check_palette_options(
     check_target(Path(output), force)
 
 
+def checked_mask(
+    weights: str | None, effort: str, salient: bool, output: str | None, max_pixels: int
+) -> Any:
+    """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
+    from quantgpu.files import identity
+    from quantgpu.mask import read_mask
+    from quantgpu.options import check_weighing
+
+    check_weighing(effort, weights, salient)
+    if weights is None:
+        return None
+    if output is not None and identity(output) == identity(weights):
+        raise UsageError(f"{output} is an input; originals are never replaced")
+    return read_mask(weights, max_pixels)
+
+
 def print_palette(
     inputs: list[str],
     k: int | None,
     output: str | None,
     sort: str,
-    perceptual: bool,
+    mask: Any,
     opening: dict[str, Any],
     force: bool,
     as_json: bool,
@@ -165,8 +184,9 @@ def print_palette(
 
     from quantgpu.decode import read_image
     from quantgpu.device import default_threads
-    from quantgpu.files import STREAM, standard_input
+    from quantgpu.files import STREAM, naming, standard_input
     from quantgpu.image import Pixels
+    from quantgpu.mask import as_mask
     from quantgpu.palette_files import palette_format, write_palette
     from quantgpu.progress import Bar
     from quantgpu.shared import count_all, shared_palette
@@ -184,12 +204,15 @@ def print_palette(
         notes.extend(f"{name}: {note}" for note in decoded.notes)
         if asked != opening["alpha"] and "alpha" in decoded.effective:
             notes.append(f"{name}: {reason}")
-        return Pixels(decoded.image)
+        pixels = Pixels(decoded.image)
+        with naming(name):
+            pixels.mask = None if mask is None else as_mask(mask, pixels.shape)
+        return pixels
 
     with Bar("palette", shown=not (quiet or as_json)) as bar:
         images = [partial(opened, name) for name in inputs]
         threads = options["threads"] or default_threads()
-        histogram = count_all(images, threads, perceptual, bar)
+        histogram = count_all(images, threads, options["perceptual"], bar)
         found = shared_palette(histogram, k, progress=bar, **options).sorted_by(sort)
     if output is not None:
         write_palette(output, found.palette, force)

@@ -17,8 +17,9 @@ from quantgpu.efforts import EFFORTS, find_centers
 from quantgpu.histogram import CLEAR, Histogram, pack
 from quantgpu.importance import evened
 from quantgpu.kinds import Kinds
-from quantgpu.kmeans import Points, assign, bounded, weighted_points
+from quantgpu.kmeans import Points, assign, bounded, lloyd, weighted_points
 from quantgpu.palette import Palette, distinct, in_order, is_transparent, of_channels
+from quantgpu.salience import raised
 from quantgpu.seeding import SEEDINGS
 from quantgpu.settle import settle
 from quantgpu.subset import MOST_POINTS, POINTS_PER_COLOR, choose
@@ -36,6 +37,8 @@ def cluster(
     snap: float | None = None,
     lock_grays: bool = False,
     from_palette: NDArray[np.uint8] | None = None,
+    perceptual: bool = False,
+    salient: bool = False,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Palette, Any]:
@@ -57,24 +60,26 @@ def cluster(
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = histogram.colors.T.take(order, axis=1).T
     plain = plan is None or histogram.weights is None
-    weights = histogram.counts
-    if not plain:
-        weights = evened(histogram.colors, histogram.counts, histogram.weights)
-    weights = weights[order]
-    points = weighted_points(space.points(point_colors), bounded(weights, int(weights.sum())))
+    weights = histogram.counts if plain else histogram.weights
+    if perceptual and not plain:
+        weights = evened(histogram.colors, histogram.counts, weights)
+    points = weighted_points(space.points(point_colors), bounded(weights)[order])
     fixed = xp.asarray(grid_centers(kept, space))
+    sought = salient_points(points, histogram, order, k) if salient else points
     found = min(k, len(points))
     centers = find_centers(
-        points, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
+        sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
     )
+    steps = plan.settling if plan else 0
+    if salient:
+        centers, steps = lloyd(points, centers, 1, threads, len(kept)), 0
     names = ["opaque"] * (histogram.channels == 4) + ["gray"] * lock_grays
     kinds = Kinds(names, point_colors) if names else None
     if from_palette is None:
-        steps = plan.settling if plan else 0
         settled = settle(points, point_colors, centers, k, space, steps, threads, kept, kinds)
     else:
         among = of_channels(from_palette, histogram.channels)
-        settled = chosen(points, codes[order], centers, k, space, threads, kept, kinds, among)
+        settled = chosen(sought, codes[order], centers, k, space, threads, kept, kinds, among)
     colors, labels = settled
     progress("cluster", 1)
     in_key_order = xp.empty_like(labels)
@@ -115,6 +120,13 @@ def chosen(
     used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
     used |= np.isin(pack(colors), pack(kept))
     return colors[used], xp.asarray(np.cumsum(used) - 1)[labels]
+
+
+def salient_points(points: Points, histogram: Histogram, order: Any, k: int) -> Points:
+    """The points, in their `order`, with weights by which K colors that stand out are found."""
+    weights = bounded(histogram.counts if histogram.weights is None else histogram.weights)
+    sought = raised(histogram.colors, histogram.counts, weights, k)
+    return replace(points, weights=bounded(sought)[order])
 
 
 def kept_colors(

@@ -13,7 +13,7 @@ from PIL import Image
 from quantgpu.decode import read_image, reading, to_pixels
 from quantgpu.device import device_array, map_ahead, ranges, to_host
 from quantgpu.errors import UsageError
-from quantgpu.importance import Weighed, pixel_weights, rows_around
+from quantgpu.importance import MOST, Weighed, pixel_weights, rows_around, scaled
 from quantgpu.transparency import Color, visible
 
 
@@ -23,9 +23,12 @@ class Pixels:
     xp: Any = np
     """The array module of the slabs."""
 
+    mask: Pixels | None = None
+    """Of the same shape with one channel: how much each pixel counts, 255 fully."""
+
     def __init__(self, source: Any) -> None:
         """`source`: a Pillow image in mode RGB or RGBA, or an (H, W, 3 | 4) or (N, 3 | 4) uint8
-        array. Four channels are for pictures of which some pixel is not opaque."""
+        array. Four channels are for pictures of which some pixel is not opaque, one for masks."""
         if isinstance(source, Image.Image):
             self.shape = source.size[::-1]
             self.channels = len(source.getbands())
@@ -58,7 +61,9 @@ class Pixels:
         """The same pixels on the host."""
         if self.gpu is None:
             return self
-        return Pixels(to_host(self.source).reshape(*self.shape, self.channels))
+        here = Pixels(to_host(self.source).reshape(*self.shape, self.channels))
+        here.mask = self.mask
+        return here
 
     def make_room(self, colors: int) -> list[str]:
         """Called when so many distinct colors were counted; notes on what that means."""
@@ -72,8 +77,24 @@ class Pixels:
         for rows in self.row_ranges(batch):
             yield rows, self.slab(*rows)
 
-    def weighed_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
-        """`slabs` with the weights of the pixels, computed a few slabs ahead by several threads."""
+    def weighed_slabs(
+        self, batch: int = 0, threads: int = 1, perceptual: bool = True
+    ) -> Iterator[Weighed]:
+        """`slabs` with the weights of the pixels: those of `importance` if `perceptual`, masked."""
+        if perceptual:
+            weighed = self.busy_slabs(batch, threads)
+        else:
+            weighed = ((rows, colors, MOST) for rows, colors in self.slabs(batch))
+        if self.mask is None:
+            yield from weighed
+            return
+        for (rows, colors, weights), (_, levels) in zip(
+            weighed, self.mask.slabs(batch), strict=True
+        ):
+            yield rows, colors, scaled(weights, levels.reshape(-1))
+
+    def busy_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
+        """`slabs` with the weights of `importance`, found a few slabs ahead by several threads."""
 
         def weighed(rows: tuple[int, int]) -> Weighed:
             start, stop = rows

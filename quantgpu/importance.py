@@ -122,14 +122,20 @@ def evened(colors: Any, counts: Any, weights: Any) -> Any:
         weights: (n,) int64: their weights, summed.
     """
     xp = array_module(counts)
-    cells = xp.zeros(len(counts), xp.int64)
-    for channel in on_gray(colors).T:
-        cells <<= CELL_BITS
-        cells |= channel >> (8 - CELL_BITS)
+    cells = color_cells(colors)
     masses = to_host(xp.bincount(cells, counts, minlength=1 << 3 * CELL_BITS))
     roots = np.sqrt(np.sqrt(np.maximum(cell_density(masses), 1)))
     factors = np.maximum(np.floor(SCALE / roots), 1).astype(np.int64)
     return weights * xp.asarray(factors)[cells]
+
+
+def color_cells(colors: Any) -> Any:
+    """(n,) int64: the cells, 0 to 4095, of (n, 3) or (n, 4) uint8 colors."""
+    cells = array_module(colors).zeros(len(colors), "int64")
+    for channel in on_gray(colors).T:
+        cells <<= CELL_BITS
+        cells |= channel >> (8 - CELL_BITS)
+    return cells
 
 
 def cell_density(masses: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,6 +145,19 @@ def cell_density(masses: NDArray[np.float64]) -> NDArray[np.float64]:
     for axis in range(3):
         grid = 2 * grid + np.roll(grid, 1, axis) + np.roll(grid, -1, axis)
     return grid[1:-1, 1:-1, 1:-1].reshape(-1)
+
+
+def scaled(weights: Any, levels: Any) -> Any:
+    """(n,) uint8: weights, (n,) uint8 or one for all, times the `levels` of a mask, (n,) uint8.
+
+    A level of 255 leaves a weight as it is. Halves are rounded up, and 1 is the least.
+    """
+    xp = array_module(levels)
+    product = levels.astype(xp.uint16)
+    product *= weights
+    product += 127
+    product //= 255
+    return xp.maximum(product, 1).astype(xp.uint8)
 
 
 def rows_around(start: int, stop: int, height: int) -> tuple[int, int]:

@@ -92,9 +92,9 @@ class Points:
         return Points(to_host(self.columns), to_host(self.weights))
 
 
-def bounded(weights: Any, total: int) -> Any:
-    """(n,) int64: `weights`, which sum up to `total`, halved until they are below `MOST_WEIGHT`."""
-    shift = max(0, total.bit_length() - MOST_WEIGHT.bit_length() + 2)
+def bounded(weights: Any) -> Any:
+    """(n,) int64: `weights` halved until their sum is below `MOST_WEIGHT`; 1 is the least."""
+    shift = max(0, int(weights.sum()).bit_length() - MOST_WEIGHT.bit_length() + 2)
     return array_module(weights).maximum(weights >> shift, 1) if shift else weights
 
 

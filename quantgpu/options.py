@@ -85,6 +85,13 @@ def check_matte(matte: Any) -> None:
         check_number("matte", level, 0, 255)
 
 
+def check_weighing(effort: str, weights: Any, salient: bool) -> None:
+    """Raise a UsageError for weights where they would have no effect."""
+    if effort == "none" and (weights is not None or salient):
+        name = "salient" if weights is None else "weights"
+        raise UsageError(f"effort = 'none' counts all pixels alike; with {name} use 'fast'")
+
+
 def check_number(name: str, value: int, low: int, high: int) -> None:
     """Raise unless `value` is an integer in ``low … high``."""
     try:

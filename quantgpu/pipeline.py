@@ -30,6 +30,7 @@ from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels, as_pixels
 from quantgpu.indexed import Indexed
+from quantgpu.mask import as_mask
 from quantgpu.options import (
     DEFAULT_K,
     check_choice,
@@ -37,6 +38,7 @@ from quantgpu.options import (
     check_matte,
     check_options,
     check_set,
+    check_weighing,
     k_for,
 )
 from quantgpu.palette import Palette
@@ -57,6 +59,8 @@ def quantize(
     seed: int = 0,
     color_space: str = "oklab",
     perceptual: bool = True,
+    weights: Any = None,
+    salient: bool = False,
     keep: Any = None,
     snap: float | None = None,
     lock_grays: bool = False,
@@ -95,6 +99,11 @@ def quantize(
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
         perceptual: Let pixels in busy and in dark areas count for less, as errors there are seen
             less, and those of rare colors for more; the effort ``none`` counts all alike.
+        weights: How much each pixel counts, 255 fully and 0 next to nothing: a gray picture of the
+            same size, as a path, a Pillow image or an (H, W) uint8 array, or a bool array. Not with
+            the effort ``none``, which counts all alike.
+        salient: Raise rare and saturated colors, so that a palette of few keeps those that stand
+            out, at the cost of the mean error. Not with the effort ``none``.
         keep: Colors that are in the palette exactly, used or not: whatever `apply_palette` takes.
             The others are optimized around them.
         snap: Colors that cover at least such a share of the image, above 0 to 1, come out
@@ -125,8 +134,9 @@ def quantize(
     """
     [picture] = quantized(
         image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,
-        color_space=color_space, perceptual=perceptual, keep=keep, snap=snap,
-        lock_grays=lock_grays, from_palette=from_palette, dither=dither, alpha=alpha, matte=matte,
+        color_space=color_space, perceptual=perceptual, weights=weights, salient=salient,
+        keep=keep, snap=snap, lock_grays=lock_grays, from_palette=from_palette, dither=dither,
+        alpha=alpha, matte=matte,
         threads=threads, device=device, memory=memory, keep_on_device=keep_on_device,
         progress=progress,
     )  # fmt: skip
@@ -162,6 +172,8 @@ def quantized(
     seed: int,
     color_space: str,
     perceptual: bool,
+    weights: Any,
+    salient: bool,
     keep: Any,
     snap: float | None,
     lock_grays: bool,
@@ -180,6 +192,7 @@ def quantized(
     for k in ks:
         check_options(k, effort, init, seed, color_space, dither, threads, device, memory)
         kept = check_kept(k, keep, snap)
+    check_weighing(effort, weights, salient)
     ks = [None if k is None else operator.index(k) for k in ks]
     among = check_set(from_palette, snap)
     goal, least_good = check_goals(ks, target, min_quality)
@@ -193,8 +206,8 @@ def quantized(
         def palette_at(k: int, tell: Progress) -> tuple[Palette, Any]:
             return cluster(
                 histogram, k, effort=effort, init=init, seed=seed, keep=kept, snap=snap,
-                lock_grays=lock_grays, from_palette=among, color_space=color_space,
-                threads=threads, progress=tell,
+                lock_grays=lock_grays, from_palette=among, perceptual=perceptual, salient=salient,
+                color_space=color_space, threads=threads, progress=tell,
             )  # fmt: skip
 
         if goal is None:
@@ -213,9 +226,8 @@ def quantized(
 
     found = convert(
         image, [partial(palette_of, k) for k in ks], "cluster", check=check, dither=dither,
-        perceptual=perceptual, alpha=alpha, matte=matte, threads=threads, device=device,
-        memory=memory,
-        keep_on_device=keep_on_device, progress=progress,
+        perceptual=perceptual, weights=weights, alpha=alpha, matte=matte, threads=threads,
+        device=device, memory=memory, keep_on_device=keep_on_device, progress=progress,
     )  # fmt: skip
     return [replace(picture, curve=curve) for picture in found]
 
@@ -237,6 +249,7 @@ def convert(
     progress: Progress,
     dither: str = "none",
     perceptual: bool = False,
+    weights: Any = None,
     alpha: str = "keep",
     matte: Color | None = None,
     check: Callable[[int], object] = lambda pixels: None,
@@ -306,6 +319,8 @@ def convert(
     check_matte(matte)
     pixels = as_pixels(image, alpha, matte)
     check(len(pixels))
+    if weights is not None:
+        pixels.mask = as_mask(weights, pixels.shape)
     ready["read"] = time.perf_counter() - started
     found, used, notes = on_device(device, memory, on_gpu, on_cpu, pixels.gpu)
     return [replace(each, device=used, notes=notes + each.notes) for each in found]

@@ -77,12 +77,13 @@ class SharedPalette(NamedTuple):
 
 def swatch(color: Sequence[int]) -> str:
     """Four cells in a color, for terminals (ISO 8613-6, SGR 48;2)."""
-    red, green, blue = color
+    red, green, blue, *_ = color
     return f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  "
 
 
 def hues(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(K,) hues, 0 to 6 from red over yellow, green and blue; -1, before all, for grays."""
+    colors = colors[:, :3]
     red, green, blue = colors.astype(np.float64).T
     most, least = colors.max(axis=1), colors.min(axis=1)
     span = np.maximum(most.astype(np.float64) - least, 1)

@@ -36,20 +36,27 @@ PINNED = 1
 class GpuPixels(Pixels):
     """Pixels on a GPU: they go up once and stay there if the budget allows, else once more."""
 
-    def __init__(self, pixels: Pixels, xp: Any, device: Device, keep: bool = True) -> None:
-        """`pixels` on the host, or on that device, the current one, already."""
+    def __init__(
+        self, pixels: Pixels, xp: Any, device: Device, keep: bool = True, step: int | None = None
+    ) -> None:
+        """`pixels` on the host, or on that device, the current one, already.
+
+        `step`: rows in a slab, if they are given.
+        """
         self.shape, self.height, self.width = pixels.shape, pixels.height, pixels.width
         self.channels = pixels.channels
         self.xp, self.pixels = xp, pixels
         self.resident = None if pixels.gpu is None else aligned(pixels.source)
         size = min(SLAB, device.memory // SLABS_IN_BUDGET)
-        self.step = max(size // (self.channels * self.width) // ROWS * ROWS, ROWS)
+        self.step = step or max(size // (self.channels * self.width) // ROWS * ROWS, ROWS)
         self.memory = device.memory
         self.keep = keep and self.channels * len(self) + FIXED <= self.memory
         self.kept: list[Any] = []
         self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
         self.staging: list[Any] = [None, None]
         self.leaving: list[Any] = []
+        if pixels.mask is not None:
+            self.mask = GpuPixels(pixels.mask, xp, device, False, self.step)
 
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
         """Intervals of rows and their colors, (pixels, channels), on the device; its own steps."""
@@ -88,8 +95,8 @@ class GpuPixels(Pixels):
             free[slot - 1] = current.record()  # the slab before is done with, and its neighbors
         self.kept = buffers if self.keep else []
 
-    def weighed_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
-        """`slabs` with the weights of the pixels, each when the next has come."""
+    def busy_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
+        """`slabs` with the weights of `importance`, each when the next has come."""
         xp = self.xp
         none = xp.empty((0, self.channels), xp.uint8)
         before, waiting = none, None
@@ -167,6 +174,8 @@ class GpuPixels(Pixels):
         for stream in self.streams:
             stream.synchronize()
         self.leaving = []
+        if self.mask is not None:
+            self.mask.wait()
 
 
 def aligned(colors: Any) -> Any:

@@ -1030,6 +1030,55 @@ def test_colors_that_only_look_alike_are_not_called_lossless() -> None:
     assert b"9 colors -> 9, lossless, " in run("faint.png", "-k", "9").out
 
 
+def test_a_mask_and_salience_choose_other_colors() -> None:
+    mask = np.zeros(photo().shape[:2], np.uint8)
+    mask[:30] = 255
+    Image.fromarray(mask).save("mask.png")
+    found = {
+        tuple(decoded_after(*options).reshape(-1, 3).max(axis=0))
+        for options in ([], ["--weights", "mask.png"], ["--salient"])
+    }
+    assert len(found) == 3
+    same = quantgpu.quantize("photo.png", 5, weights=mask, effort="fast", device="cpu")
+    np.testing.assert_array_equal(decoded_after("--weights", "mask.png"), same.to_array())
+
+
+def decoded_after(*options: str) -> NDArray[np.uint8]:
+    """The pixels of photo-5.png made with options."""
+    assert run("photo.png", *IN_HASTE, "--force", *options).code == 0
+    return decoded("photo-5.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--weights", "odd.jpg"], 2, "weights for 37 x 53 pixels, but the image has 83 x 61"),
+        (["--weights", "none.png"], 3, "none.png: no such file"),
+        (["--weights", "text.png"], 3, "text.png: not an image"),
+        (["--weights", "photo.png", "--effort", "none"], 2, "with weights use 'fast'"),
+        (["--salient", "--effort", "none"], 2, "with salient use 'fast'"),
+        (["--weights", "photo.png", "--max-pixels", "99"], 3, "photo.png: 5,063 pixels are more"),
+        (["--weights", "photo.png", "-o", "mask.png", "--weights", "mask.png", "--force"], 2,
+         "mask.png is an input; originals are never replaced"),
+    ],
+)  # fmt: skip
+def test_weights_that_cannot_be_used_are_refused(
+    arguments: list[str], code: int, said: str
+) -> None:
+    Path("text.png").write_text("no picture")
+    Image.fromarray(photo()).save("mask.png")
+    before = contents()
+    assert_refused(run("photo.png", "-k", "2", *arguments), code, re.escape(said), before)
+
+
+def test_one_mask_serves_all_inputs_of_its_size_and_no_other() -> None:
+    Path("second.png").write_bytes(encoded(photo(seed=3), "PNG"))
+    ran = run("photo.png", "odd.jpg", "second.png", *IN_HASTE, "--weights", "photo.png")
+    assert ran.code == 5
+    assert [line.split(":")[0] for line in ran.lines] == ["photo-5.png", "second-5.png"]
+    assert "odd.jpg: weights for 83 x 61 pixels, but the image has 37 x 53" in ran.err
+
+
 def test_defaults_are_those_of_the_library() -> None:
     doors = [inspect.signature(door).parameters for door in (cli.quantize, pipeline.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)

@@ -219,6 +219,40 @@ def test_wrong_use_of_palette_is_one_line(code: int, message: str, arguments: li
     assert_refused(code, message, "palette", *arguments)
 
 
+def test_weights_and_salience_choose_other_palettes() -> None:
+    mask = np.zeros(photo().shape[:2], np.uint8)
+    mask[:30] = 255
+    Image.fromarray(mask).save("mask.png")
+    options = ["palette", "first.png", "first.png", "--no-perceptual", *IN_HASTE]
+    plain, masked, salient = (
+        Ran(*options, *more).lines for more in ([], ["--weights", "mask.png"], ["--salient"])
+    )
+    palettes = {tuple(line.split()[0] for line in lines) for lines in (plain, masked, salient)}
+    assert len(palettes) == 3
+    expected = quantgpu.quantize(
+        "first.png", 5, weights=mask, effort="fast", perceptual=False, device="cpu"
+    )
+    assert [line.split()[0] for line in masked] == expected.palette.hex()
+    mask[:] = 255
+    Image.fromarray(mask).save("mask.png")
+    assert Ran(*options, "--weights", "mask.png").lines == plain
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "arguments"),
+    [
+        (2, "second.jpg: weights for 83 x 61 pixels, but the image has 53 x 37", ["second.jpg"]),
+        (2, "with weights use 'fast'", ["--effort", "none"]),
+        (2, "mask.png is an input", ["-o", "mask.png", "--force"]),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(
+    code: int, message: str, arguments: list[str]
+) -> None:
+    Path("mask.png").write_bytes(encoded(photo(), "PNG"))
+    assert_refused(code, message, "palette", "first.png", "--weights", "mask.png", *arguments)
+
+
 def test_force_replaces_a_palette() -> None:
     assert Ran("palette", "first.png", *IN_HASTE, "-o", "five.gpl", "--force").code == 0
     assert not np.array_equal(read_palette("five.gpl"), COLORS)

@@ -119,6 +119,66 @@ def test_perceptual_weights_give_the_same_bytes(
 
 
 @pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("slab", [1, 7000, 1 << 20])
+@pytest.mark.parametrize("budget", [None, 90 << 20])
+@pytest.mark.parametrize("perceptual", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 1), (33, 50), (100, 70)])
+def test_masks_give_the_same_bytes(
+    shape: tuple[int, int],
+    perceptual: bool,
+    budget: int | None,
+    slab: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transfer, "SLAB", slab)
+    mask = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    k = min(12, shape[0] * shape[1])
+    for picture in (photo(*shape), soft_photo(*shape)):
+        assert_same_everywhere(
+            picture, k, effort="fast", perceptual=perceptual, weights=mask, memory=budget
+        )
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_pictures_and_masks_on_the_gpu_give_the_same_bytes(
+    gpu: gpu_double.Double, there: bool
+) -> None:
+    mask = np.random.default_rng(1).integers(0, 256, SCENE.shape[:2]).astype(np.uint8)
+    expected = quantize(SCENE, 9, weights=mask, device="cpu")
+    weights = gpu.asarray(mask) if there else mask
+    assert_same(quantize(gpu.asarray(SCENE), 9, weights=weights), expected)
+    assert_same(quantize(gpu.asarray(SCENE), 9, weights=weights, device="cpu"), expected)
+    assert_same(quantize([*map(tuple, SCENE[5])], 9, weights=weights[5]), quantize(
+        SCENE[5], 9, weights=mask[5], device="cpu"))  # fmt: skip
+
+
+@pytest.mark.parametrize("budget", [450 << 20, 200 << 20])
+def test_device_memory_stays_under_the_budget_with_a_mask(
+    gpu: gpu_double.Double, budget: int
+) -> None:
+    picture = np.tile(SCENE, (50, 60, 1))
+    mask = np.tile(SCENE[..., 0], (50, 60))
+    found = quantize(picture, 16, weights=mask, perceptual=True, device="gpu", memory=budget)
+    assert_same(found, quantize(picture, 16, weights=mask, perceptual=True, device="cpu"))
+    assert gpu.log.peak_bytes <= budget
+    kept = picture.nbytes + transfer.FIXED <= budget
+    assert gpu.log.moved("up") // picture.nbytes == (1 if kept else 2)
+    assert gpu.log.moved("up") % picture.nbytes >= mask.nbytes
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("color_space", COLOR_SPACES)
+@pytest.mark.parametrize("effort", ["fast", "balanced", "best"])
+def test_salient_colors_give_the_same_bytes(color_space: str, effort: str) -> None:
+    mask = np.random.default_rng(1).integers(0, 256, SCENE.shape[:2]).astype(np.uint8)
+    options: dict[str, Any] = {"salient": True, "color_space": color_space, "effort": effort}
+    assert_same_everywhere(SCENE, 4, **options)
+    assert_same_everywhere(SCENE, 40, weights=mask, perceptual=True, **options)
+    keep = [(0, 0, 255), (1, 2, 3)]
+    assert_same_everywhere(soft_photo(), 9, keep=keep, lock_grays=True, **options)
+
+
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("options", [{}, {"perceptual": True, "color_space": "oklab"}])
 @pytest.mark.parametrize("target", ["psnr=30", "mse=90", "de=3.5", "mse=0"])
 def test_every_target_finds_the_same_k_and_bytes(target: str, options: dict[str, Any]) -> None:

@@ -41,10 +41,11 @@ def test_the_palette_of_two_images_is_that_of_both_in_one() -> None:
 
 def test_the_palette_of_one_image_is_that_of_quantize() -> None:
     histogram = count_all([partial(Pixels, FIRST)], 2, perceptual=True)
-    found = shared_palette(histogram, 20, device="cpu", effort="fast", color_space="oklab")
-    expected = quantize(
-        FIRST, 20, device="cpu", effort="fast", color_space="oklab", perceptual=True
-    )
+    options: dict[str, Any] = {
+        "device": "cpu", "effort": "fast", "color_space": "oklab", "perceptual": True,
+    }  # fmt: skip
+    found = shared_palette(histogram, 20, **options)
+    expected = quantize(FIRST, 20, **options)
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
 
 
@@ -107,16 +108,16 @@ def test_what_progress_raises_reaches_the_caller(device: str) -> None:
 def test_a_gpu_gives_the_same_palette(perceptual: bool) -> None:
     histogram = together(perceptual=perceptual)
     with gpu_double.installed():
-        found = shared_palette(histogram, 19, device="gpu")
-    expected = shared_palette(histogram, 19, device="cpu")
+        found = shared_palette(histogram, 19, device="gpu", perceptual=perceptual)
+    expected = shared_palette(histogram, 19, device="cpu", perceptual=perceptual)
     assert (found.device, found.notes) == ("gpu:0", [])
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
     np.testing.assert_array_equal(found.counts, expected.counts)
     assert found.squared_error == expected.squared_error
 
 
-def test_a_gpu_gives_the_same_palette_with_alpha() -> None:
-    histogram = count_colors(Pixels(soft_photo()))
+def test_a_gpu_gives_the_same_palette_of_transparent_pictures() -> None:
+    histogram = count_all([partial(Pixels, soft_photo()), partial(Pixels, FIRST)], 1)
     with gpu_double.installed():
         found = shared_palette(histogram, 19, device="gpu")
     expected = shared_palette(histogram, 19, device="cpu")
@@ -124,6 +125,16 @@ def test_a_gpu_gives_the_same_palette_with_alpha() -> None:
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
     np.testing.assert_array_equal(found.counts, expected.counts)
     assert found.squared_error == expected.squared_error
+    assert found.palette.colors.shape == (19, 4)
+
+
+@pytest.mark.parametrize("name", SORTS)
+def test_palettes_with_alpha_are_sorted_and_drawn(name: str) -> None:
+    found = shared_palette(count_all([partial(Pixels, soft_photo())], 1), 9, device="cpu")
+    moved = found.sorted_by(name)
+    assert sorted(moved.palette.hex()) == sorted(found.palette.hex())
+    lines = zip(moved.as_lines(True), moved.palette.colors.tolist(), strict=True)
+    assert all(line.startswith("\x1b[48;2;{};{};{}m".format(*color)) for line, color in lines)
 
 
 @pytest.mark.parametrize(
