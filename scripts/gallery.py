@@ -3,7 +3,7 @@
     .venv/bin/python scripts/gallery.py [NAME ...]
 
 Pictures are drawn, the commands run on them as they stand in `SHEETS` and in the README, and what
-they wrote is put side by side into scripts/gallery/NAME.png. Results, palettes and crops are shown
+they wrote is put side by side into scripts/gallery/NAME.png. Results and palettes are shown
 pixel by pixel. The same bytes wherever Pillow, FreeType and zlib are the same versions.
 """
 
@@ -42,6 +42,9 @@ CHECKER = 8
 
 RED, BLUE, CREAM = "#e01", "#05a", "#ffd"
 
+BEAD = 0.06
+"""The radius of the small ball, in heights of the picture."""
+
 PICO8 = """000000 1d2b53 7e2553 008751 ab5236 5f574f c2c3c7 fff1e8
 ff004d ffa300 ffec27 00e436 29adff 83769c ff77a8 ffccaa"""
 """The palette of a fantasy console."""
@@ -60,6 +63,20 @@ def balloon(height: int) -> Image.Image:
 def ball(height: int) -> Image.Image:
     """A smooth ball in the grass."""
     return with_ball(height, 0.36, (255.0, 190, 150))
+
+
+def bead(height: int) -> Image.Image:
+    """A small red ball above the grass."""
+    return with_ball(height, BEAD, (240.0, 20, 30))
+
+
+def bead_mask(height: int) -> Image.Image:
+    """White where the small ball is, and dark around it."""
+    mask = Image.new("L", (SMOOTH * height * 3 // 2, SMOOTH * height), 20)
+    width, whole, radius = *mask.size, 1.25 * BEAD * mask.height
+    box = [width / 2 - radius, whole / 2 - radius, width / 2 + radius, whole / 2 + radius]
+    ImageDraw.Draw(mask).ellipse(box, 255)
+    return mask.reduce(SMOOTH)
 
 
 def with_ball(height: int, radius: float, color: tuple[float, float, float]) -> Image.Image:
@@ -85,7 +102,7 @@ def view(height: int, zoom: float, left: float, top: float) -> Image.Image:
 
 
 def poster(height: int) -> Image.Image:
-    """The scene above a strip of flat colors: a logo with smooth edges, and steps of gray."""
+    """The scene above a strip of flat colors: a logo with smooth edges, and a gray ramp."""
     picture = photo(height)
     width, top = picture.width, height * 3 // 4
     size = SMOOTH * width, SMOOTH * (height - top)
@@ -125,6 +142,8 @@ class Sheet(NamedTuple):
     """From a height in pixels to the picture."""
     commands: tuple[str, ...]
     """Command lines in the folder of the picture; each gives one picture or several."""
+    mask: Callable[[int], Image.Image] | None = None
+    """What is mask.png in that folder, and shown, too."""
 
 
 SHEETS = {
@@ -163,6 +182,16 @@ SHEETS = {
             "quantgpu quantize poster.png -k 12 --lock-grays",
         ),
     ),
+    "weights": Sheet(
+        "field.png",
+        bead,
+        (
+            "quantgpu quantize field.png -k 6",
+            "quantgpu quantize field.png -k 6 --weights mask.png",
+            "quantgpu quantize field.png -k 6 --salient",
+        ),
+        bead_mask,
+    ),
     "alpha": Sheet(
         "button.png",
         button,
@@ -195,7 +224,12 @@ def draw_sheet(sheet: Sheet, height: int) -> Image.Image:
         picture = sheet.draw(height)
         picture.save(folder / sheet.file)
         (folder / "pico8.hex").write_text("\n".join(PICO8.split()))
-        results = [
+        results = []
+        if sheet.mask:
+            mask = sheet.mask(height)
+            mask.save(folder / "mask.png")
+            results.append(("mask.png", opaque(mask), np.empty((0, 3), np.uint8)))
+        results += [
             panel(label(command, file), file)
             for command in sheet.commands
             for file in run(command, folder)

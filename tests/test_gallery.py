@@ -59,7 +59,7 @@ def test_several_results_of_one_command_are_all_shown() -> None:
         assert is_inside(picture.to_array(), shown)
 
 
-def test_weights_and_kept_colors_show() -> None:
+def test_importance_and_kept_colors_show() -> None:
     ball, poster = gallery.ball(TINY), gallery.poster(TINY)
     for perceptual in (True, False):
         expected = quantize(ball, 16, perceptual=perceptual)
@@ -68,6 +68,14 @@ def test_weights_and_kept_colors_show() -> None:
     shown = sheet("kept")
     for options in ({}, {"keep": kept}, {"snap": 0.01}, {"lock_grays": True}):
         assert is_inside(quantize(poster, 12, **options).to_array(), shown)
+
+
+def test_masks_are_shown_and_weigh() -> None:
+    field, mask = gallery.bead(TINY), gallery.bead_mask(TINY)
+    shown = sheet("weights")
+    assert is_inside(np.asarray(mask.convert("RGB")), shown)
+    for options in ({}, {"weights": mask}, {"salient": True}):
+        assert is_inside(quantize(field, 6, **options).to_array(), shown)
 
 
 def test_what_is_transparent_lies_on_checkers() -> None:
