@@ -114,7 +114,7 @@ def quantize(
         dither: ``none``.
         alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
             ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
-            transparent ones fully transparent.
+            transparent ones fully transparent, if K is above 1 and kept colors leave room.
         matte: What partly transparent pixels are laid on; white with ``flatten`` when not given.
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
