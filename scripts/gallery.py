@@ -154,6 +154,7 @@ SHEETS = {
             "quantgpu quantize photo.png -k 4,16,64",
             "quantgpu quantize photo.png --target de=2",
             "quantgpu apply photo.png --palette pico8.hex",
+            "quantgpu quantize photo.png -k 6 --from-palette pico8.hex",
         ),
     ),
     "spaces": Sheet(
