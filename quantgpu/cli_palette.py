@@ -212,7 +212,8 @@ def print_palette(
     with Bar("palette", shown=not (quiet or as_json)) as bar:
         images = [partial(opened, name) for name in inputs]
         threads = options["threads"] or default_threads()
-        histogram = count_all(images, threads, options["perceptual"], bar)
+        busy = options["perceptual"] and not options["salient"]
+        histogram = count_all(images, threads, busy, bar)
         found = shared_palette(histogram, k, progress=bar, **options).sorted_by(sort)
     if output is not None:
         write_palette(output, found.palette, force)

@@ -60,12 +60,15 @@ def cluster(
     order = order_of(codes := morton_codes(histogram.colors))
     point_colors = histogram.colors.T.take(order, axis=1).T
     plain = plan is None or histogram.weights is None
-    weights = histogram.counts if plain else histogram.weights
-    if perceptual and not plain:
-        weights = evened(histogram.colors, histogram.counts, weights)
-    points = weighted_points(space.points(point_colors), bounded(weights)[order])
+    weights = even = histogram.counts if plain else histogram.weights
+    if salient or (perceptual and not plain):
+        even = evened(histogram.colors, histogram.counts, weights)
+    points = weighted_points(space.points(point_colors), bounded(even)[order])
     fixed = xp.asarray(grid_centers(kept, space))
-    sought = salient_points(points, histogram, order, k) if salient else points
+    sought = points
+    if salient:
+        above = raised(histogram.colors, histogram.counts, bounded(weights), k)
+        sought = replace(points, weights=bounded(above)[order])
     found = min(k, len(points))
     centers = find_centers(
         sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
@@ -120,13 +123,6 @@ def chosen(
     used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
     used |= np.isin(pack(colors), pack(kept))
     return colors[used], xp.asarray(np.cumsum(used) - 1)[labels]
-
-
-def salient_points(points: Points, histogram: Histogram, order: Any, k: int) -> Points:
-    """The points, in their `order`, with weights by which K colors that stand out are found."""
-    weights = bounded(histogram.counts if histogram.weights is None else histogram.weights)
-    sought = raised(histogram.colors, histogram.counts, weights, k)
-    return replace(points, weights=bounded(sought)[order])
 
 
 def kept_colors(

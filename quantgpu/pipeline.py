@@ -103,7 +103,8 @@ def quantize(
             same size, as a path, a Pillow image or an (H, W) uint8 array, or a bool array. Not with
             the effort ``none``, which counts all alike.
         salient: Raise rare and saturated colors, so that a palette of few keeps those that stand
-            out, at the cost of the mean error. Not with the effort ``none``.
+            out, at the cost of the mean error; pixels in busy and dark areas then count in full.
+            Not with the effort ``none``.
         keep: Colors that are in the palette exactly, used or not: whatever `apply_palette` takes.
             The others are optimized around them.
         snap: Colors that cover at least such a share of the image, above 0 to 1, come out
@@ -136,9 +137,8 @@ def quantize(
         image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,
         color_space=color_space, perceptual=perceptual, weights=weights, salient=salient,
         keep=keep, snap=snap, lock_grays=lock_grays, from_palette=from_palette, dither=dither,
-        alpha=alpha, matte=matte,
-        threads=threads, device=device, memory=memory, keep_on_device=keep_on_device,
-        progress=progress,
+        alpha=alpha, matte=matte, threads=threads, device=device, memory=memory,
+        keep_on_device=keep_on_device, progress=progress,
     )  # fmt: skip
     return picture
 
@@ -226,8 +226,9 @@ def quantized(
 
     found = convert(
         image, [partial(palette_of, k) for k in ks], "cluster", check=check, dither=dither,
-        perceptual=perceptual, weights=weights, alpha=alpha, matte=matte, threads=threads,
-        device=device, memory=memory, keep_on_device=keep_on_device, progress=progress,
+        perceptual=perceptual and not salient, weights=weights, alpha=alpha, matte=matte,
+        threads=threads, device=device, memory=memory, keep_on_device=keep_on_device,
+        progress=progress,
     )  # fmt: skip
     return [replace(picture, curve=curve) for picture in found]
 

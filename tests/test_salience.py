@@ -36,7 +36,7 @@ def test_weights_are_those_of_the_definition(k: int) -> None:
         found.colors.tolist(), cells, found.counts.tolist(), weights.tolist(), strict=True
     ):
         factor = SCALE * (least / density[cell]) ** power
-        expected = count * factor * (GRAY + max(color) - min(color))
+        expected = count * factor * (GRAY + (max(color) - min(color)) ** 2 // 255)
         assert math.isclose(weight, expected, rel_tol=1e-4), color
 
 
