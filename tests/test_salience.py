@@ -28,7 +28,8 @@ def raised_of(found: Histogram, k: int) -> NDArray[np.int64]:
 def test_weights_are_those_of_the_definition(k: int) -> None:
     found = count_colors(Pixels(photo()))
     cells = color_cells(found.colors).tolist()
-    density = cell_density(np.bincount(cells, found.counts, 4096)).tolist()
+    masses = np.bincount(cells, found.counts, 4096)
+    density = cell_density(masses.astype(float)).tolist()
     least = min(density[cell] for cell in cells)
     power = 0.75 if k <= FEW else 0.5
     weights = raised_of(found, k)
