@@ -22,14 +22,15 @@ class Kind(NamedTuple):
     holds: Callable[[Any], Any]
     """(n, 3 | 4) uint8 colors to (n,) bool."""
     nearest: Callable[[NDArray[np.uint8], ColorSpace], NDArray[np.uint8]]
-    """Colors on the host to colors like them that have the property."""
+    """Colors on the host to those nearest to them that have the property."""
 
 
 def made_opaque(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:
-    """The same colors with nothing behind them to be seen."""
-    opaque = colors.copy()
-    opaque[:, 3] = 255
-    return opaque
+    """The opaque colors nearest to colors: they look as these do on what lies behind them."""
+    top = grid_centers(np.array([[0, 0, 0, 255]], np.uint8), space)
+    centers = grid_centers(colors, space)
+    centers[:, 3] = top[:, 3]
+    return space.colors(centers)
 
 
 def nearest_grays(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """Pixels of a kind get palette entries of that kind; kept colors are kept bit for bit."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from pictures import photo, soft_photo
 
 from quantgpu import quantize
-from quantgpu.colorspace import COLOR_SPACES, grid_centers
+from quantgpu.colorspace import COLOR_SPACES, PAPER, grid_centers
 from quantgpu.errors import UsageError
-from quantgpu.kinds import KINDS, Kinds, nearest_grays
+from quantgpu.kinds import KINDS, Kinds, made_opaque, nearest_grays
 from quantgpu.kmeans import weighted_points
 
 RGBA = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(4)))
@@ -234,6 +235,22 @@ def test_the_nearest_gray_is_the_nearest() -> None:
             2
         )
         np.testing.assert_array_equal(found[:, 0], distances.argmin(axis=1))
+
+
+def test_the_nearest_opaque_color_has_none_around_it_that_is_nearer_by_a_grid_step() -> None:
+    """It is not the same color without what lies behind it, which looks otherwise."""
+    colors = np.random.default_rng(0).integers(0, 256, (50, 4)).astype(np.uint8)
+    around = np.array(list(product((-1, 0, 1), repeat=3)))
+    for space in COLOR_SPACES.values():
+        found = made_opaque(colors, space)
+        assert (found[:, 3] == 255).all()
+        others = np.clip(found[:, None, :3].astype(int) + around, 0, 255).reshape(-1, 3)
+        opaque = np.insert(others, 3, 255, axis=1).astype(np.uint8)
+        grid = grid_centers(opaque, space).reshape(50, 27, 4)
+        distances = np.sqrt(((grid - grid_centers(colors, space)[:, None]) ** 2).sum(2))
+        assert (distances[:, 13] - distances.min(axis=1) < 1).all()  # grid steps
+    half = np.array([[0, 0, 0, 128]], np.uint8)
+    assert (abs(made_opaque(half, COLOR_SPACES["srgb"]) - 255 * PAPER / 2) < 1)[0, :3].all()
 
 
 def test_kinds_do_not_matter_where_no_palette_color_is_of_them() -> None:
