@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.apart import MOST_COLORS, find_apart, has_soft_edges, sides
 from quantgpu.cells import leaves, morton_codes, octree, order_of, running_sums
 from quantgpu.colorspace import COLOR_SPACES, ColorSpace, grid_centers
 from quantgpu.device import Progress, array_module, no_progress, to_host
@@ -73,11 +74,18 @@ def cluster(
     centers = find_centers(
         sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
     )
+    names = ["opaque"] * (histogram.channels == 4) + ["gray"] * lock_grays
+    kinds = Kinds(names, point_colors) if names else None
+    few = len(kept) < found <= MOST_COLORS and histogram.channels == 4
+    if few and kinds and plan and has_soft_edges(point_colors):
+        rounded = np.concatenate([kept, space.colors(to_host(centers)[len(kept) :])])
+        first = grid_centers(kinds.imposed(sought, rounded, space, len(kept), threads), space)
+        level, opaque = plan.levels[0], point_colors[:, 3] == 255
+        both = sides(sought, codes[order], opaque, max(level.leaves * found, level.least))
+        centers = xp.asarray(find_apart(both, first, level, seeding, generator, len(kept)))
     steps = plan.settling if plan else 0
     if salient:
         centers, steps = lloyd(points, centers, 1, threads, len(kept)), 0
-    names = ["opaque"] * (histogram.channels == 4) + ["gray"] * lock_grays
-    kinds = Kinds(names, point_colors) if names else None
     if from_palette is None:
         settled = settle(points, point_colors, centers, k, space, steps, threads, kept, kinds)
     else:

@@ -75,7 +75,7 @@ def test_every_color_space_gives_the_same_bytes(color_space: str, effort: str) -
 @pytest.mark.parametrize("perceptual", [False, True])
 @pytest.mark.parametrize("color_space", COLOR_SPACES)
 def test_transparent_pixels_give_the_same_bytes(color_space: str, perceptual: bool) -> None:
-    for k, effort in ((1, "none"), (6, "fast"), (50, "balanced"), (300, "balanced")):
+    for k, effort in ((1, "none"), (6, "fast"), (17, "best"), (50, "balanced"), (300, "balanced")):
         found = assert_same_everywhere(
             soft_photo(), k, color_space=color_space, effort=effort, perceptual=perceptual
         )
