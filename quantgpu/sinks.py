@@ -1,0 +1,268 @@
+"""Sinks of indexed frames: animations, videos and numbered pictures, which appear whole or not.
+
+>>> from quantgpu.sinks import open_sink
+>>> with open_sink("clip.gif", width=640, height=360) as sink:  # doctest: +SKIP
+...     sink.write(index, palette, Fraction(1, 25))
+
+Whatever is raised inside removes what was written; who catches it inside keeps the frames so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.errors import OutputError, UsageError
+from quantgpu.output import (
+    COMPRESS_LEVEL,
+    check_target,
+    encode,
+    format_for,
+    replacing,
+    writing,
+)
+from quantgpu.sink_apng import apng
+from quantgpu.sink_gif import gif
+from quantgpu.sink_video import mkv, mp4, webp, y4m
+
+STREAM = "-"
+"""Standard output."""
+
+NUMBER = re.compile(r"%(0?\d*)d")
+"""The place of the number in a pattern of names."""
+
+NAMES_IN_FOLDER = "frame_%05d.png"
+"""The pictures that are written into a folder."""
+
+
+class Write(Protocol):
+    """Adds a frame."""
+
+    def __call__(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
+        """Add a frame.
+
+        Args:
+            index: (H, W) uint8 or uint16, rows of the palette.
+            palette: (K, 3) RGB or (K, 4) RGBA, uint8.
+            duration: For how many seconds it is shown.
+        """
+
+
+@dataclass
+class Clip:
+    """What is known of all frames before the first."""
+
+    width: int
+    height: int
+    rate: Fraction | None = None
+    """Frames per second; None if they vary."""
+    loop: int = 0
+    """How often it is shown, 0 for without end."""
+    one_palette: bool = True
+    """Whether all frames have the same palette."""
+    transparent: bool = False
+    """Whether some palette may have colors that are not opaque."""
+    notes: list[str] = field(default_factory=list)
+    """What could not be written as it was given; grows while frames are written."""
+
+
+class Sink(NamedTuple):
+    """Where frames go."""
+
+    write: Write
+    notes: list[str]
+    """What could not be written as it was given."""
+
+
+class SinkFormat(NamedTuple):
+    """What a format of animations holds."""
+
+    name: str
+    colors: int
+    """The most colors of a frame's palette."""
+    alpha: str
+    """What it holds of transparency, a row of `transparency.ALPHAS`."""
+    side: int
+    """The greatest width and height, in pixels."""
+    open: Callable[[IO[bytes], Clip], contextlib.AbstractContextManager[Write]]
+    """Begins a file in a stream."""
+
+
+SINKS = {
+    ".gif": SinkFormat("GIF", 255, "binary", 65_535, gif),
+    ".apng": SinkFormat("APNG", 256, "keep", 2**31 - 1, apng),
+    ".webp": SinkFormat("WebP", 65_536, "keep", 16_383, webp),
+    ".mkv": SinkFormat("Matroska with FFV1", 65_536, "keep", 65_535, mkv),
+    ".mp4": SinkFormat("MP4 with lossless H.264", 65_536, "flatten", 16_384, mp4),
+    ".y4m": SinkFormat("YUV4MPEG2", 65_536, "flatten", 65_535, y4m),
+}
+"""Suffix to format. GIF palettes may have 256 colors, but one entry is for pixels that do not
+change. Frames of APNG with more than 256 colors, or palettes that change, are true color."""
+
+
+def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
+    """The format that frames are written in: of `SINKS`, or of `output.FORMATS` for pictures.
+
+    Raises:
+        UsageError: No format has that suffix.
+    """
+    name = os.fspath(path)
+    if name == STREAM:
+        return SINKS[".y4m"]
+    if pattern := picture_pattern(name):
+        form = format_for(pattern)
+        return SinkFormat(form.name, form.entries or form.colors, form.alpha, form.side, unopened)
+    suffix = Path(name).suffix.lower()
+    if suffix not in SINKS:
+        raise UsageError(
+            f"{name}: no format of animations for the suffix {suffix or '(none)'!r}; use one of "
+            f"{', '.join(SINKS)}, - for y4m on standard output, a pattern such as "
+            "out_%05d.png, or a folder with / at the end"
+        )
+    return SINKS[suffix]
+
+
+def unopened(stream: IO[bytes], clip: Clip) -> contextlib.AbstractContextManager[Write]:
+    """Pictures are files of their own."""
+    raise NotImplementedError
+
+
+def picture_pattern(name: str) -> str | None:
+    """The pattern of the names of pictures that `name` asks for; None for a single file.
+
+    Raises:
+        UsageError: It has more than one place for a number, or one in its folder.
+    """
+    if name.endswith(("/", os.sep)) or os.path.isdir(name):
+        return os.path.join(name, NAMES_IN_FOLDER)
+    if "%" not in name:
+        return None
+    last = os.path.basename(name)
+    if name.count("%") != 1 or len(NUMBER.findall(last)) != 1:
+        raise UsageError(f"{name}: not a pattern of names; use one %d or %05d, as in out_%05d.png")
+    return name
+
+
+@contextlib.contextmanager
+def open_sink(
+    path: str | os.PathLike[str],
+    *,
+    width: int,
+    height: int,
+    rate: Fraction | None = None,
+    loop: int = 0,
+    one_palette: bool = True,
+    transparent: bool = False,
+    force: bool = False,
+) -> Iterator[Sink]:
+    """A file, or files, of frames that are written one by one, in constant memory.
+
+    Args:
+        path: Ends in a suffix of `SINKS`; ``-`` for y4m on standard output; a pattern such as
+            ``out_%05d.png`` with a suffix of `output.FORMATS`; or a folder.
+        width: Of every frame.
+        height: Of every frame.
+        rate: Frames per second, if all are shown for equally long.
+        loop: How often an animation is shown, 0 for without end.
+        one_palette: Whether all frames will have the same palette: APNG holds no other indices.
+        transparent: Whether some palette may have colors that are not opaque.
+        force: Replace what exists.
+
+    Raises:
+        UsageError: The format is unknown, or cannot hold such frames.
+        OutputError: Something exists, or cannot be written; PyAV is needed and absent.
+    """
+    name, form = os.fspath(path), sink_format(path)
+    if max(width, height) > form.side:
+        raise UsageError(
+            f"{name}: {width} x {height} is more than {form.name} holds ({form.side} pixels a side)"
+        )
+    clip = Clip(width, height, rate, loop, one_palette, transparent)
+    with contextlib.ExitStack() as stack:
+        if pattern := picture_pattern(name):
+            write: Write = stack.enter_context(pictures(pattern, force))
+        elif name == STREAM:
+            write = stack.enter_context(form.open(stack.enter_context(standard_output()), clip))
+        else:
+            stream = stack.enter_context(replacing(Path(name), force))
+            write = stack.enter_context(form.open(stream, clip))
+        yield Sink(checked(write, form, clip), clip.notes)
+
+
+def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
+    """A `write` that refuses what the format or the clip does not hold."""
+
+    def write_checked(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
+        if index.shape != (clip.height, clip.width):
+            raise UsageError(
+                f"a frame of {index.shape[1]} x {index.shape[0]} among frames of "
+                f"{clip.width} x {clip.height}"
+            )
+        if len(palette) > form.colors + (form is SINKS[".gif"]):
+            raise UsageError(
+                f"k = {len(palette)} is more than the {form.colors} colors of {form.name}"
+            )
+        if palette.shape[1] == 4 and not clip.transparent and (palette[:, 3] < 255).any():
+            raise UsageError("transparent colors in a clip that was said to have none")
+        write(index, palette, duration)
+
+    return write_checked
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output, unless it is closed or a terminal."""
+    if sys.stdout is None or sys.stdout.isatty():
+        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
+    with writing("standard output"):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def pictures(pattern: str, force: bool) -> Iterator[Write]:
+    """Numbered pictures, from 1 on, which are moved into their folder when all are written."""
+    folder, last = os.path.split(os.path.realpath(pattern))
+    form, written = format_for(pattern), 0
+    made = not os.path.isdir(folder)
+    if made and not os.path.isdir(os.path.dirname(folder)):
+        raise OutputError(f"{os.path.dirname(folder)}: no such folder; create it first")
+
+    def write(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
+        nonlocal written
+        written += 1
+        name = last % written
+        if not made:
+            check_target(Path(folder, name), force)
+        with open(os.path.join(temporary, name), "wb") as stream:
+            encode(index, palette, form, stream, COMPRESS_LEVEL)
+
+    with writing(folder):
+        temporary = tempfile.mkdtemp(prefix=".quantgpu-", suffix=".partial", dir=parent_of(folder))
+    try:
+        with writing(folder):
+            yield write
+            os.makedirs(folder, exist_ok=True)
+            for number in range(1, written + 1):
+                os.replace(
+                    os.path.join(temporary, last % number), os.path.join(folder, last % number)
+                )
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def parent_of(folder: str) -> str:
+    """Where the temporary folder is made: in the folder, or beside it where it is to be made."""
+    return folder if os.path.isdir(folder) else os.path.dirname(folder)
