@@ -160,14 +160,15 @@ def open_pictures(name: str, paths: Sequence[str], rate: Fraction) -> Frames:
     Raises:
         InputError: One cannot be opened, or is of another size than the first.
     """
-    sizes, opaque = zip(*map_ahead(header, paths, default_threads()), strict=True)
+    sizes, plain = zip(*map_ahead(header, paths, default_threads()), strict=True)
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
             raise InputError(
                 f"{path}: {size[0]} x {size[1]} pixels, but {paths[0]} has {sizes[0][0]} x "
                 f"{sizes[0][1]}; frames must be of one size"
             )
-    mode = "RGB" if all(opaque) else "RGBA"
+    doubtful = [path for path, sure in zip(paths, plain, strict=True) if not sure]
+    mode = "RGB" if all(map_ahead(is_opaque_file, doubtful, default_threads())) else "RGBA"
     notes: list[str] = []
 
     def read() -> Iterator[Frame]:
@@ -188,6 +189,14 @@ def header(path: str) -> tuple[tuple[int, int], bool]:
         width, height = image.size
         size = (height, width) if sideways else (width, height)
         return size, not image.has_transparency_data
+
+
+def is_opaque_file(path: str) -> bool:
+    """Whether every pixel of a picture is opaque; True also where it cannot be read."""
+    try:
+        return read_image(path, alpha="keep", threads=1).image.mode == "RGB"
+    except InputError:
+        return True
 
 
 def pixels_of(mode: str) -> Callable[[str], tuple[NDArray[np.uint8], list[str]]]:

@@ -112,7 +112,7 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
     look = look_of(first, CONVERSIONS[conversion], notes)
     note_oddities(video, first, notes)
     rate = video_rate(video.stream)
-    length = length_of(video.stream, rate)
+    length = None if name == STREAM else length_of(video.stream, rate)
     left = [video._replace(decoded=chain([first], video.decoded))]
     if name != STREAM:
         left.clear()

@@ -100,18 +100,18 @@ def check_sides(form: Format, width: int, height: int) -> None:
         )
 
 
-def check_alpha(form: Format, palette: NDArray[np.uint8]) -> None:
-    """Raise unless a format holds the alpha of a (K, 3) or (K, 4) palette."""
+def check_alpha(name: str, alpha: str, palette: NDArray[np.uint8]) -> None:
+    """Raise unless a format that holds transparency so far holds that of a (K, 3 | 4) palette."""
     alphas = alphas_of(palette)
     transparent = alphas[alphas < 255]
-    if form.alpha == "flatten" and len(transparent):
+    if alpha == "flatten" and len(transparent):
         raise UsageError(
-            f"{form.name} holds no transparent colors; write .png, or use --alpha flatten and no "
+            f"{name} holds no transparent colors; write .png, or use --alpha flatten and no "
             "such colors with --keep or --palette"
         )
-    if form.alpha == "binary" and (len(transparent) > 1 or transparent.any()):
+    if alpha == "binary" and (len(transparent) > 1 or transparent.any()):
         raise UsageError(
-            f"{form.name} holds one transparent color of alpha 0, no others; "
+            f"{name} holds one transparent color of alpha 0, no others; "
             "write .png, or use --alpha binary and no such colors with --keep or --palette"
         )
 
@@ -145,7 +145,7 @@ def encode(
     """
     height, width = index.reshape(len(index), -1).shape
     check_colors(form, len(palette))
-    check_alpha(form, palette)
+    check_alpha(form.name, form.alpha, palette)
     check_sides(form, width, height)
     if not 0 <= level <= 9:
         raise UsageError(f"compress_level = {level} is outside 0..9")

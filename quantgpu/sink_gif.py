@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
-from quantgpu.output import FORMATS, alphas_of, check_alpha
+from quantgpu.output import alphas_of
 
 if TYPE_CHECKING:
     from quantgpu.sinks import Clip, Write
@@ -56,7 +56,6 @@ class Gif:
 
     def write(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
         """Add a frame; see `sinks.Write`."""
-        check_alpha(FORMATS[".gif"], palette)
         if self.table is None:
             self.table = palette.copy()
             self.begin(index)
@@ -66,7 +65,9 @@ class Gif:
         options["include_color_table"] = not same(palette, self.table)
         options["duration"] = self.hundredths(duration) * 10
         image = with_table(np.ascontiguousarray(pixels[top:bottom, left:right]), palette)
-        self.stream.writelines(GifImagePlugin.getdata(image, (left, top), **options))
+        parts = GifImagePlugin.getdata(image, (left, top), **options)
+        self.stream.writelines(parts)
+        parts.clear()  # Pillow holds the list in a cycle, which would keep many frames in memory
         self.shown, self.palette = index.copy(), palette.copy()
 
     def begin(self, index: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Videos and animated WebP, written frame by frame through PyAV (FFmpeg's libraries)."""
+"""Videos, written frame by frame through PyAV (FFmpeg's libraries)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 TICKS = 10_000
 """At least so many ticks a second are told apart where a format allows."""
 
-CLEAR = np.zeros(4, np.uint8)
-"""A color that shows what is behind it."""
-
 
 class Encoding(NamedTuple):
     """How FFmpeg's libraries write a format."""
@@ -41,15 +38,10 @@ class Encoding(NamedTuple):
     """Pixels of others."""
     options: dict[str, str]
     """Of the codec."""
-    ticks: int | None = None
-    """Ticks of a second, if they are fixed."""
 
 
 FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "coder": "range_tab", "context": "1"}
 """24 frames of 1280 x 720 take 20.1 MB with range coding, 26.5 MB without, in the same time."""
-
-WEBP_OPTIONS = {"lossless": "1", "compression_level": "1"}
-"""24 frames: level 0 6.9 MB in 4.0 s, 1 5.9 MB in 4.8 s, 3 5.6 MB in 5.6 s."""
 
 FFV1 = Encoding("Matroska with FFV1", "matroska", "ffv1", "bgr0", "bgra", FFV1_OPTIONS)
 H264 = Encoding(
@@ -57,9 +49,6 @@ H264 = Encoding(
     {"qp": "0", "preset": "veryfast"},
 )
 Y4M = Encoding("YUV4MPEG2", "yuv4mpegpipe", "wrapped_avframe", "yuv444p", "yuv444p", {})
-WEBP = Encoding("WebP", "webp", "libwebp", "bgra", "bgra", WEBP_OPTIONS, 1000)
-WEBP_WHOLE = WEBP._replace(codec="libwebp_anim")
-"""Keeps all compressed frames in memory to the end, but can make pixels transparent again."""
 
 
 class Encoder:
@@ -107,13 +96,13 @@ def encoder(stream: IO[bytes], clip: Clip, how: Encoding, base: Fraction) -> Ite
         OutputError: PyAV is absent, or lacks the codec, or refuses the frames.
     """
     av = load_av(how.name, OutputError)
-    # The GIL is released in FFmpeg, so threads of the codec cost the other stages nothing.
-    options = {"loop": str(clip.loop)} if how.container == "webp" else {}
+    watched = Watched(stream)
     try:
-        container = av.open(stream, "w", format=how.container, container_options=options)
+        container = av.open(watched, "w", format=how.container)
         try:
-            rate = clip.rate or DEFAULT_RATE
-            track = container.add_stream(how.codec, rate=rate, options=dict(how.options))
+            track = container.add_stream(
+                how.codec, rate=clip.rate or DEFAULT_RATE, options=dict(how.options)
+            )
             track.width, track.height = clip.width, clip.height
             track.pix_fmt = how.transparent if clip.transparent else how.opaque
             track.codec_context.time_base = track.time_base = base
@@ -122,12 +111,34 @@ def encoder(stream: IO[bytes], clip: Clip, how: Encoding, base: Fraction) -> Ite
             yield file
             if file.time:
                 container.mux(track.encode(None))
-        finally:
             container.close()
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                container.close()
+            raise
     except (av.codec.codec.UnknownCodecError, av.FFmpegError) as error:
-        if isinstance(error, OSError) and error.errno and error.errno > 0:
-            raise  # what the system says, such as of a full disk
+        if watched.failure is not None:
+            raise watched.failure from None
         raise OutputError(f"{how.name} cannot be written ({error})") from None
+
+
+class Watched:
+    """A stream that remembers what went wrong, which PyAV does not always tell."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, data: bytes) -> int:
+        """Write to the stream."""
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
 
 
 def colors_of(palette: NDArray[np.uint8], transparent: bool) -> NDArray[np.uint8]:
@@ -143,7 +154,7 @@ def colors_of(palette: NDArray[np.uint8], transparent: bool) -> NDArray[np.uint8
 def video(stream: IO[bytes], clip: Clip, how: Encoding) -> Iterator[Write]:
     """Begin a file in which frames have times of their own."""
     rate = clip.rate or DEFAULT_RATE
-    ticks = how.ticks or rate.numerator * math.ceil(TICKS / rate.numerator)
+    ticks = rate.numerator * math.ceil(TICKS / rate.numerator)
     with encoder(stream, clip, how, Fraction(1, ticks)) as file:
 
         def write(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
@@ -164,31 +175,6 @@ def y4m(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
                 file.add(palette[:, :3][index], (tick, tick + 1))
 
         yield write
-
-
-@contextlib.contextmanager
-def webp(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
-    """Begin an animated WebP file; pixels of opaque clips that stay are transparent in it."""
-    if clip.transparent:
-        with video(stream, clip, WEBP_WHOLE) as write:
-            yield write
-        return
-    shown: NDArray[np.uint8] | None = None
-    with encoder(stream, clip, WEBP, Fraction(1, 1000)) as file:
-
-        def write_changes(
-            index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction
-        ) -> None:
-            nonlocal shown
-            colors = colors_of(palette, True)[index]
-            stays = None if shown is None else packed_pixels(colors) == packed_pixels(shown)
-            drawn = colors.copy()
-            if stays is not None:
-                drawn[stays] = CLEAR
-            file.add(drawn, file.span(duration))
-            shown = colors
-
-        yield write_changes
 
 
 def packed_pixels(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from quantgpu.errors import OutputError, UsageError
 from quantgpu.output import (
     COMPRESS_LEVEL,
+    check_alpha,
     check_target,
     encode,
     format_for,
@@ -35,7 +36,8 @@ from quantgpu.output import (
 )
 from quantgpu.sink_apng import apng
 from quantgpu.sink_gif import gif
-from quantgpu.sink_video import mkv, mp4, webp, y4m
+from quantgpu.sink_video import mkv, mp4, y4m
+from quantgpu.sink_webp import webp
 
 STREAM = "-"
 """Standard output."""
@@ -102,7 +104,7 @@ class SinkFormat(NamedTuple):
 
 SINKS = {
     ".gif": SinkFormat("GIF", 255, "binary", 65_535, gif),
-    ".apng": SinkFormat("APNG", 256, "keep", 2**31 - 1, apng),
+    ".apng": SinkFormat("APNG", 65_536, "keep", 2**31 - 1, apng),
     ".webp": SinkFormat("WebP", 65_536, "keep", 16_383, webp),
     ".mkv": SinkFormat("Matroska with FFV1", 65_536, "keep", 65_535, mkv),
     ".mp4": SinkFormat("MP4 with lossless H.264", 65_536, "flatten", 16_384, mp4),
@@ -123,7 +125,7 @@ def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
         return SINKS[".y4m"]
     if pattern := picture_pattern(name):
         form = format_for(pattern)
-        return SinkFormat(form.name, form.entries or form.colors, form.alpha, form.side, unopened)
+        return SinkFormat(form.name, form.colors, form.alpha, form.side, unopened)
     suffix = Path(name).suffix.lower()
     if suffix not in SINKS:
         raise UsageError(
@@ -216,6 +218,7 @@ def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
             )
         if palette.shape[1] == 4 and not clip.transparent and (palette[:, 3] < 255).any():
             raise UsageError("transparent colors in a clip that was said to have none")
+        check_alpha(form.name, form.alpha, palette)
         write(index, palette, duration)
 
     return write_checked
