@@ -63,8 +63,8 @@ class Frames:
     """How often an animation is shown, 0 for without end; None for what says nothing of it."""
     notes: list[str]
     """What was changed; grows as frames are read."""
-    read: Callable[[], Iterator[Frame]]
-    """All frames from the first."""
+    read: Callable[[Fraction], Iterator[Frame]]
+    """All frames from the one on that is shown at so many seconds; earlier ones may come, too."""
     close: Callable[[], None] = lambda: None
     rereadable: bool = True
     """Whether the frames can be iterated over more than once."""
@@ -90,7 +90,7 @@ class Frames:
         """
         self.broken, delivered = None, False
         try:
-            for frame in self.read():
+            for frame in self.read(Fraction(0)):
                 yield frame
                 delivered = True
         except InputError as error:
@@ -201,8 +201,8 @@ def picture_kind(path: str) -> str | None:
 def trimmed(frames: Frames, start: Fraction, length: Fraction | None) -> Frames:
     """The frames that are shown from `start` on for `length` seconds; times count from there."""
 
-    def read() -> Iterator[Frame]:
-        for pixels, time, duration in frames.read():
+    def read(since: Fraction) -> Iterator[Frame]:
+        for pixels, time, duration in frames.read(start + since):
             if length is not None and time >= start + length:
                 return
             shown, gone = max(time, start), time + duration
@@ -224,9 +224,9 @@ def resampled(frames: Frames, rate: Fraction) -> Frames:
     Files whose times are rounded to milliseconds so keep all frames at their own rate.
     """
 
-    def read() -> Iterator[Frame]:
+    def read(since: Fraction) -> Iterator[Frame]:
         tick = 0
-        for pixels, time, duration in frames.read():
+        for pixels, time, duration in frames.read(Fraction(0)):
             last = max(math.floor((time + duration) * rate + Fraction(1, 2)), 1)
             for now in range(tick, last):
                 yield Frame(pixels, now / rate, 1 / rate)
@@ -241,8 +241,8 @@ def scaled(frames: Frames, width: int) -> Frames:
     """Frames of another width and the same proportions, by Lanczos' filter."""
     height = max(round(Fraction(frames.height * width, frames.width)), 1)
 
-    def read() -> Iterator[Frame]:
-        for pixels, time, duration in frames.read():
+    def read(since: Fraction) -> Iterator[Frame]:
+        for pixels, time, duration in frames.read(since):
             image = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
             yield Frame(np.asarray(image), time, duration)
 
@@ -256,21 +256,19 @@ def timed(
 ) -> Iterator[Frame]:
     """Frames of pictures with their times: each lasts until the next, the last as `last` says.
 
-    Times count from the first. A picture that comes no later than the one before it follows it by
+    A picture that comes no later than the one before it follows it by
     as much as that followed its own.
     """
     held: tuple[NDArray[np.uint8], Fraction] | None = None
-    origin, step, failure = Fraction(0), Fraction(0), None
+    step, failure = Fraction(0), None
     try:
         for pixels, time in pictures:
-            if held is None:
-                origin = time
-            elif time - origin <= held[1]:
-                time = origin + held[1] + (step or last())
+            if held is not None and time <= held[1]:
+                time = held[1] + (step or last())
             if held is not None:
-                step = time - origin - held[1]
+                step = time - held[1]
                 yield Frame(*held, step)
-            held = pixels, time - origin
+            held = pixels, time
     except InputError as error:
         failure = error
     if held is not None:

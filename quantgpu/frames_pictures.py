@@ -55,7 +55,7 @@ def open_animation(path: str) -> Frames:
         notes.append(f"frames that are shown for no time are shown for {float(NO_TIME)} s")
     lasting = [duration or NO_TIME for duration in durations]
 
-    def read() -> Iterator[Frame]:
+    def read(since: Fraction) -> Iterator[Frame]:
         time = Fraction(0)
         pictures = animation(path, "RGB" if opaque else "RGBA")
         for duration, (picture, _) in zip(lasting, pictures, strict=False):
@@ -171,9 +171,10 @@ def open_pictures(name: str, paths: Sequence[str], rate: Fraction) -> Frames:
     mode = "RGB" if all(map_ahead(is_opaque_file, doubtful, default_threads())) else "RGBA"
     notes: list[str] = []
 
-    def read() -> Iterator[Frame]:
-        pictures = map_ahead(pixels_of(mode), paths, default_threads())
-        for number, (pixels, said) in enumerate(pictures):
+    def read(since: Fraction) -> Iterator[Frame]:
+        first = int(since * rate)
+        pictures = map_ahead(pixels_of(mode), paths[first:], default_threads())
+        for number, (pixels, said) in enumerate(pictures, first):
             notes.extend(note for note in said if note not in notes)
             yield Frame(pixels, number / rate, 1 / rate)
 

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
+from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.device import default_threads, map_ahead
 from quantgpu.errors import InputError, QuantgpuError, UsageError
 from quantgpu.frames import DEFAULT_RATE, STREAM, Frame, Frames, timed
 from quantgpu.hdr import CURVES, NAMES, to_srgb
@@ -42,6 +44,12 @@ LENGTH_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 MISSED_FRAMES, MISSED_SECONDS = 3, Fraction(1, 2)
 """A stream that ends both so many frames and so long before its length is taken as cut off."""
+
+CONVERTERS = 4
+"""Threads that make RGB of decoded frames, at most."""
+
+WORTH_SEEKING = Fraction(2)
+"""Seconds to leave out that are decoded rather than skipped."""
 
 MISSING = "is read and written with PyAV, which is not installed; pip install 'quantgpu[video]'"
 
@@ -118,14 +126,16 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
         left.clear()
         video.container.close()
 
-    def read() -> Iterator[Frame]:
+    origin = time_of(first, Fraction(0))
+
+    def read(since: Fraction) -> Iterator[Frame]:
         if name == STREAM and not left:
             raise UsageError("standard input can be read only once; name a file")
-        video = left.pop() if left else start(name, called)
+        video = left.pop() if left else start(name, called, origin + since)
+        time = Fraction(0)
         with video.container:
-            stored = pictures(video, look, called, notes)
-            time = Fraction(0)
-            for frame in timed(stored, lambda: 1 / rate):
+            decoded = shown_from(video.decoded, origin, since)
+            for frame in timed(pictures(decoded, look, called, notes), lambda: 1 / rate):
                 yield frame
                 time = frame.time
         missed = Fraction(0) if length is None else length - time - 1 / rate
@@ -143,7 +153,25 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
     )
 
 
-def start(name: str, called: str) -> Opened:
+def start(name: str, called: str, since: Fraction | None = None) -> Opened:
+    """Open a video and begin to decode its first stream of pictures, at a key frame before `since`.
+
+    Where seeking leads behind that, it begins at the beginning.
+    """
+    video = at_beginning(name, called)
+    if since is None or since < WORTH_SEEKING:
+        return video
+    with contextlib.suppress(InputError), watching(called):
+        base = video.stream.time_base or Fraction(1, 1)
+        video.container.seek(int(since / base), stream=video.stream)
+        first = next(video.decoded, None)
+        if first is not None and time_of(first, since + 1) <= since:
+            return video._replace(decoded=chain([first], video.decoded))
+    video.container.close()
+    return at_beginning(name, called)
+
+
+def at_beginning(name: str, called: str) -> Opened:
     """Open a video and begin to decode its first stream of pictures."""
     import av
 
@@ -156,6 +184,31 @@ def start(name: str, called: str) -> Opened:
         stream = streams[0]
         stream.thread_type = "AUTO"
         return Opened(container, stream, decoding(container, stream))
+
+
+def time_of(frame: VideoFrame, otherwise: Fraction) -> Fraction:
+    """When a frame is shown, in seconds of its file's clock."""
+    if frame.pts is None or frame.time_base is None:
+        return otherwise
+    return frame.pts * frame.time_base
+
+
+def shown_from(
+    decoded: Iterator[VideoFrame], origin: Fraction, since: Fraction
+) -> Iterator[tuple[VideoFrame, Fraction]]:
+    """Frames from the one on that is shown at `since`, and their times since `origin`."""
+    held, time = None, Fraction(0)
+    for frame in decoded:
+        time = time_of(frame, time + origin) - origin
+        if time > since:
+            if held is not None:
+                yield held
+            held = None
+            yield frame, time
+        else:
+            held = frame, time
+    if held is not None:
+        yield held
 
 
 def standard_input() -> IO[bytes]:
@@ -264,30 +317,51 @@ def note_oddities(video: Opened, frame: VideoFrame, notes: list[str]) -> None:
 
 
 def pictures(
-    video: Opened, look: Look, called: str, notes: list[str]
+    decoded: Iterator[tuple[VideoFrame, Fraction]], look: Look, called: str, notes: list[str]
 ) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
-    """The pixels of a video's frames and their times in seconds.
+    """The pixels of frames, made by several threads, and their times.
 
     Raises:
-        InputError: It is damaged.
+        InputError: The video is damaged.
     """
     from av.video.reformatter import VideoReformatter
 
-    reformatter, time = VideoReformatter(), Fraction(0)
-    with watching(called):
-        for frame in video.decoded:
-            if (frame.width, frame.height) != (look.width, look.height):
-                note(f"some frames scaled to {look.width} x {look.height}", notes)
-            if frame.is_corrupt:
-                note("some frames are damaged", notes)
-            picture = reformatter.reformat(
-                frame, look.width, look.height, look.format, interpolation=look.flags
-            )
-            pixels: Any = picture.to_ndarray()
-            pixels = to_srgb(pixels, look.transfer) if look.transfer else pixels
-            if frame.pts is not None and frame.time_base is not None:
-                time = frame.pts * frame.time_base
-            yield look.turn(pixels), time
+    free: SimpleQueue[VideoReformatter] = SimpleQueue()
+
+    def picture(item: tuple[VideoFrame, Fraction]) -> tuple[NDArray[np.uint8], Fraction]:
+        frame, time = item
+        if (frame.width, frame.height) != (look.width, look.height):
+            note(f"some frames scaled to {look.width} x {look.height}", notes)
+        if frame.is_corrupt:
+            note("some frames are damaged", notes)
+        try:
+            reformatter = free.get_nowait()
+        except Empty:
+            reformatter = VideoReformatter()
+        seen = reformatter.reformat(
+            frame, look.width, look.height, look.format, interpolation=look.flags
+        )
+        free.put(reformatter)
+        pixels: Any = seen.to_ndarray()
+        pixels = to_srgb(pixels, look.transfer) if look.transfer else pixels
+        return look.turn(pixels), time
+
+    failures: list[InputError] = []
+    whole = until_damage(decoded, called, failures)
+    yield from map_ahead(picture, whole, min(default_threads(), CONVERTERS))
+    if failures:
+        raise failures[0]
+
+
+def until_damage(
+    decoded: Iterator[tuple[VideoFrame, Fraction]], called: str, failures: list[InputError]
+) -> Iterator[tuple[VideoFrame, Fraction]]:
+    """What is decoded before an error, which is kept for when all that has been made use of."""
+    try:
+        with watching(called):
+            yield from decoded
+    except InputError as error:
+        failures.append(error)
 
 
 def note(text: str, notes: list[str]) -> None:
