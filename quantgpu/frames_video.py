@@ -51,7 +51,7 @@ CONVERTERS = 4
 WORTH_SEEKING = Fraction(2)
 """Seconds to leave out that are decoded rather than skipped."""
 
-MISSING = "is read and written with PyAV, which is not installed; pip install 'quantgpu[video]'"
+MISSING = "is read and written with PyAV, which is not installed; pip install av"
 
 
 def load_av(name: str, kind: type[QuantgpuError]) -> Any:

@@ -27,8 +27,9 @@ from quantgpu.sink_video import colors_of, packed_pixels
 if TYPE_CHECKING:
     from quantgpu.sinks import Clip, Write
 
-OPTIONS: dict[str, Any] = {"lossless": True, "quality": 0, "method": 0}
-"""For speed."""
+OPTIONS: dict[str, Any] = {"lossless": True, "quality": 20, "method": 2}
+"""16 frames of 1280 x 720: quality 0, method 0 3.65 MB in 0.9 s; 0, 1 3.35 MB in 1.1 s; 20, 2
+3.29 MB in 1.2 s."""
 
 THOUSANDTHS = 1000
 """Times are told in thousandths of a second."""

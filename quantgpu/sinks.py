@@ -110,8 +110,13 @@ SINKS = {
     ".mp4": SinkFormat("MP4 with lossless H.264", 65_536, "flatten", 16_384, mp4),
     ".y4m": SinkFormat("YUV4MPEG2", 65_536, "flatten", 65_535, y4m),
 }
-"""Suffix to format. GIF palettes may have 256 colors, but one entry is for pixels that do not
-change. Frames of APNG with more than 256 colors, or palettes that change, are true color."""
+"""Suffix to format; all but y4m give back the very colors.
+
+GIF palettes may have 256 colors, but one entry is for pixels that do not change. APNG with more
+than 256 colors, or palettes that change, is true color. Browsers show GIF, APNG and WebP. RGB in
+H.264 (profile High 4:4:4 Predictive) and FFV1 are played by mpv, VLC and ffmpeg, and read by
+editing programs that use FFmpeg, but by few browsers and no QuickTime. y4m is YUV 4:4:4 by BT.601
+in the limited range, as FFmpeg takes it: colors come back with errors of up to 3 levels."""
 
 
 def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
