@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-CONVERSIONS = {
-    "exact": ("BICUBIC", "ACCURATE_RND", "BITEXACT", "FULL_CHR_H_INT", "FULL_CHR_H_INP"),
-    "fast": ("BICUBIC",),
-}
-"""How YUV becomes RGB: name to flags of libswscale. ``exact`` rounds, interpolates the color and
+BICUBIC, FULL_CHROMA, ACCURATE, BIT_EXACT = 4, 0x2000 | 0x4000, 0x40000, 0x80000
+"""Flags of libswscale (swscale.h), of which PyAV before version 18 names but the first."""
+
+CONVERSIONS = {"exact": BICUBIC | FULL_CHROMA | ACCURATE | BIT_EXACT, "fast": BICUBIC}
+"""How YUV becomes RGB: name to flags. ``exact`` rounds, interpolates the color and
 is the same on every processor; ``fast``, what ffmpeg does when not told otherwise, truncates (one
 level darker on average) and repeats the color of each 2 x 2 pixels. 720p: 9.5 and 0.9 ms a frame;
 mean squared difference of the two on bigbuckbunny: 7.8."""
@@ -256,10 +256,8 @@ def length_of(stream: VideoStream, rate: Fraction) -> Fraction | None:
     return max(lengths, default=None)
 
 
-def look_of(frame: VideoFrame, flags: tuple[str, ...], notes: list[str]) -> Look:
+def look_of(frame: VideoFrame, flags: int, notes: list[str]) -> Look:
     """How frames like this one become upright RGB, and notes on what is lost."""
-    from av.video.reformatter import Interpolation
-
     turn, sideways, said = turning(frame)
     notes.extend(said)
     transfer = frame.color_trc if frame.color_trc in CURVES else 0
@@ -272,10 +270,7 @@ def look_of(frame: VideoFrame, flags: tuple[str, ...], notes: list[str]) -> Look
     elif bits > 8:
         notes.append(f"{bits} bits per channel reduced to 8")
     kind = "rgb48le" if transfer else "rgba" if alpha else "rgb24"
-    number = 0
-    for flag in flags:
-        number |= int(Interpolation[flag])
-    return Look(frame.width, frame.height, turn, sideways, kind, transfer, number)
+    return Look(frame.width, frame.height, turn, sideways, kind, transfer, flags)
 
 
 def turning(

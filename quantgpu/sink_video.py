@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quantgpu.errors import OutputError
 from quantgpu.frames import DEFAULT_RATE
-from quantgpu.frames_video import load_av
+from quantgpu.frames_video import CONVERSIONS, load_av
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -69,7 +69,7 @@ class Encoder:
         kind = "rgb24" if colors.shape[2] == 3 else "rgba"
         frame = av.VideoFrame.from_ndarray(colors, format=kind)
         if self.stream.pix_fmt != kind:
-            frame = frame.reformat(format=self.stream.pix_fmt, interpolation=exact())
+            frame = frame.reformat(format=self.stream.pix_fmt, interpolation=CONVERSIONS["exact"])
         frame.time_base = self.base
         frame.pts, frame.duration = ticks[0], ticks[1] - ticks[0]
         self.container.mux(self.stream.encode(frame))
@@ -79,13 +79,6 @@ class Encoder:
         first = round(self.time / self.base)
         self.time += duration
         return first, max(round(self.time / self.base), first + 1)
-
-
-def exact() -> int:
-    """The flags of libswscale with which it rounds, the same on every processor."""
-    from av.video.reformatter import Interpolation as Flag
-
-    return int(Flag.BICUBIC | Flag.ACCURATE_RND | Flag.BITEXACT | Flag.FULL_CHR_H_INT)
 
 
 @contextlib.contextmanager
