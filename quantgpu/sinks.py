@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -36,7 +37,7 @@ from quantgpu.output import (
 )
 from quantgpu.sink_apng import apng
 from quantgpu.sink_gif import gif
-from quantgpu.sink_video import mkv, mp4, y4m
+from quantgpu.sink_video import FFV1, H264, Y4M, mkv, mp4, y4m
 from quantgpu.sink_webp import webp
 
 STREAM = "-"
@@ -78,6 +79,8 @@ class Clip:
     """Whether some palette may have colors that are not opaque."""
     notes: list[str] = field(default_factory=list)
     """What could not be written as it was given; grows while frames are written."""
+    written: int = 0
+    """How many frames there are so far."""
 
 
 class Sink(NamedTuple):
@@ -92,31 +95,58 @@ class SinkFormat(NamedTuple):
     """What a format of animations holds."""
 
     name: str
+    advised: int
+    """Up to so many colors a palette has room for an entry for pixels that do not change, which
+    makes files much smaller."""
     colors: int
     """The most colors of a frame's palette."""
     alpha: str
     """What it holds of transparency, a row of `transparency.ALPHAS`."""
     side: int
     """The greatest width and height, in pixels."""
-    open: Callable[[IO[bytes], Clip], contextlib.AbstractContextManager[Write]]
-    """Begins a file in a stream."""
+    open: Callable[[str, bool, Clip], contextlib.AbstractContextManager[Write]]
+    """Begins a file of a name, replacing another or not."""
 
+
+Begin = Callable[[IO[bytes], Clip], contextlib.AbstractContextManager[Write]]
+"""Begins a file in a stream."""
+
+
+@contextlib.contextmanager
+def in_file(name: str, force: bool, clip: Clip, begin: Begin) -> Iterator[Write]:
+    """Begin a file that appears when it is complete, or standard output."""
+    stream = standard_output() if name == STREAM else replacing(Path(name), force)
+    with stream as file, begin(file, clip) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output, unless it is closed or a terminal."""
+    if sys.stdout is None or sys.stdout.isatty():
+        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
+    with writing("standard output"):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+
+
+MANY = 65_536
+"""Colors that index maps tell apart."""
 
 SINKS = {
-    ".gif": SinkFormat("GIF", 255, "binary", 65_535, gif),
-    ".apng": SinkFormat("APNG", 65_536, "keep", 2**31 - 1, apng),
-    ".webp": SinkFormat("WebP", 65_536, "keep", 16_383, webp),
-    ".mkv": SinkFormat("Matroska with FFV1", 65_536, "keep", 65_535, mkv),
-    ".mp4": SinkFormat("MP4 with lossless H.264", 65_536, "flatten", 16_384, mp4),
-    ".y4m": SinkFormat("YUV4MPEG2", 65_536, "flatten", 65_535, y4m),
+    ".gif": SinkFormat("GIF", 255, 256, "binary", 65_535, partial(in_file, begin=gif)),
+    ".apng": SinkFormat("APNG", 255, MANY, "keep", 2**31 - 1, partial(in_file, begin=apng)),
+    ".webp": SinkFormat("WebP", MANY, MANY, "keep", 16_383, partial(in_file, begin=webp)),
+    ".mkv": SinkFormat(FFV1.name, MANY, MANY, "keep", 65_535, partial(in_file, begin=mkv)),
+    ".mp4": SinkFormat(H264.name, MANY, MANY, "flatten", 16_384, partial(in_file, begin=mp4)),
+    ".y4m": SinkFormat(Y4M.name, MANY, MANY, "flatten", 65_535, partial(in_file, begin=y4m)),
 }
 """Suffix to format; all but y4m give back the very colors.
 
-GIF palettes may have 256 colors, but one entry is for pixels that do not change. APNG with more
-than 256 colors, or palettes that change, is true color. Browsers show GIF, APNG and WebP. RGB in
-H.264 (profile High 4:4:4 Predictive) and FFV1 are played by mpv, VLC and ffmpeg, and read by
-editing programs that use FFmpeg, but by few browsers and no QuickTime. y4m is YUV 4:4:4 by BT.601
-in the limited range, as FFmpeg takes it: colors come back with errors of up to 3 levels."""
+APNG with more than 256 colors, or palettes that change, is true color. Browsers show GIF, APNG and
+WebP. RGB in H.264 (profile High 4:4:4 Predictive) and FFV1 are played by mpv, VLC and ffmpeg, and
+read by editing programs that use FFmpeg, but by few browsers and no QuickTime. y4m is YUV 4:4:4 by
+BT.601 in the limited range, as FFmpeg takes it: colors come back with errors of up to 3 levels."""
 
 
 def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
@@ -130,7 +160,8 @@ def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
         return SINKS[".y4m"]
     if pattern := picture_pattern(name):
         form = format_for(pattern)
-        return SinkFormat(form.name, form.colors, form.alpha, form.side, unopened)
+        colors = form.entries or form.colors
+        return SinkFormat(form.name, colors, form.colors, form.alpha, form.side, pictures)
     suffix = Path(name).suffix.lower()
     if suffix not in SINKS:
         raise UsageError(
@@ -139,11 +170,6 @@ def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
             "out_%05d.png, or a folder with / at the end"
         )
     return SINKS[suffix]
-
-
-def unopened(stream: IO[bytes], clip: Clip) -> contextlib.AbstractContextManager[Write]:
-    """Pictures are files of their own."""
-    raise NotImplementedError
 
 
 def picture_pattern(name: str) -> str | None:
@@ -197,15 +223,10 @@ def open_sink(
             f"{name}: {width} x {height} is more than {form.name} holds ({form.side} pixels a side)"
         )
     clip = Clip(width, height, rate, loop, one_palette, transparent)
-    with contextlib.ExitStack() as stack:
-        if pattern := picture_pattern(name):
-            write: Write = stack.enter_context(pictures(pattern, force))
-        elif name == STREAM:
-            write = stack.enter_context(form.open(stack.enter_context(standard_output()), clip))
-        else:
-            stream = stack.enter_context(replacing(Path(name), force))
-            write = stack.enter_context(form.open(stream, clip))
+    with form.open(name, force, clip) as write:
         yield Sink(checked(write, form, clip), clip.notes)
+        if not clip.written:
+            raise UsageError(f"{name}: no frames to write")
 
 
 def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
@@ -217,7 +238,7 @@ def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
                 f"a frame of {index.shape[1]} x {index.shape[0]} among frames of "
                 f"{clip.width} x {clip.height}"
             )
-        if len(palette) > form.colors + (form is SINKS[".gif"]):
+        if len(palette) > form.colors:
             raise UsageError(
                 f"k = {len(palette)} is more than the {form.colors} colors of {form.name}"
             )
@@ -225,33 +246,23 @@ def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
             raise UsageError("transparent colors in a clip that was said to have none")
         check_alpha(form.name, form.alpha, palette)
         write(index, palette, duration)
+        clip.written += 1
 
     return write_checked
 
 
 @contextlib.contextmanager
-def standard_output() -> Iterator[IO[bytes]]:
-    """Standard output, unless it is closed or a terminal."""
-    if sys.stdout is None or sys.stdout.isatty():
-        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
-    with writing("standard output"):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-
-
-@contextlib.contextmanager
-def pictures(pattern: str, force: bool) -> Iterator[Write]:
+def pictures(name: str, force: bool, clip: Clip) -> Iterator[Write]:
     """Numbered pictures, from 1 on, which are moved into their folder when all are written."""
+    pattern = picture_pattern(name) or name
     folder, last = os.path.split(os.path.realpath(pattern))
-    form, written = format_for(pattern), 0
+    form = format_for(pattern)
     made = not os.path.isdir(folder)
     if made and not os.path.isdir(os.path.dirname(folder)):
         raise OutputError(f"{os.path.dirname(folder)}: no such folder; create it first")
 
     def write(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
-        nonlocal written
-        written += 1
-        name = last % written
+        name = last % (clip.written + 1)
         if not made:
             check_target(Path(folder, name), force)
         with open(os.path.join(temporary, name), "wb") as stream:
@@ -263,7 +274,7 @@ def pictures(pattern: str, force: bool) -> Iterator[Write]:
         with writing(folder):
             yield write
             os.makedirs(folder, exist_ok=True)
-            for number in range(1, written + 1):
+            for number in range(1, clip.written + 1):
                 os.replace(
                     os.path.join(temporary, last % number), os.path.join(folder, last % number)
                 )

@@ -210,6 +210,16 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.apng", "a.webp", "a.mkv", "a.y4m", "a_%d.png"])
+def test_no_frames_make_no_file(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(UsageError, match="no frames to write"),
+        open_sink(tmp_path / name, width=31, height=17),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a.apng", "a.webp", "a.mkv", "a_%d.png"])
 def test_who_catches_the_error_keeps_the_frames_so_far(tmp_path: Path, name: str) -> None:
     with open_sink(tmp_path / name, width=31, height=17) as sink:
@@ -336,7 +346,7 @@ def test_unknown_formats_are_refused_with_the_known_ones(
 
 
 def test_what_a_format_does_not_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="k = 257 is more than the 255 colors of GIF"):
+    with pytest.raises(UsageError, match="k = 257 is more than the 256 colors of GIF"):
         written(tmp_path / "a.gif", [np.zeros((2, 2), np.uint16)], [palette(257)], [FRAME])
     with (
         pytest.raises(UsageError, match="20000 x 1 is more than WebP holds"),
