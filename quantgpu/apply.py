@@ -14,6 +14,7 @@ from quantgpu.device import (
     default_threads,
     no_progress,
 )
+from quantgpu.dither import parse_dither
 from quantgpu.histogram import Histogram, unpack
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import assign, weighted_points
@@ -33,6 +34,8 @@ def apply_palette(
     colors: Any,
     *,
     color_space: str = "oklab",
+    dither: str = "none",
+    dither_strength: float | None = None,
     threads: int | None = None,
     device: str = "auto",
     memory: int | None = None,
@@ -49,6 +52,8 @@ def apply_palette(
         colors: 1 to 65,536 colors: (K, 3) uint8 or triples (red, green, blue), a `Palette`, or the
             path of a palette file, such as a ``.gpl``.
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
+        dither: ``none``, or another method of `quantgpu.quantize`, which mixes colors.
+        dither_strength: 0 (not at all) to 1; what suits the method when not given.
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
         memory: Bytes of device memory to use; most of what is free when not given.
@@ -64,7 +69,7 @@ def apply_palette(
     >>> picture.index.tolist(), picture.counts.tolist()
     ([2, 0], [1, 0, 1])
     """
-    check_apply_options(color_space, threads, device, memory)
+    check_apply_options(color_space, dither, dither_strength, threads, device, memory)
     palette, space = as_palette(colors), COLOR_SPACES[color_space]
     threads = default_threads() if threads is None else threads
 
@@ -74,7 +79,8 @@ def apply_palette(
         )
 
     [picture] = convert(
-        image, [given], "assign", threads=threads, device=device, memory=memory,
+        image, [given], "assign", dithering=parse_dither(dither, dither_strength),
+        color_space=color_space, threads=threads, device=device, memory=memory,
         keep_on_device=keep_on_device, progress=progress,
     )  # fmt: skip
     return picture
@@ -100,10 +106,16 @@ def nearest_entries(
 
 
 def check_apply_options(
-    color_space: str, threads: int | None, device: str, memory: int | None
+    color_space: str,
+    dither: str,
+    dither_strength: float | None,
+    threads: int | None,
+    device: str,
+    memory: int | None,
 ) -> None:
     """Raise a UsageError for what is wrong with options of `apply_palette`, whatever the image."""
     check_choice("color_space", color_space, COLOR_SPACES)
+    parse_dither(dither, dither_strength)
     check_device(device)
     if threads is not None:
         check_number("threads", threads, 1, MOST_THREADS)

@@ -175,8 +175,8 @@ def split_threshold(descending: Any, leaves_after: Any, most: int) -> Any:
     return descending.take((leaves_after <= most).sum())
 
 
-def leaves(tree: Octree, sums: RunningSums, most: int) -> Points:
-    """At most `most` leaves of an octree, as points in Morton order.
+def leaf_runs(tree: Octree, most: int) -> tuple[Any, Any]:
+    """The runs of points, starts and ends, in at most `most` leaves of an octree, in Morton order.
 
     Cells are split in descending order of squared error; equal errors are split together or not
     at all.
@@ -186,7 +186,12 @@ def leaves(tree: Octree, sums: RunningSums, most: int) -> Points:
     chosen = xp.flatnonzero((tree.parent_error > threshold) & (tree.error <= threshold))
     if on_host(chosen):  # there cells come level by level; from a GPU they come in Morton order
         chosen = chosen[np.argsort(tree.starts[chosen])]
-    return weighted_points(*sums.means(tree.starts[chosen], tree.ends[chosen]))
+    return tree.starts[chosen], tree.ends[chosen]
+
+
+def leaves(tree: Octree, sums: RunningSums, most: int) -> Points:
+    """At most `most` leaves of an octree, see `leaf_runs`, as points in Morton order."""
+    return weighted_points(*sums.means(*leaf_runs(tree, most)))
 
 
 def subcells(cell: Any, starts: Any, ends: Any) -> tuple[Any, Any]:

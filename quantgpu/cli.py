@@ -198,8 +198,24 @@ def quantize(
         bool, typer.Option("--lock-grays", help="Pixels that are gray come out gray.")
     ] = False,
     dither: Annotated[
-        str, typer.Option(help="Dithering: none.", autocompletion=keys_of("DITHERS"))
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="How colors are mixed: adaptive, none, bayer (bayer:2 to bayer:16), blue-noise, "
+            "floyd-steinberg, jarvis, stucki, burkes, sierra, sierra-lite, atkinson, "
+            "stevenson-arce. [default: adaptive; none with one color or --effort none]",
+            autocompletion=keys_of("DITHERS", "dither"),
+            metavar="METHOD",
+            show_default=False,
+        ),
+    ] = None,
+    dither_strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0...1",
+            help="How much is mixed. [default: what suits the method]",
+            show_default=False,
+        ),
+    ] = None,
     alpha: Annotated[
         str,
         typer.Option(
@@ -293,7 +309,7 @@ def quantize(
     destination = Destination(output, output_dir, force, compress_level, metadata, skip_if_larger)
     options: dict[str, Any] = {
         "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "dither": dither, "threads": threads, "device": device,
+        "dither": dither, "dither_strength": dither_strength, "threads": threads, "device": device,
     }  # fmt: skip
     goals = {"target": target, "min_quality": min_quality}
     try:

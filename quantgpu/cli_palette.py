@@ -44,6 +44,13 @@ def hints_of(function: Callable[..., None]) -> dict[str, Any]:
     }
 
 
+def keys_of_dithers(incomplete: str) -> list[str]:
+    """The completions of `--dither`."""
+    from quantgpu.dither import DITHERS
+
+    return [key for key in DITHERS if key.startswith(incomplete)]
+
+
 def keys_of_sorts(incomplete: str) -> list[str]:
     """The completions of `--sort`."""
     from quantgpu.shared import SORTS
@@ -141,7 +148,7 @@ def check_palette_options(
     from quantgpu.shared import SORTS
 
     options["memory"] = None if memory is None else parse_bytes(memory)
-    check_options(k, dither="none", **options)
+    check_options(k, dither=None, dither_strength=None, **options)
     check_choice("sort", sort, SORTS)
     if output is None:
         return
@@ -281,6 +288,15 @@ def apply(
         ),
     ] = None,
     color_space: str = "oklab",
+    dither: Annotated[
+        str,
+        typer.Option(
+            help="How colors are mixed: none, or a method of quantize.",
+            autocompletion=keys_of_dithers,
+            metavar="METHOD",
+        ),
+    ] = "none",
+    dither_strength: float | None = None,
     alpha: str = "keep",
     matte: str | None = None,
     icc: str = "convert",
@@ -307,7 +323,10 @@ def apply(
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
         fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
-    options: dict[str, Any] = {"color_space": color_space, "threads": threads, "device": device}
+    options: dict[str, Any] = {
+        "color_space": color_space, "dither": dither, "dither_strength": dither_strength,
+        "threads": threads, "device": device,
+    }  # fmt: skip
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_apply_options(**options)

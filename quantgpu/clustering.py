@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.anticipation import anticipate, smoothness
 from quantgpu.apart import MOST_COLORS, find_apart, has_soft_edges, sides
 from quantgpu.cells import leaves, morton_codes, octree, order_of, running_sums
 from quantgpu.colorspace import COLOR_SPACES, ColorSpace, grid_centers
@@ -40,12 +41,14 @@ def cluster(
     from_palette: NDArray[np.uint8] | None = None,
     perceptual: bool = False,
     salient: bool = False,
+    dithered: bool = False,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
     The options are those of `quantize`; `keep` and `from_palette` are colors, (m, 3 | 4) uint8.
+    `dithered` says that errors will be passed on.
     """
     xp = array_module(histogram.keys)
     plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
@@ -74,7 +77,7 @@ def cluster(
     centers = find_centers(
         sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
     )
-    names = ["opaque"] * (histogram.channels == 4) + ["gray"] * lock_grays
+    names = kinds_of(histogram.channels, lock_grays)
     kinds = Kinds(names, point_colors) if names else None
     few = len(kept) < found <= MOST_COLORS and histogram.channels == 4
     if few and kinds and plan and has_soft_edges(point_colors):
@@ -86,8 +89,15 @@ def cluster(
     steps = plan.settling if plan else 0
     if salient:
         centers, steps = lloyd(points, centers, 1, threads, len(kept)), 0
+    spread = dithered and plan is not None and from_palette is None and len(points) > len(centers)
+    if spread:
+        weighed, smooth = (values[order] for values in smoothness(histogram))
+        centers = anticipate(points, codes[order], weighed, smooth, centers, len(kept), threads)
+        steps = 0
     if from_palette is None:
-        settled = settle(points, point_colors, centers, k, space, steps, threads, kept, kinds)
+        settled = settle(
+            points, point_colors, centers, k, space, steps, threads, kept, kinds, not spread
+        )
     else:
         among = of_channels(from_palette, histogram.channels)
         settled = chosen(sought, codes[order], centers, k, space, threads, kept, kinds, among)
@@ -96,6 +106,11 @@ def cluster(
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return Palette(colors), own_entries(histogram, colors, in_key_order)
+
+
+def kinds_of(channels: int, lock_grays: bool) -> list[str]:
+    """The kinds of colors of so many channels, of `KINDS`, that are kept apart."""
+    return ["opaque"] * (channels == 4) + ["gray"] * lock_grays
 
 
 def chosen(

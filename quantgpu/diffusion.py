@@ -15,10 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.device import Progress, no_progress
 from quantgpu.nearest import Cells, nearest_entries
 
 FULL = 64
 """The strength that passes all of an error on."""
+
+STEPS = 128
+"""Steps of the wave from one word about progress to the next."""
 
 
 class Kernel(NamedTuple):
@@ -97,9 +101,9 @@ Errors = NDArray[np.int32]
 """(depth, d, W): what the rows above got wrong, the nearest row first."""
 
 
-def no_errors(kernel: Kernel, axes: int, width: int) -> Errors:
-    """The errors above the first row."""
-    return np.zeros((kernel.depth, axes, width), np.int32)
+def no_errors(kernel: Kernel, axes: int, width: int, xp: Any = np) -> Any:
+    """The errors above the first row, in an array of a module."""
+    return xp.zeros((kernel.depth, axes, width), xp.int32)
 
 
 def diffuse(
@@ -108,8 +112,10 @@ def diffuse(
     kernel: Kernel,
     scheme: Scheme,
     above: Errors,
-) -> tuple[NDArray[np.int32], Errors]:
-    """The palette color, (h, W) int32, of each pixel of some rows, and the errors below them.
+    dtype: Any = np.int32,
+    progress: Progress = no_progress,
+) -> tuple[NDArray[Any], Errors]:
+    """The palette color, (h, W), of each pixel of some rows, and the errors below them.
 
     A pixel is moved, along each axis, by ``sum(weight * error) * strength / (divisor * FULL)``,
     rounded half up and limited to `reach`, and takes the nearest center, ties to the first. Its
@@ -121,19 +127,24 @@ def diffuse(
         kernel: A row of `KERNELS`.
         scheme: Points, centers and cells on the host.
         above: The errors of the rows above, as `no_errors` has them for the first.
+        dtype: Of the palette colors.
+        progress: Told of the share that is done.
     """
     height, width = colors.shape
     lag, depth, taps = kernel.lag, kernel.depth, kernel.taps
     pitch = max(width, lag + 1)
     flat, strengths = padded(colors, pitch), padded(strength, pitch)
-    index = np.zeros(height * pitch, np.int32)
+    index = np.zeros(height * pitch, dtype)
     turns = max(dx + lag * dy for dx, dy, _ in taps) + 1
     ring = np.zeros((turns, len(scheme.points), height + depth), np.int32)
     below = np.zeros_like(above)
     divisor = np.int32(kernel.divisor * FULL)
     reach = np.int32(scheme.reach)
     ended = [0] * turns
-    for step in range(-lag * depth, width + lag * (height - 1)):
+    steps = width + lag * (height - 1)
+    for step in range(-lag * depth, steps):
+        if step % STEPS == 0:
+            progress("remap", max(step, 0) / steps)
         turn = step % turns
         errors = ring[turn]
         for row in range(1, depth + 1):

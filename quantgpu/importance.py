@@ -68,21 +68,47 @@ def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np
         above: Rows above them, 0 or 1.
         count: How many rows are weighed.
     """
-    rows = on_gray(rows)
-    red, green, blue = LIGHTNESS
-    light = rows[..., 1] * np.int16(green)
-    light += rows[..., 0] * np.int16(red)
-    light += rows[..., 2] * np.int16(blue)
+    light = lightness(rows)
+    return weight_of(activity(light, above, count), light[above : above + count]).reshape(-1)
+
+
+def activity(light: Any, above: int, count: int) -> Any:
+    """(count, W) uint16, up to 36,720: how lightness differs in the 3 x 3 pixels around each.
+
+    It is the sum of the 18 differences to the pixels to the right and below.
+
+    Args:
+        light: (h, W) int16: the lightness of those rows, with one above and two below them as far
+            as there are any.
+        above: Rows above them, 0 or 1.
+        count: How many rows are looked at.
+    """
+    xp = array_module(light)
     height, width = light.shape
-    busy = np.zeros((height + 2, width + 2), np.uint16)
+    busy = xp.zeros((height + 2, width + 2), xp.uint16)
     right = light[:, 1:] - light[:, :-1]
-    busy[1:-1, 1:width] = np.abs(right, out=right).view(np.uint16)
+    busy[1:-1, 1:width] = xp.abs(right, out=right).view(xp.uint16)
     down = light[1:] - light[:-1]
-    busy[1:height, 1:-1] += np.abs(down, out=down).view(np.uint16)
+    busy[1:height, 1:-1] += xp.abs(down, out=down).view(xp.uint16)
     lines = busy[above : above + count + 2]
     columns = lines[:-2] + lines[1:-1] + lines[2:]
-    activity = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
-    return weight_of(activity, light[above : above + count]).reshape(-1)
+    return columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]
+
+
+def lightness(colors: Any) -> Any:
+    """(...) int16: 0 to 2040, of (..., 3) or (..., 4) uint8 colors."""
+    rows = on_gray(colors)
+    red, green, blue = (array_module(colors).int16(factor) for factor in LIGHTNESS)
+    light = rows[..., 1] * green
+    light += rows[..., 0] * red
+    light += rows[..., 2] * blue
+    return light
+
+
+def most_weight(colors: Any) -> Any:
+    """(n,) int64: what a pixel of each of (n, 3) or (n, 4) colors weighs in a smooth area."""
+    light = array_module(colors).minimum(lightness(colors), BRIGHT).astype("int64")
+    return (2 * GAIN * (DARK + light) + HALF) // (2 * HALF)
 
 
 def on_gray(colors: Any) -> Any:

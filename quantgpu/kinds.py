@@ -93,17 +93,29 @@ class Kinds:
         """
         xp = array_module(centers)
         labels = assign(points, centers, threads)
-        entries = self.codes_of(colors)
         for code, members in self.members.items():
-            allowed = np.flatnonzero((entries & code) == code)
-            for bit in range(len(self.kinds) - 1, 0, -1):
-                if not len(allowed):
-                    fewer = code & ((1 << bit) - 1)
-                    allowed = np.flatnonzero((entries & fewer) == fewer)
+            allowed = self.allowed(code, colors)
             if 0 < len(allowed) < len(colors):
                 there = xp.asarray(allowed)
                 labels[members] = there[assign(points.take(members), centers[there], threads)]
         return labels
+
+    def allowed(self, code: int, colors: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """The palette colors that may serve points of the kinds in `code`; see `assign`."""
+        entries = self.codes_of(colors)
+        allowed = np.flatnonzero((entries & code) == code)
+        for bit in range(len(self.kinds) - 1, 0, -1):
+            if not len(allowed):
+                fewer = code & ((1 << bit) - 1)
+                allowed = np.flatnonzero((entries & fewer) == fewer)
+        return allowed if len(allowed) else np.arange(len(colors))
+
+    def groups(self, colors: NDArray[np.uint8]) -> list[tuple[Any, NDArray[np.intp]]]:
+        """Points, (m,) integers, and the palette colors that may serve them, (s,) ascending."""
+        xp = array_module(self.codes)
+        rest = xp.flatnonzero(self.codes == 0)
+        found = [(rest, np.arange(len(colors)))] if len(rest) else []
+        return found + [(m, self.allowed(code, colors)) for code, m in self.members.items()]
 
     def imposed(
         self, points: Points, colors: NDArray[np.uint8], space: ColorSpace, fixed: int, threads: int

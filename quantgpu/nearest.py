@@ -41,32 +41,89 @@ class Cells(NamedTuple):
 
     def on(self, xp: Any) -> Cells:
         """The same in the arrays of a module."""
-        there = {name: xp.asarray(getattr(self, name)) for name in ARRAYS}
-        return self._replace(**there)
+        move = to_host if xp is np else xp.asarray
+        origin, shift, sides, *others = self
+        return Cells(move(origin), shift, sides, *map(move, others))
 
 
-ARRAYS = "origin", "codes", "starts", "entries"
-"""The fields of `Cells` that are arrays."""
+Group = tuple[Any, NDArray[np.intp]]
+"""Points, (m,) integers, and the centers that may serve them, ascending, on the host."""
 
 
-def cells_around(points: Any, centers: NDArray[np.int32], reach: int) -> Cells:
+def cells_around(
+    points: Any, centers: NDArray[np.int32], reach: int, groups: list[Group] | None = None
+) -> tuple[Cells, Any]:
     """The cells of all that is no farther than `reach` along each axis from one of the points.
 
     Args:
         points: (d, n) integers, on any device.
         centers: (K, d) int32, on the host.
         reach: Grid steps, 0 or more.
+        groups: Which centers may serve which points; None if all may serve all.
 
     Returns:
-        Cells on the host.
+        Cells on the host, and, (n,) int32 on the device, where in their codes those of each point
+        begin; None for 0.
     """
     origin = to_host(points.min(axis=1)).astype(np.int32) - reach
     extent = to_host(points.max(axis=1)).astype(np.int32) + reach + 1 - origin
     shift = 0
-    while int(np.prod(-(-extent >> shift))) > MOST_CELLS:
+    while int(np.prod(-(-extent >> shift))) * len(groups or "1") > MOST_CELLS:
         shift += 1
-    sides = tuple((-(-extent >> shift)).tolist())
-    masks = [reached(points, origin, shift, sides, reach)]
+    frame = Frame(origin, shift, tuple((-(-extent >> shift)).tolist()))
+    if groups is None:
+        return cells_in(frame, frame.reached(points, reach), centers), None
+    xp = array_module(points)
+    first = xp.empty(points.shape[1], xp.int32)
+    found: list[Cells] = []
+    for members, allowed in groups:
+        mask = frame.reached(points.take(members, axis=1), reach)
+        cells = cells_in(frame, mask, centers[allowed])
+        codes = np.where(cells.codes < 0, cells.codes, allowed.take(np.maximum(cells.codes, 0)))
+        found.append(cells._replace(codes=codes, entries=allowed.take(cells.entries)))
+        first[members] = (len(found) - 1) * frame.size
+    return joined(found), first
+
+
+def joined(parts: list[Cells]) -> Cells:
+    """Cells of several groups, one group after the other."""
+    codes, starts, entries = [], [np.zeros(1, np.int32)], [np.empty(0, np.int32)]
+    lists = listed = 0
+    for cells in parts:
+        codes.append(np.where(cells.codes < 0, cells.codes - lists, cells.codes).astype(np.int32))
+        starts.append(cells.starts[1:] + np.int32(listed))
+        entries.append(cells.entries.astype(np.int32))
+        lists += len(cells.starts) - 1
+        listed += len(cells.entries)
+    return parts[0]._replace(
+        codes=np.concatenate(codes), starts=np.concatenate(starts), entries=np.concatenate(entries)
+    )
+
+
+class Frame(NamedTuple):
+    """A grid of cells."""
+
+    origin: NDArray[np.int32]
+    """(d,): the least coordinates of the first cell."""
+    shift: int
+    """A cell is 2^shift grid steps wide."""
+    sides: tuple[int, ...]
+    """Cells along each axis."""
+
+    @property
+    def size(self) -> int:
+        """The number of cells."""
+        return int(np.prod(self.sides))
+
+    def reached(self, points: Any, reach: int) -> NDArray[np.bool_]:
+        """Which cells lie within reach of a point; of the shape `sides`."""
+        return reached(points, self.origin, self.shift, self.sides, reach)
+
+
+def cells_in(frame: Frame, mask: NDArray[np.bool_], centers: NDArray[np.int32]) -> Cells:
+    """The cells of a frame that are in a mask; the others have code 0."""
+    origin, shift, sides = frame
+    masks = [mask]
     while max(masks[-1].shape) > 1:
         masks.append(halved(masks[-1]))
     found = np.zeros(len(centers), np.int64), np.arange(len(centers))
@@ -78,8 +135,8 @@ def cells_around(points: Any, centers: NDArray[np.int32], reach: int) -> Cells:
         )
         places = children
     if len(masks) == 1:
-        found = narrowed(found, places * 0, places, (1,) * len(sides), origin, shift, centers)
-    return packed_cells(found, places, origin, shift, sides)
+        found = narrowed(found, places * 0, places, sides, origin, shift, centers)
+    return packed_cells(found, places, frame)
 
 
 def reached(
@@ -206,24 +263,18 @@ def possible(
     return kept
 
 
-def packed_cells(
-    found: Pairs,
-    places: NDArray[np.int64],
-    origin: NDArray[np.int32],
-    shift: int,
-    sides: tuple[int, ...],
-) -> Cells:
+def packed_cells(found: Pairs, places: NDArray[np.int64], frame: Frame) -> Cells:
     """Cells with the candidates that were found; those out of reach have none, and code 0."""
     owners, candidates = found
     counts = np.bincount(owners, minlength=len(places))
     starts = np.cumsum(counts) - counts
     several = np.flatnonzero(counts > 1)
-    codes = np.zeros(int(np.prod(sides)), np.int32)
+    codes = np.zeros(frame.size, np.int32)
     codes[places] = candidates[starts]
     codes[places[several]] = ~np.arange(len(several))
     listed = candidates[(counts > 1)[owners]].astype(np.int32)
     begins = np.concatenate([[0], np.cumsum(counts[several])]).astype(np.int32)
-    return Cells(origin, shift, sides, codes, begins, listed)
+    return Cells(*frame, codes, begins, listed)
 
 
 def nearest_entries(

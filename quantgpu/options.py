@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.device import check_device
-from quantgpu.dither import DITHERS
+from quantgpu.dither import DEFAULT, parse_dither
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import UsageError
 from quantgpu.palette import MOST_COLORS, as_palette, distinct
@@ -31,7 +31,8 @@ def check_options(
     init: str,
     seed: int,
     color_space: str,
-    dither: str,
+    dither: str | None,
+    dither_strength: float | None,
     threads: int | None,
     device: str,
     memory: int | None,
@@ -45,10 +46,17 @@ def check_options(
     check_choice("effort", effort, EFFORTS)
     check_choice("init", init, SEEDINGS)
     check_choice("color_space", color_space, COLOR_SPACES)
-    check_choice("dither", dither, DITHERS)
+    check_dither(k, dither, dither_strength)
     check_device(device)
     if memory is not None:
         check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+
+
+def check_dither(k: int | None, dither: str | None, strength: float | None) -> None:
+    """Raise a UsageError for what is wrong with how to dither."""
+    found = parse_dither(DEFAULT if dither is None else dither, strength)
+    if k == 1 and dither is not None and found.method != "none":
+        raise UsageError(f"dither = {dither!r}: k = 1 leaves nothing to mix; use 2 colors or more")
 
 
 def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8] | None:

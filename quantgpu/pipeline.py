@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.clustering import cluster
+from quantgpu.clustering import cluster, kinds_of
+from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.device import (
     Device,
     Progress,
-    array_module,
     default_threads,
     no_progress,
     part_of,
-    to_host,
     translated_errors,
 )
-from quantgpu.dither import DITHERS
+from quantgpu.dither import DEFAULT, DITHERS, NO_DITHERING, Dithering, Job, parse_dither
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels, as_pixels
@@ -42,7 +41,6 @@ from quantgpu.options import (
     k_for,
 )
 from quantgpu.palette import Palette
-from quantgpu.quality import squared_error
 from quantgpu.target import check_goals, check_quality, smallest
 from quantgpu.transfer import GpuPixels
 from quantgpu.transparency import ALPHAS, Color
@@ -65,7 +63,8 @@ def quantize(
     snap: float | None = None,
     lock_grays: bool = False,
     from_palette: Any = None,
-    dither: str = "none",
+    dither: str | None = None,
+    dither_strength: float | None = None,
     alpha: str = "keep",
     matte: Color | None = None,
     threads: int | None = None,
@@ -112,7 +111,12 @@ def quantize(
         lock_grays: Let pixels that are gray come out gray.
         from_palette: Choose at most K of these colors: whatever `apply_palette` takes. Where pixels
             are fully transparent, that is a color, too.
-        dither: ``none``.
+        dither: How colors are mixed: ``none``, ``bayer`` (``bayer:2`` to ``bayer:16``),
+            ``blue-noise``, ``floyd-steinberg``, ``jarvis``, ``stucki``, ``burkes``, ``sierra``,
+            ``sierra-lite``, ``atkinson``, ``stevenson-arce`` or ``adaptive``. When not given,
+            ``adaptive``; but ``none`` with one color or the effort ``none``. Colors that are in the
+            palette are not disturbed.
+        dither_strength: 0 (not at all) to 1; what suits the method when not given.
         alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
             ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
             transparent ones fully transparent, if K is above 1 and kept colors leave room.
@@ -137,8 +141,8 @@ def quantize(
         image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,
         color_space=color_space, perceptual=perceptual, weights=weights, salient=salient,
         keep=keep, snap=snap, lock_grays=lock_grays, from_palette=from_palette, dither=dither,
-        alpha=alpha, matte=matte, threads=threads, device=device, memory=memory,
-        keep_on_device=keep_on_device, progress=progress,
+        dither_strength=dither_strength, alpha=alpha, matte=matte, threads=threads, device=device,
+        memory=memory, keep_on_device=keep_on_device, progress=progress,
     )  # fmt: skip
     return picture
 
@@ -178,7 +182,8 @@ def quantized(
     snap: float | None,
     lock_grays: bool,
     from_palette: Any,
-    dither: str,
+    dither: str | None,
+    dither_strength: float | None,
     alpha: str,
     matte: Color | None,
     threads: int | None,
@@ -190,10 +195,14 @@ def quantized(
     """What `quantize` returns for each K, with all options of it given."""
     kept: NDArray[np.uint8] | None = None
     for k in ks:
-        check_options(k, effort, init, seed, color_space, dither, threads, device, memory)
+        check_options(
+            k, effort, init, seed, color_space, dither, dither_strength, threads, device, memory
+        )
         kept = check_kept(k, keep, snap)
     check_weighing(effort, weights, salient)
     ks = [None if k is None else operator.index(k) for k in ks]
+    usual = DEFAULT if effort != "none" else "none"
+    dithering = parse_dither(usual if dither is None else dither, dither_strength)
     among = check_set(from_palette, snap)
     goal, least_good = check_goals(ks, target, min_quality)
     threads = default_threads() if threads is None else threads
@@ -207,7 +216,8 @@ def quantized(
             return cluster(
                 histogram, k, effort=effort, init=init, seed=seed, keep=kept, snap=snap,
                 lock_grays=lock_grays, from_palette=among, perceptual=perceptual, salient=salient,
-                color_space=color_space, threads=threads, progress=tell,
+                dithered=dithering.method != "none", color_space=color_space, threads=threads,
+                progress=tell,
             )  # fmt: skip
 
         if goal is None:
@@ -225,7 +235,8 @@ def quantized(
             k_for(k, pixels)
 
     found = convert(
-        image, [partial(palette_of, k) for k in ks], "cluster", check=check, dither=dither,
+        image, [partial(palette_of, k) for k in ks], "cluster", check=check, dithering=dithering,
+        color_space=color_space, kinds=partial(kinds_of, lock_grays=lock_grays),
         perceptual=perceptual and not salient, weights=weights, alpha=alpha, matte=matte,
         threads=threads, device=device, memory=memory, keep_on_device=keep_on_device,
         progress=progress,
@@ -248,7 +259,9 @@ def convert(
     memory: int | None,
     keep_on_device: bool,
     progress: Progress,
-    dither: str = "none",
+    dithering: Dithering = NO_DITHERING,
+    color_space: str = "oklab",
+    kinds: Callable[[int], Sequence[str]] = lambda channels: [],
     perceptual: bool = False,
     weights: Any = None,
     alpha: str = "keep",
@@ -260,6 +273,8 @@ def convert(
     Args:
         clusterings: What differs between ways to quantize: each gives one result.
         stage: The name of that step among `Indexed.seconds`.
+        dithering: How colors are mixed.
+        kinds: From a number of channels to the kinds of colors that are kept apart.
         check: Called with the number of pixels before any work is done.
 
     The others are those of `quantize`.
@@ -278,19 +293,23 @@ def convert(
         def result(clustering: Clustering, tell: Progress) -> Indexed:
             palette, labels = clustering(histogram, len(pixels), tell)
             seconds[stage] = lap()
-            index = DITHERS[dither](
-                pixels, histogram, labels, len(palette), threads, tell, keep_on_device
-            )
-            counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
-            error = int(squared_error(histogram, palette, labels))
+            channels = max(histogram.channels, palette.colors.shape[1])
+            method = DITHERS["none" if len(palette) == 1 else dithering.method]
+            mapped = method(
+                Job(
+                    pixels, histogram, palette, labels, COLOR_SPACES[color_space], kinds(channels),
+                    threads, tell, keep_on_device,
+                ),
+                dithering,
+            )  # fmt: skip
             pixels.wait()
             seconds["remap"] = lap()
             return Indexed(
-                index=index.reshape(pixels.shape),
+                index=mapped.index.reshape(pixels.shape),
                 palette=palette,
-                counts=counts,
+                counts=mapped.counts,
                 colors_in=len(histogram),
-                squared_error=error,
+                squared_error=mapped.squared_error,
                 seconds=dict(seconds),
                 notes=notes,
             )
@@ -336,11 +355,3 @@ def stopwatch(since: float) -> Callable[[], float]:
         return since - before
 
     return lap
-
-
-def pixel_counts(histogram: Histogram, palette: Palette, labels: Any) -> Any:
-    """(K,) float64: the pixels of each palette entry."""
-    xp = array_module(labels)
-    counts = xp.zeros(len(palette))
-    xp.add.at(counts, labels, histogram.counts.astype(float))
-    return counts

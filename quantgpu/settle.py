@@ -32,6 +32,7 @@ def settle(
     threads: int,
     kept: NDArray[np.uint8] | None = None,
     kinds: Kinds | None = None,
+    replace_unused: bool = True,
 ) -> tuple[NDArray[np.uint8], Any]:
     """Exactly K distinct 8-bit colors near `centers`, and the (n,) index of each point's nearest.
 
@@ -45,6 +46,7 @@ def settle(
     Args:
         kept: Colors that stay as they are, in place of the first centers.
         kinds: Which points may be served by which colors.
+        replace_unused: False leaves colors that are nearest to no point: mixing may need them.
     """
     xp = array_module(points.weights)
     kept = np.empty((0, point_colors.shape[1]), np.uint8) if kept is None else kept
@@ -84,7 +86,7 @@ def settle(
         labels = nearest(colors, served_by)
         used = xp.zeros(len(colors), bool)
         used[labels] = True
-        served = to_host(used) | is_kept(colors) | (repair == REPAIRS)
+        served = to_host(used) | is_kept(colors) | (repair == REPAIRS or not replace_unused)
         missing = k - int(served.sum())
         if missing == 0:
             break

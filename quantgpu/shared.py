@@ -18,14 +18,13 @@ from quantgpu.device import (
     Progress,
     default_threads,
     no_progress,
-    to_host,
 )
+from quantgpu.dither import pixel_counts
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
 from quantgpu.options import k_for
 from quantgpu.palette import Palette
-from quantgpu.pipeline import pixel_counts
 from quantgpu.quality import squared_error
 
 
@@ -157,6 +156,6 @@ def moved(histogram: Histogram, xp: Any) -> Histogram:
 def clustered(histogram: Histogram, k: int, options: dict[str, Any]) -> SharedPalette:
     """The palette of a histogram, where that is."""
     palette, labels = cluster(histogram, k, **options)
-    counts = to_host(pixel_counts(histogram, palette, labels)).astype(np.int64)
+    counts = pixel_counts(histogram, len(palette), labels)
     error = int(squared_error(histogram, palette, labels))
     return SharedPalette(palette, counts, len(histogram), error, "cpu", [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quantgpu.device import Device, Progress, array_module, no_progress, ranges
 from quantgpu.image import Pixels
-from quantgpu.importance import Weighed, on_gray
+from quantgpu.importance import Weighed, activity, lightness, on_gray
 from quantgpu.kernels import pixels as kernels
 
 SLAB = 32 << 20
@@ -97,16 +97,29 @@ class GpuPixels(Pixels):
 
     def busy_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
         """`slabs` with the weights of `importance`, each when the next has come."""
-        xp = self.xp
-        none = xp.empty((0, self.channels), xp.uint8)
+        for rows, colors, before, after in self.slabs_between():
+            yield rows, colors, self.weights_of(colors, before, after)
+
+    def active_slabs(self) -> Iterator[tuple[tuple[int, int], Any, Any]]:
+        """`slabs` with the `activity` of the pixels, (pixels,) uint16, each when the next has
+        come."""
+        for rows, colors, before, after in self.slabs_between():
+            around = self.xp.concatenate([before, colors, after])
+            light = lightness(around.reshape(-1, self.width, self.channels))
+            above = len(before) // self.width
+            yield rows, colors, activity(light, above, rows[1] - rows[0]).reshape(-1)
+
+    def slabs_between(self) -> Iterator[tuple[tuple[int, int], Any, Any, Any]]:
+        """`slabs` with the row before and two rows after, as far as there are any."""
+        none = self.xp.empty((0, self.channels), self.xp.uint8)
         before, waiting = none, None
         for rows, colors in self.slabs():
             if waiting is not None:
-                yield *waiting, self.weights_of(waiting[1], before, colors[: 2 * self.width])
+                yield *waiting, before, colors[: 2 * self.width]
                 before = waiting[1][-self.width :].copy()
             waiting = rows, colors
         if waiting is not None:
-            yield *waiting, self.weights_of(waiting[1], before, none)
+            yield *waiting, before, none
 
     def weights_of(self, colors: Any, before: Any, after: Any) -> Any:
         """(pixels,) uint8: the weights of a slab between the row before and two rows after it."""
@@ -138,11 +151,15 @@ class GpuPixels(Pixels):
     def map(
         self,
         dtype: Any,
-        function: Callable[[Any, Any], None],
+        function: Callable[..., None],
         stay: bool,
         progress: Progress = no_progress,
+        slabs: Iterable[tuple[Any, ...]] | None = None,
     ) -> Any:
         """(H, W): what `function` writes into its second argument, for the colors in its first.
+
+        It is called with slab after slab, from above to below, and gets what else the `slabs` bring
+        along as further arguments.
 
         In page-locked host memory, complete after `wait`, or on the device if it is to `stay`.
         """
@@ -154,16 +171,16 @@ class GpuPixels(Pixels):
         buffers = [] if stay else [xp.empty(size, dtype) for _ in range(2)]
         self.leaving = [*buffers, index]  # the copies go on after this returns
         done: list[Any] = [None, None]
-        for number, (rows, colors) in enumerate(self.slabs()):
+        for number, (rows, colors, *more) in enumerate(self.slabs() if slabs is None else slabs):
             turn, there = number % 2, index[slice(*rows)].reshape(-1)
             progress("remap", rows[1] / self.height)
             if stay:
-                function(colors, there)
+                function(colors, there, *more)
                 continue
             if done[turn]:
                 current.wait_event(done[turn])
             here = buffers[turn][: len(colors)]
-            function(colors, here)
+            function(colors, here, *more)
             self.streams[turn].wait_event(current.record())
             here.get(stream=self.streams[turn], out=there, blocking=False)
             done[turn] = self.streams[turn].record()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from inspect import signature
 
 import numpy as np
 from dither_pictures import GRADIENTS
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from pngquant import has_pngquant, pngquant
 
 from quantgpu import quantize
-from quantgpu.dither import DITHERS
+from quantgpu.dither import DEFAULT, DITHERS
 
 SIGMA = 3.0
 """Of the Gaussian, in pixels."""
@@ -38,14 +37,13 @@ Reduce = Callable[[Pixels, int], Pixels]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    default = signature(quantize).parameters["dither"].default
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("-k", type=int, default=16)
     parser.add_argument(
         "--methods",
-        default=",".join(dict.fromkeys([default, "none"])),
+        default=f"{DEFAULT},none",
         help="comma-separated, or all",
     )
     parser.add_argument("--size", type=int, nargs=2, default=(512, 384), help="in pixels")

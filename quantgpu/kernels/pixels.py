@@ -33,7 +33,7 @@ def weigh(colors: Any, before: Any, after: Any, width: int, weights: Any) -> Non
 
 
 def remap(table: Any, colors: Any, index: Any) -> None:
-    """Put each color's entry in a (2^24,) table into `index`, (n,) of the same dtype."""
+    """Put each color's value in a (2^24,) table into `index`, (n,) of the same integer type."""
     arguments = colors, table, np.int64(len(colors)), index
-    number = {1: "unsigned char", 2: "unsigned short"}[table.itemsize]
+    number = {1: "unsigned char", 2: "unsigned short", 4: "int"}[table.itemsize]
     prepare("remap", blocks_for(len(colors), RUN * THREADS), arguments, INDEX=number).run()
