@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from quantgpu import __version__
-from quantgpu.console import complaining, convert_each, fail, orderly_stop, say
-from quantgpu.errors import DeviceError, QuantgpuError
+from quantgpu.console import convert_each, fail, orderly_stop, say
+from quantgpu.errors import QuantgpuError
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
@@ -363,43 +362,4 @@ def opening_options(
     return {"max_pixels": max_pixels, "threads": threads, **options}
 
 
-@app.command()
-@orderly_stop()
-def demo(
-    megapixels: Annotated[
-        float, typer.Option(min=0.0001, max=1000, help="The size of the picture.")
-    ] = 6,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="A PNG file.")
-    ] = Path("quantgpu-demo.png"),
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
-) -> None:
-    """Quantize a built-in picture to 4, 16, 64 and 256 colors, drawn side by side."""
-    from quantgpu.demo import run_demo
-
-    gc.enable()
-    failures: list[QuantgpuError] = []
-    with complaining(failures):
-        run_demo(megapixels, output, force, say)
-    if failures:
-        raise typer.Exit(failures[0].exit_code)
-
-
-@app.command()
-@orderly_stop()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Say what this machine offers, and compare and measure its GPUs."""
-    from quantgpu.doctor import as_lines, differs, examine
-    from quantgpu.progress import Bar
-
-    with Bar("doctor", shown=not as_json) as bar:
-        found = examine(lambda stage: bar(stage, 0))
-    for line in [json.dumps(found)] if as_json else as_lines(found):
-        say(line)
-    if differs(found):
-        fail(DeviceError("a GPU computes other bytes than NumPy; use --device cpu"))
-
-
-from quantgpu import cli_compare, cli_palette  # noqa: E402, F401  (their commands join the above)
+from quantgpu import cli_compare, cli_machine, cli_palette  # noqa: E402, F401  (they join in)
