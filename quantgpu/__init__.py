@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from quantgpu.histogram import Histogram
+    from quantgpu.histogram_files import Counted, read_histogram, write_histogram
     from quantgpu.indexed import Indexed
     from quantgpu.metadata import Metadata
     from quantgpu.metrics import Comparison, compare
@@ -35,6 +36,9 @@ _HOMES = {
     "quantize_each": "quantgpu.pipeline",
     "apply_palette": "quantgpu.apply",
     "Histogram": "quantgpu.histogram",
+    "Counted": "quantgpu.histogram_files",
+    "read_histogram": "quantgpu.histogram_files",
+    "write_histogram": "quantgpu.histogram_files",
     "Indexed": "quantgpu.indexed",
     "compare": "quantgpu.metrics",
     "Comparison": "quantgpu.metrics",
@@ -52,6 +56,7 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "Counted",
     "DeviceError",
     "Histogram",
     "Indexed",
@@ -66,6 +71,8 @@ __all__ = [
     "compare",
     "quantize",
     "quantize_each",
+    "read_histogram",
+    "write_histogram",
 ]
 
 
