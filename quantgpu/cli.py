@@ -280,6 +280,22 @@ def quantize(
         bool,
         typer.Option("--skip-if-larger", help="Write nothing that is larger than the input."),
     ] = False,
+    shared_palette: Annotated[
+        bool,
+        typer.Option("--shared-palette", help="One palette, the best for all inputs together."),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Leave outputs that are there and no older than the input."),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Files at work at once, which share the threads. The result does not depend on "
+            "it. [default: one for each thread, up to 4]",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per image.")
@@ -290,8 +306,10 @@ def quantize(
     ] = False,
 ) -> None:
     """Write each image with its best K colors."""
+    from quantgpu.batches import check_shared, sharing_of
     from quantgpu.device import parse_bytes
-    from quantgpu.files import Destination, quantizing
+    from quantgpu.files import STREAM, Destination, quantizing
+    from quantgpu.jobs import shared_out
     from quantgpu.mask import read_mask
     from quantgpu.metadata import METADATA
     from quantgpu.options import (
@@ -328,7 +346,9 @@ def quantize(
         if from_palette is not None:
             options["from_palette"] = parse_colors(from_palette, "from_palette")
         check_set(options["from_palette"], snap)
-        opening = opening_options(max_pixels, alpha, matte, icc, threads)
+        check_shared(shared_palette, **goals)
+        jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
         check_choice("metadata", metadata, METADATA)
         options["weights"] = None if weights is None else read_mask(weights, max_pixels)
     except QuantgpuError as error:
@@ -338,7 +358,9 @@ def quantize(
         decided = ", ".join(f"{name} {value}" for name, value in shown.items())
         say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
     work = quantizing(ks, options | goals, opening)
-    convert_each(inputs, destination, work, quiet, as_json, given(weights))
+    sharing = sharing_of(ks, options, jobs, threads) if shared_palette else None
+    others = given(weights)
+    convert_each(inputs, destination, work, quiet, as_json, others, jobs, resume, sharing)
 
 
 def given(*names: str | None) -> list[str]:
@@ -362,4 +384,4 @@ def opening_options(
     return {"max_pixels": max_pixels, "threads": threads, **options}
 
 
-from quantgpu import cli_compare, cli_machine, cli_palette  # noqa: E402, F401  (they join in)
+from quantgpu import cli_compare, cli_count, cli_machine, cli_palette  # noqa: E402, F401  (join in)

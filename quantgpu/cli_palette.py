@@ -6,42 +6,19 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantgpu import __version__
 from quantgpu.cli import app, opening_options, quantize
+from quantgpu.cli_count import Histograms, Images, count_inputs, described_as
 from quantgpu.console import complaining, convert_each, fail, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
-Command = TypeVar("Command", bound=Callable[..., None])
-
-
-def described_as(other: Callable[..., None]) -> Callable[[Command], Command]:
-    """Parameters that have no description take that of `other`'s parameter of the same name."""
-    known = hints_of(other)
-
-    def describe(command: Command) -> Command:
-        command.__annotations__ = {
-            name: hint if get_origin(hint) is Annotated else known.get(name, hint)
-            for name, hint in hints_of(command).items()
-        }
-        return command
-
-    return describe
-
-
-def hints_of(function: Callable[..., None]) -> dict[str, Any]:
-    """The types of parameters with their descriptions; Python 3.10 hides some in an Optional."""
-    hints = get_type_hints(function, include_extras=True)
-    return {
-        name: next((part for part in get_args(hint) if get_origin(part) is Annotated), hint)
-        for name, hint in hints.items()
-    }
+if TYPE_CHECKING:
+    from quantgpu.counting import Total
 
 
 def keys_of_dithers(incomplete: str) -> list[str]:
@@ -70,7 +47,8 @@ PALETTE_EXAMPLES = """Examples:
 @orderly_stop()
 @described_as(quantize)
 def palette(
-    inputs: list[str],
+    images: Images = None,
+    histogram: Histograms = None,
     k: Annotated[
         int | None,
         typer.Option(
@@ -106,6 +84,7 @@ def palette(
     matte: str | None = None,
     icc: str = "convert",
     threads: int | None = None,
+    jobs: int | None = None,
     device: str = "auto",
     memory: str | None = None,
     max_pixels: int = 1_000_000_000,
@@ -114,6 +93,7 @@ def palette(
     quiet: bool = False,
 ) -> None:
     """Print the best K colors of one or several images together; no picture is written."""
+    inputs, histograms = images or [], histogram or []
     options: dict[str, Any] = {
         "effort": effort, "init": init, "seed": seed, "color_space": color_space,
         "threads": threads, "device": device,
@@ -121,11 +101,16 @@ def palette(
     gc.enable()
     failures: list[QuantgpuError] = []
     with complaining(failures):
-        check_palette_options(k, output, sort, memory, force, inputs, options)
+        check_palette_options(k, output, sort, memory, force, [*inputs, *histograms], options)
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
         options |= {"perceptual": perceptual, "salient": salient}
         mask = checked_mask(weights, effort, salient, output, max_pixels)
-        print_palette(inputs, k, output, sort, mask, opening, force, as_json, quiet, options)
+        shown = not (quiet or as_json)
+        limit = holder_of(output)
+        total = count_inputs(
+            inputs, histograms, opening, perceptual and not salient, mask, jobs, shown, limit
+        )
+        print_palette(inputs, histograms, total, k, output, sort, force, as_json, quiet, options)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
@@ -174,60 +159,41 @@ def checked_mask(
     return read_mask(weights, max_pixels)
 
 
+def holder_of(output: str | None) -> tuple[str, str]:
+    """What a palette file can hold of transparency, a row of `ALPHAS`, and what to call it."""
+    from quantgpu.palette_files import palette_format
+
+    if output is None:
+        return "keep", ""
+    return palette_format(output).alpha, Path(output).suffix
+
+
 def print_palette(
     inputs: list[str],
+    histograms: list[str],
+    total: Total,
     k: int | None,
     output: str | None,
     sort: str,
-    mask: Any,
-    opening: dict[str, Any],
     force: bool,
     as_json: bool,
     quiet: bool,
     options: dict[str, Any],
 ) -> None:
-    """Read, cluster, write if asked to, and print."""
-    import logging
-
-    from quantgpu.decode import read_image
-    from quantgpu.device import default_threads
-    from quantgpu.files import STREAM, naming, standard_input
-    from quantgpu.image import Pixels
-    from quantgpu.mask import as_mask
-    from quantgpu.palette_files import palette_format, write_palette
+    """Cluster, write if asked to, and print."""
+    from quantgpu.palette_files import write_palette
     from quantgpu.progress import Bar
-    from quantgpu.shared import count_all, shared_palette
-    from quantgpu.transparency import HELD, fitted
+    from quantgpu.shared import shared_palette
 
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
-    notes: list[str] = []
-
-    limit = "keep" if output is None else palette_format(output).alpha
-    reason = f"{Path(output or '').suffix} holds {HELD[limit]}"
-    asked, opening["alpha"] = opening["alpha"], fitted(opening["alpha"], limit)
-
-    def opened(name: str) -> Pixels:
-        decoded = read_image(standard_input() if name == STREAM else name, **opening)
-        notes.extend(f"{name}: {note}" for note in decoded.notes)
-        if asked != opening["alpha"] and "alpha" in decoded.effective:
-            notes.append(f"{name}: {reason}")
-        pixels = Pixels(decoded.image)
-        with naming(name):
-            pixels.mask = None if mask is None else as_mask(mask, pixels.shape)
-        return pixels
-
+    assert total.counted is not None
     with Bar("palette", shown=not (quiet or as_json)) as bar:
-        images = [partial(opened, name) for name in inputs]
-        threads = options["threads"] or default_threads()
-        busy = options["perceptual"] and not options["salient"]
-        histogram = count_all(images, threads, busy, bar)
-        found = shared_palette(histogram, k, progress=bar, **options).sorted_by(sort)
+        found = shared_palette(total.counted.histogram, k, progress=bar, **options).sorted_by(sort)
     if output is not None:
         write_palette(output, found.palette, force)
-    for warning in [] if quiet else notes + found.notes:
+    for warning in [] if quiet else total.notes + found.notes:
         say(f"quantgpu: warning: {warning}", err=True)
     if as_json:
-        say(json.dumps(found.as_json(inputs)))
+        say(json.dumps({**found.as_json(inputs), "histograms": histograms}))
     elif not quiet:
         show(found.as_lines(takes_colors()))
 
@@ -306,6 +272,8 @@ def apply(
     memory: str | None = None,
     compress_level: int = 2,
     max_pixels: int = 1_000_000_000,
+    resume: bool = False,
+    jobs: int | None = None,
     force: bool = False,
     as_json: bool = False,
     quiet: bool = False,
@@ -314,7 +282,8 @@ def apply(
     """Write each image in the colors of a palette file."""
     from quantgpu.apply import apply_palette, check_apply_options
     from quantgpu.device import parse_bytes
-    from quantgpu.files import Destination, Work
+    from quantgpu.files import STREAM, Destination, Work
+    from quantgpu.jobs import shared_out
     from quantgpu.metadata import METADATA
     from quantgpu.options import check_choice
     from quantgpu.palette_files import read_palette
@@ -330,7 +299,8 @@ def apply(
     try:
         options["memory"] = None if memory is None else parse_bytes(memory)
         check_apply_options(**options)
-        opening = opening_options(max_pixels, alpha, matte, icc, threads)
+        jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
         check_choice("metadata", metadata, METADATA)
         colors = read_palette(palette)
     except QuantgpuError as error:
@@ -343,4 +313,4 @@ def apply(
         len(colors), [Path(palette).stem], opening, alpha=alpha_of(colors),
     )  # fmt: skip
     destination = Destination(output, output_dir, force, compress_level, metadata)
-    convert_each(inputs, destination, work, quiet, as_json, others=[palette])
+    convert_each(inputs, destination, work, quiet, as_json, [palette], jobs, resume)

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -17,10 +18,10 @@ from quantgpu.errors import (
     OutputError,
     PartialError,
     QuantgpuError,
-    UsageError,
 )
 
 if TYPE_CHECKING:
+    from quantgpu.batches import Sharing, Task
     from quantgpu.files import Destination, Report, Work
 
 
@@ -31,7 +32,7 @@ def orderly_stop() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("quantgpu: interrupted; the file at work was not written", err=True)
+        say("quantgpu: interrupted; files at work were not written", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -42,44 +43,63 @@ def convert_each(
     quiet: bool,
     as_json: bool,
     others: Sequence[str] = (),
+    jobs: int = 1,
+    resume: bool = False,
+    sharing: Sharing | None = None,
 ) -> None:
     """Do the work on every input, say what was done, and fail if any of it failed.
 
     Neither inputs nor the `others` are ever written to.
+
+    Args:
+        inputs: Names of images.
+        destination: Where the results go.
+        work: What is done with each image.
+        quiet: Whether only errors are printed.
+        as_json: Whether results are told to machines.
+        others: Names of further files that are read.
+        jobs: Images at work at once; the results are told in order.
+        resume: Leave outputs that are complete.
+        sharing: How they get one palette; None if each has its own.
     """
     import logging
 
-    from quantgpu.files import STREAM, convert_file, identity
-    from quantgpu.progress import Bar
+    from quantgpu.batches import convert_task, planned, with_shared_palettes
+    from quantgpu.jobs import in_turn
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
+    shown = not (quiet or as_json)
+    tasks = planned(inputs, others, destination, work, resume)
+    if sharing is not None:
+        force = destination.force
+        work, tasks = with_shared_palettes(work, tasks, sharing, force, shown, failures)
+    convert = partial(convert_task, destination=destination, work=work)
     said: set[str] = set()
-    skipped = False
-    taken = {
-        identity(name): "is an input; originals are never replaced" for name in [*inputs, *others]
-    }
-    for name in inputs:
-        reports: list[Report] = []
-        with complaining(failures):
-            for output in (destination.of(name, tag) for tag in work.tags):
-                if output != STREAM and (reason := taken.get(identity(output))):
-                    raise UsageError(f"{name}: {output} {reason}")
-            try:
-                with Bar(name, shown=not (quiet or as_json)) as bar:
-                    reports.extend(convert_file(name, destination, work, bar))
-            finally:
-                for report in reports:
-                    tell_of(report, said, quiet, as_json)
-        for report in reports:
-            taken[identity(report.output)] = f"was just made from {name}"
-            skipped = skipped or report.skipped
+    with in_turn(convert, tasks, [task.name for task in tasks], jobs, shown) as turns:
+        for task, turn in zip(tasks, turns, strict=True):
+            with complaining(failures):
+                try:
+                    turn()
+                finally:
+                    tell_of_task(task, said, quiet, as_json)
     if len(inputs) > 1 and failures:
         fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
     if failures:
         raise typer.Exit(failures[0].exit_code)
-    if skipped:
+    if any(report.skipped for task in tasks for report in task.reports):
         raise typer.Exit(SKIPPED)
+
+
+def tell_of_task(task: Task, said: set[str], quiet: bool, as_json: bool) -> None:
+    """Print what was done with an image, and which outputs were there already."""
+    for output in task.kept:
+        if as_json:
+            say(json.dumps({"input": task.name, "output": output, "resumed": True}))
+        elif not quiet:
+            say(f"{output}: complete already")
+    for report in task.reports:
+        tell_of(report, said, quiet, as_json)
 
 
 def tell_of(report: Report, said: set[str], quiet: bool, as_json: bool) -> None:

@@ -19,6 +19,10 @@ class InputError(QuantgpuError):
     exit_code = 3
 
 
+class ChangedError(InputError):
+    """An image is not what it was when it was read before."""
+
+
 class OutputError(QuantgpuError):
     """A result cannot be written."""
 

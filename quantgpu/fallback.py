@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from threading import RLock
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
@@ -25,6 +26,10 @@ Attempt = Callable[[ModuleType, Device, bool], Result]
 
 SMALLER = 8
 """When device memory runs out, the work is tried again with such a part of the budget."""
+
+
+ONE_ON_A_GPU = RLock()
+"""Held while there is work on a GPU, as budgets go by the memory that is free."""
 
 
 class CallerError(BaseException):
@@ -63,27 +68,36 @@ def on_device(
     Raises:
         DeviceError: The GPU that was named cannot be used, or failed.
     """
-    device, reason = choose_device(option, memory, at)
-    notes = [f"no GPU is used: {reason}"] if reason else []
     try:
-        if device.gpu is None:
-            return here(), "cpu", notes
-        found = on_gpu(device, there, True)
-        if isinstance(found, Failure) and found.is_memory:
-            notes = [f"{device} ran out of memory; went on with smaller slabs"]
-            found = on_gpu(shrunk(device), there, False)
-        if not isinstance(found, Failure):
-            return found, str(device), notes
-        if option != "auto" and not found.is_memory:
-            raise DeviceError(found.reason)
-        with contextlib.suppress(Exception):  # a GPU that failed may not even do that
-            give_back(device)
-        notes = [f"{device} failed; went on with the CPU: {found.reason.splitlines()[0]}"]
-        if found.is_memory:
-            notes = [f"{device} ran out of memory; went on with the CPU"]
-        return here(), "cpu", notes
+        with ONE_ON_A_GPU:
+            found, used, notes = attempted(option, memory, there, at)
+        return (here(), "cpu", notes) if isinstance(found, Failure) else (found, used, notes)
     except CallerError as error:
         raise error.args[0] from None
+
+
+def attempted(
+    option: str, memory: int | None, there: Attempt[Result], at: int | None
+) -> tuple[Result | Failure, str, list[str]]:
+    """`on_device`, as far as it is about GPUs: a Failure where the CPU is to do the work."""
+    device, reason = choose_device(option, memory, at)
+    if device.gpu is None:
+        return Failure(False, reason), "cpu", [f"no GPU is used: {reason}"] if reason else []
+    notes: list[str] = []
+    found = on_gpu(device, there, True)
+    if isinstance(found, Failure) and found.is_memory:
+        notes = [f"{device} ran out of memory; went on with smaller slabs"]
+        found = on_gpu(shrunk(device), there, False)
+    if not isinstance(found, Failure):
+        return found, str(device), notes
+    if option != "auto" and not found.is_memory:
+        raise DeviceError(found.reason)
+    with contextlib.suppress(Exception):  # a GPU that failed may not even do that
+        give_back(device)
+    notes = [f"{device} failed; went on with the CPU: {found.reason.splitlines()[0]}"]
+    if found.is_memory:
+        notes = [f"{device} ran out of memory; went on with the CPU"]
+    return found, "cpu", notes
 
 
 class Failure(NamedTuple):

@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from quantgpu.decode import read_image, reading
 from quantgpu.device import Progress
-from quantgpu.errors import InputError, QualityError, UsageError
+from quantgpu.errors import ChangedError, InputError, QualityError, UsageError
 from quantgpu.indexed import Indexed
 from quantgpu.metadata import HOLDERS, METADATA, left_out
 from quantgpu.options import DEFAULT_K
@@ -194,9 +194,15 @@ def quantizing(ks: Sequence[int | None], options: dict[str, Any], opening: dict[
 
 
 def convert_file(
-    name: str, destination: Destination, work: Work, progress: Progress
+    name: str,
+    destination: Destination,
+    work: Work,
+    progress: Progress,
+    kept: Sequence[str] = (),
 ) -> Iterator[Report]:
     """Read, convert and write one image, and report on each result once it is written.
+
+    Outputs that are `kept` are neither looked at nor written.
 
     Raises:
         QuantgpuError: Anything that the user can mend; what was not reported on is not written.
@@ -209,7 +215,8 @@ def convert_file(
             len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
         )
     outputs = [destination.of(name, tag) for tag in work.tags]
-    form, *_ = [check_output(output, work.k, destination.force) for output in outputs]
+    wanted = [output for output in outputs if output not in kept]
+    form, *_ = [check_output(output, work.k, destination.force) for output in wanted]
     opening, reasons = opening_for(form, work)
     image, notes, metadata, effective = read_image(source, **opening)
     metadata = METADATA[destination.metadata](metadata)
@@ -228,6 +235,8 @@ def convert_file(
     for turn, output in enumerate(outputs):
         result = results.pop(0)
         seconds |= {stage: t for stage, t in result.seconds.items() if stage != "read"}
+        if output in kept:
+            continue
         progress("write", turn / len(outputs))
         started = time.perf_counter()
         encoded = partial(
@@ -235,7 +244,7 @@ def convert_file(
             metadata=metadata,
         )  # fmt: skip
         with naming(name):
-            bytes_out, skipped = write(encoded, output, destination, bytes_in)
+            bytes_out, skipped = write(encoded, output, destination, bytes_in, progress)
         seconds["write"] = time.perf_counter() - started
         yield Report(
             *(name, output, width, height, result.colors_in, len(result.palette)),
@@ -266,14 +275,24 @@ def curve_of(target: str | None, curve: dict[int, float]) -> list[dict[str, Any]
 
 
 def write(
-    encoded: Callable[[IO[bytes]], int], output: str, destination: Destination, bytes_in: int
+    encoded: Callable[[IO[bytes]], int],
+    output: str,
+    destination: Destination,
+    bytes_in: int,
+    progress: Progress,
 ) -> tuple[int, bool]:
-    """Write what is `encoded` into a stream; its bytes, and whether it was left out as larger."""
+    """Write what is `encoded` into a stream; its bytes, and whether it was left out as larger.
+
+    Nothing is written if `progress` raises when it is encoded.
+    """
     if output != STREAM and not destination.skip_if_larger:
         with replacing(Path(output), destination.force) as file:
-            return encoded(file), False
+            bytes_out = encoded(file)
+            progress("write", 1)
+            return bytes_out, False
     stream = io.BytesIO()
     bytes_out = encoded(stream)
+    progress("write", 1)
     if destination.skip_if_larger and bytes_out > bytes_in:
         return bytes_out, True
     if output == STREAM:
@@ -301,10 +320,10 @@ def opening_for(form: Format, work: Work) -> tuple[dict[str, Any], dict[str, str
 
 @contextlib.contextmanager
 def naming(name: str) -> Iterator[None]:
-    """A UsageError or QualityError inside begins with the name of the image that it is about."""
+    """Errors inside that do not name the image that they are about begin with its name."""
     try:
         yield
-    except (UsageError, QualityError) as error:
+    except (UsageError, QualityError, ChangedError) as error:
         raise type(error)(f"{name}: {error}") from None
 
 

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.clustering import cluster
+from quantgpu.clustering import cluster, kinds_of
 from quantgpu.device import (
     Device,
     Progress,
+    array_module,
     default_threads,
     no_progress,
 )
-from quantgpu.dither import pixel_counts
+from quantgpu.dither import Dithering, pixel_counts
+from quantgpu.errors import ChangedError
 from quantgpu.fallback import carried, on_device
-from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
+from quantgpu.histogram import Histogram
+from quantgpu.indexed import Indexed
 from quantgpu.options import k_for
 from quantgpu.palette import Palette
+from quantgpu.pipeline import convert
 from quantgpu.quality import squared_error
 
 
@@ -34,6 +36,8 @@ class SharedPalette(NamedTuple):
     palette: Palette
     counts: NDArray[np.int64]
     """(K,) pixels of each color."""
+    labels: NDArray[np.integer[Any]]
+    """(n,) the palette entry of each color of the histogram."""
     colors_in: int
     """Distinct colors of all the images."""
     squared_error: int
@@ -46,7 +50,11 @@ class SharedPalette(NamedTuple):
     def sorted_by(self, name: str) -> SharedPalette:
         """The same colors in an order of `SORTS`."""
         order = SORTS[name](self.palette.colors, self.counts)
-        return self._replace(palette=Palette(self.palette.colors[order]), counts=self.counts[order])
+        return self._replace(
+            palette=Palette(self.palette.colors[order]),
+            counts=self.counts[order],
+            labels=np.argsort(order)[self.labels],
+        )
 
     def as_json(self, inputs: Sequence[str]) -> dict[str, Any]:
         """What is printed for machines."""
@@ -100,23 +108,6 @@ SORTS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.int
 """Name to order, of colors that are in order of lightness already; the choices of ``--sort``."""
 
 
-def count_all(
-    images: Sequence[Callable[[], Pixels]],
-    threads: int,
-    perceptual: bool = False,
-    progress: Progress = no_progress,
-) -> Histogram:
-    """The histogram of all images together, which are opened one after the other."""
-
-    def counted(number: int) -> Histogram:
-        def tell(stage: str, share: float) -> None:
-            progress(stage, (number + share) / len(images))
-
-        return count_colors(images[number](), threads, tell, perceptual)
-
-    return reduce(operator.add, map(counted, range(len(images))))
-
-
 def shared_palette(
     histogram: Histogram,
     k: int | None = None,
@@ -127,12 +118,13 @@ def shared_palette(
     progress: Progress = no_progress,
     **options: Any,
 ) -> SharedPalette:
-    """The palette of a histogram on the host; the options are those of `pipeline.cluster`.
+    """The palette of a histogram on the host; the options are those of `clustering.cluster`.
 
     It is clustered on the device; on the CPU if that has too little memory, or fails in another way
     and was not named.
     """
-    most = k_for(k, histogram.pixels)
+    kept = options.get("keep")
+    most = k_for(k, histogram.pixels, 0 if kept is None else len(kept))
     threads = default_threads() if threads is None else threads
     options |= {"threads": threads, "progress": carried(progress)}
 
@@ -158,4 +150,43 @@ def clustered(histogram: Histogram, k: int, options: dict[str, Any]) -> SharedPa
     palette, labels = cluster(histogram, k, **options)
     counts = pixel_counts(histogram, len(palette), labels)
     error = int(squared_error(histogram, palette, labels))
-    return SharedPalette(palette, counts, len(histogram), error, "cpu", [])
+    return SharedPalette(palette, counts, to_host(labels), len(histogram), error, "cpu", [])
+
+
+def remapped(
+    image: Any,
+    histogram: Histogram,
+    palettes: Sequence[SharedPalette],
+    *,
+    dithering: Dithering,
+    color_space: str,
+    lock_grays: bool,
+    threads: int | None,
+    device: str,
+    memory: int | None,
+    progress: Progress = no_progress,
+) -> list[Indexed]:
+    """An image in each of some palettes of a histogram, on the host, that counts its pixels, too.
+
+    Every pixel gets the entry that the clustering gave its color.
+
+    Raises:
+        ChangedError: The image has a color that the histogram has not.
+    """
+
+    def looked_up(
+        labels: NDArray[Any], palette: Palette, own: Histogram, pixels: int, tell: Progress
+    ) -> tuple[Palette, Any]:
+        xp = array_module(own.keys)
+        keys = xp.asarray(histogram.keys)
+        places = xp.minimum(xp.searchsorted(keys, own.keys), len(keys) - 1)
+        if bool((keys[places] != own.keys).any()):
+            raise ChangedError("has changed since its colors were counted")
+        return palette, xp.asarray(labels)[places]
+
+    return convert(
+        image, [partial(looked_up, each.labels, each.palette) for each in palettes], "assign",
+        dithering=dithering, color_space=color_space,
+        kinds=partial(kinds_of, lock_grays=lock_grays), threads=default_threads() if threads is None else threads, device=device,
+        memory=memory, keep_on_device=False, progress=progress,
+    )  # fmt: skip

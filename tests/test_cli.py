@@ -744,7 +744,7 @@ def test_second_input_with_the_same_output_is_refused_even_by_force(second: str)
     Path("sub/photo.png").write_bytes(encoded(noise(7, 5, 3), "PNG"))
     ran = run("photo.png", second, "--output-dir", ".", "--force", *IN_HASTE)
     assert ran.code == 5
-    assert f"{second}: photo-5.png was just made from photo.png" in ran.complaints[0]
+    assert f"{second}: photo-5.png is made from photo.png already" in ran.complaints[0]
     assert decoded("photo-5.png").shape == (61, 83, 3)
 
 
@@ -848,7 +848,7 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
     monkeypatch.setattr(doing[stage], interrupt)
     ran = run("photo.png", "odd.jpg", *IN_HASTE)
     assert (ran.code, ran.lines) == (130, [])
-    assert ran.complaints == ["quantgpu: interrupted; the file at work was not written"]
+    assert ran.complaints == ["quantgpu: interrupted; files at work were not written"]
     assert contents() == before
 
 
@@ -868,7 +868,7 @@ def test_signal_ends_the_work_with_130_and_leaves_no_file(number: signal.Signals
     process.send_signal(number)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert complaint == b"quantgpu: interrupted; the file at work was not written\n"
+    assert complaint == b"quantgpu: interrupted; files at work were not written\n"
     assert contents() == before
 
 

@@ -33,7 +33,7 @@ def helped(*command: str) -> str:
     ).stdout
 
 
-COMMANDS = "quantize", "palette", "apply", "compare", "demo", "doctor"
+COMMANDS = "quantize", "palette", "count", "apply", "compare", "demo", "doctor"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import colorsys
 import math
 import re
-from functools import partial
 from typing import Any
 
 import gpu_double
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize, shared
-from quantgpu.errors import DeviceError, DeviceMemoryError, UsageError
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
+from quantgpu.histogram import Histogram, count_colors, pack, sum_of
 from quantgpu.image import Pixels
-from quantgpu.shared import SORTS, SharedPalette, count_all, hues, shared_palette
+from quantgpu.shared import SORTS, SharedPalette, hues, remapped, shared_palette
 
 FIRST, SECOND = photo(), photo(37, 83, seed=1)
 BOTH = np.concatenate([FIRST, SECOND])
 
 
+def counted(*pictures: NDArray[np.uint8], **options: Any) -> Histogram:
+    return sum_of([count_colors(Pixels(picture), 1, **options) for picture in pictures])
+
+
 def together(**options: Any) -> Histogram:
-    return count_all([partial(Pixels, FIRST), partial(Pixels, SECOND)], 1, **options)
+    return counted(FIRST, SECOND, **options)
 
 
 def shared_of_both(k: int = 7, **options: Any) -> SharedPalette:
@@ -40,7 +44,7 @@ def test_the_palette_of_two_images_is_that_of_both_in_one() -> None:
 
 
 def test_the_palette_of_one_image_is_that_of_quantize() -> None:
-    histogram = count_all([partial(Pixels, FIRST)], 2, perceptual=True)
+    histogram = counted(FIRST, perceptual=True)
     options: dict[str, Any] = {
         "device": "cpu", "effort": "fast", "color_space": "oklab", "perceptual": True,
     }  # fmt: skip
@@ -49,11 +53,48 @@ def test_the_palette_of_one_image_is_that_of_quantize() -> None:
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
 
 
-def test_progress_goes_through_all_images_once() -> None:
-    told: list[float] = []
-    together(progress=lambda stage, share: told.append(share))
-    assert told == sorted(told)
-    assert (told[-1], min(told) > 0) == (1, True)
+def test_what_is_sorted_keeps_the_entries_of_the_colors() -> None:
+    found = shared_of_both()
+    colors = found.palette.colors[found.labels]
+    for sort in SORTS:
+        again = found.sorted_by(sort)
+        np.testing.assert_array_equal(again.palette.colors[again.labels], colors)
+
+
+@pytest.mark.parametrize("picture", [FIRST, SECOND, soft_photo()])
+def test_each_pixel_gets_what_the_clustering_gave_its_color(picture: NDArray[np.uint8]) -> None:
+    histogram = counted(FIRST, SECOND, soft_photo())
+    palettes = [shared_palette(histogram, k, device="cpu", lock_grays=True) for k in (5, 9)]
+    found = remapped(
+        picture, histogram, palettes, dither="none", threads=1, device="cpu", memory=None
+    )
+    entry_of = dict(zip(histogram.keys.tolist(), range(len(histogram)), strict=True))
+    keys = pack(np.ascontiguousarray(picture.reshape(-1, picture.shape[2])))
+    rows = [entry_of[key] for key in keys.tolist()]
+    for each, shared_one in zip(found, palettes, strict=True):
+        np.testing.assert_array_equal(each.palette.colors, shared_one.palette.colors)
+        np.testing.assert_array_equal(each.index.ravel(), shared_one.labels[rows])
+        assert each.counts.sum() == len(rows)
+
+
+def test_one_image_that_shares_its_palette_with_itself_is_that_of_quantize() -> None:
+    histogram = counted(FIRST, perceptual=True)
+    options: dict[str, Any] = {"device": "cpu", "perceptual": True, "lock_grays": True}
+    palette = shared_palette(histogram, 12, color_space="oklab", **options)
+    [found] = remapped(
+        FIRST, histogram, [palette], dither="none", threads=2, device="cpu", memory=None
+    )
+    expected = quantize(FIRST, 12, **options)
+    np.testing.assert_array_equal(found.index, expected.index)
+    np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
+    assert (found.squared_error, found.colors_in) == (expected.squared_error, expected.colors_in)
+
+
+def test_an_image_that_was_not_counted_is_refused() -> None:
+    histogram = counted(SECOND)
+    palette = shared_palette(histogram, 3, device="cpu")
+    with pytest.raises(InputError, match="has changed since its colors were counted"):
+        remapped(FIRST, histogram, [palette], dither="none", threads=1, device="cpu", memory=None)
 
 
 def test_more_colors_than_pixels_are_refused() -> None:
@@ -116,8 +157,20 @@ def test_a_gpu_gives_the_same_palette(perceptual: bool) -> None:
     assert found.squared_error == expected.squared_error
 
 
+def test_a_gpu_remaps_to_the_same_entries() -> None:
+    histogram = together()
+    palette = shared_of_both()
+    options: dict[str, Any] = {"dither": "none", "threads": 1, "memory": None}
+    with gpu_double.installed():
+        [found] = remapped(FIRST, histogram, [palette], device="gpu", **options)
+    [expected] = remapped(FIRST, histogram, [palette], device="cpu", **options)
+    assert found.device == "gpu:0"
+    np.testing.assert_array_equal(found.index, expected.index)
+    assert found.squared_error == expected.squared_error
+
+
 def test_a_gpu_gives_the_same_palette_of_transparent_pictures() -> None:
-    histogram = count_all([partial(Pixels, soft_photo()), partial(Pixels, FIRST)], 1)
+    histogram = counted(soft_photo(), FIRST)
     with gpu_double.installed():
         found = shared_palette(histogram, 19, device="gpu")
     expected = shared_palette(histogram, 19, device="cpu")
@@ -130,7 +183,7 @@ def test_a_gpu_gives_the_same_palette_of_transparent_pictures() -> None:
 
 @pytest.mark.parametrize("name", SORTS)
 def test_palettes_with_alpha_are_sorted_and_drawn(name: str) -> None:
-    found = shared_palette(count_all([partial(Pixels, soft_photo())], 1), 9, device="cpu")
+    found = shared_palette(counted(soft_photo()), 9, device="cpu")
     moved = found.sorted_by(name)
     assert sorted(moved.palette.hex()) == sorted(found.palette.hex())
     lines = zip(moved.as_lines(True), moved.palette.colors.tolist(), strict=True)

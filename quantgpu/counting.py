@@ -1,0 +1,105 @@
+"""From image files and histogram files to the histogram of all of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from quantgpu.console import complaining
+from quantgpu.decode import read_image
+from quantgpu.device import Progress, default_threads
+from quantgpu.errors import QuantgpuError
+from quantgpu.files import STREAM, naming, standard_input
+from quantgpu.histogram import count_colors
+from quantgpu.histogram_files import Counted, read_histogram
+from quantgpu.image import Pixels
+from quantgpu.jobs import in_turn
+from quantgpu.mask import as_mask
+from quantgpu.transparency import WHITE
+
+
+class Way(NamedTuple):
+    """How files are read and their pixels counted."""
+
+    opening: dict[str, Any]
+    """Options of `read_image`."""
+    perceptual: bool
+    """Whether pixels weigh what `importance` says."""
+    mask: Any = None
+    """How much each pixel counts, as `as_mask` takes it; None for fully."""
+    reason: str = ""
+    """Why transparency is not kept as it was asked for; empty if it is."""
+
+
+class Total(NamedTuple):
+    """What several files count together."""
+
+    counted: Counted | None
+    """None if there is no file that could be counted."""
+    notes: list[str]
+    """What was changed on reading them."""
+    failed: list[int]
+    """Which of the images could not be counted."""
+
+
+def count_file(name: str, progress: Progress, way: Way) -> tuple[Counted, list[str]]:
+    """The colors of one image, and what was changed on reading it."""
+    progress("read", 0)
+    decoded = read_image(standard_input() if name == STREAM else name, **way.opening)
+    image, alpha, matte = decoded.image, way.opening["alpha"], way.opening["matte"]
+    notes = [f"{name}: {note}" for note in decoded.notes]
+    if way.reason and "alpha" in decoded.effective:
+        notes.append(f"{name}: {way.reason}")
+    pixels = Pixels(image)
+    with naming(name):
+        pixels.mask = None if way.mask is None else as_mask(way.mask, pixels.shape)
+    threads = way.opening["threads"] or default_threads()
+    histogram = count_colors(pixels, threads, progress, way.perceptual)
+    counted = Counted(histogram, way.perceptual, way.mask is not None, icc=way.opening["icc"])
+    if image.mode == "RGBA" or "alpha" in decoded.effective:
+        laid_on = {"keep": None, "binary": matte, "flatten": matte or WHITE}
+        counted = replace(counted, alpha=alpha, matte=laid_on[alpha])
+    return counted, notes
+
+
+def count_files(
+    images: Sequence[str],
+    histograms: Sequence[str],
+    way: Way,
+    jobs: int,
+    shown: bool,
+    failures: list[QuantgpuError] | None = None,
+) -> Total:
+    """The colors of images and histogram files together, added in this order.
+
+    Args:
+        images: Names of image files.
+        histograms: Names of histogram files.
+        way: How images are counted.
+        jobs: How many images are counted at once.
+        shown: Whether there may be a bar.
+        failures: If given, images that cannot be counted are complained of, appended here, and left
+            out.
+
+    Raises:
+        QuantgpuError: A file cannot be read, or was not counted like those before.
+    """
+    total: Counted | None = None
+    notes: list[str] = []
+    failed = []
+    with in_turn(partial(count_file, way=way), images, images, jobs, shown) as turns:
+        for number, turn in enumerate(turns):
+            failed.append(number)
+            with contextlib.nullcontext() if failures is None else complaining(failures):
+                counted, said = turn()
+                total = counted if total is None else total + counted
+                notes += said
+                failed.pop()
+    for name in histograms:
+        with naming(name):
+            counted = read_histogram(name).weighed(way.perceptual)
+            total = counted if total is None else total + counted
+    return Total(total, notes, failed)

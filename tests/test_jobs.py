@@ -1,0 +1,144 @@
+"""Several files at work: in what order, how many, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantgpu.device import Progress, default_threads, no_progress
+from quantgpu.errors import InputError, UsageError
+from quantgpu.jobs import AHEAD, MOST_JOBS, Stopped, at_work, in_turn, shared_out
+
+PATIENCE = 20
+"""Seconds after which a test gives up."""
+
+
+def results(function: Any, items: list[Any], jobs: int) -> list[Any]:
+    with at_work(function, items, jobs) as waits:
+        return [wait(no_progress) for wait in waits]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_results_come_in_order_whoever_is_first(jobs: int) -> None:
+    def slow_first(item: int, progress: Progress) -> int:
+        time.sleep(0.002 * (7 - item))
+        return item * item
+
+    assert results(slow_first, list(range(7)), jobs) == [n * n for n in range(7)]
+    assert results(slow_first, [], jobs) == []
+
+
+def test_as_many_are_at_work_as_there_are_jobs() -> None:
+    together = threading.Barrier(3)
+
+    def meet(item: int, progress: Progress) -> int:
+        return together.wait(PATIENCE)
+
+    assert sorted(results(meet, [0, 1, 2], 3)) == [0, 1, 2]
+
+
+def test_one_job_works_where_it_is_waited_for() -> None:
+    def who(item: int, progress: Progress) -> threading.Thread:
+        return threading.current_thread()
+
+    assert results(who, [0, 1], 1) == [threading.main_thread()] * 2
+
+
+def test_no_more_than_a_few_results_are_there_before_they_are_asked_for() -> None:
+    jobs, done = 2, []
+
+    def note(item: int, progress: Progress) -> int:
+        done.append(item)
+        return item
+
+    with at_work(note, list(range(50)), jobs) as waits:
+        next(waits)(no_progress)
+        time.sleep(0.05)
+        assert len(done) <= AHEAD * jobs + 1
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_error_is_raised_where_its_result_is_waited_for(jobs: int) -> None:
+    def broken(item: int, progress: Progress) -> int:
+        if item == 1:
+            raise InputError("no")
+        return item
+
+    with at_work(broken, [0, 1, 2], jobs) as waits:
+        first, second, third = waits
+        assert first(no_progress) == 0
+        with pytest.raises(InputError, match="no"):
+            second(no_progress)
+        assert third(no_progress) == 2
+
+
+def test_who_leaves_early_stops_what_is_at_work_and_starts_nothing_more() -> None:
+    started, ended = threading.Event(), []
+
+    def endless(item: int, progress: Progress) -> None:
+        started.set()
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while time.monotonic() < deadline:
+                progress("count", 0)
+        except Stopped:
+            ended.append(item)
+            raise
+
+    with contextlib.suppress(KeyboardInterrupt), at_work(endless, list(range(9)), 2) as waits:
+        next(waits)
+        assert started.wait(PATIENCE)
+        raise KeyboardInterrupt
+    assert set(ended) <= {0, 1}
+    assert ended
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_is_told_to_who_waits(jobs: int) -> None:
+    go_on = threading.Event()
+
+    def tell(item: int, progress: Progress) -> int:
+        if jobs > 1:
+            assert go_on.wait(PATIENCE)
+        progress("count", 0.5)
+        return item
+
+    told = []
+
+    def listen(stage: str, share: float) -> None:
+        told.append((stage, share))
+
+    with at_work(tell, [4], jobs) as waits:
+        wait = next(waits)
+        threading.Timer(0.05, go_on.set).start()
+        assert wait(listen) == 4
+    assert told == [("count", 0.5)]
+
+
+def test_waiting_behind_a_bar_gives_the_results() -> None:
+    with in_turn(lambda item, progress: item + 1, [1, 2], ["a", "b"], 2, shown=False) as turns:
+        assert [turn() for turn in turns] == [2, 3]
+
+
+@given(st.none() | st.integers(1, 40), st.none() | st.integers(1, 40), st.integers(0, 40))
+def test_jobs_share_the_threads(jobs: int | None, threads: int | None, files: int) -> None:
+    used, each = shared_out(jobs, threads, files)
+    total = default_threads() if threads is None else threads
+    assert 1 <= used <= max(files, 1)
+    assert used <= (MOST_JOBS if jobs is None else jobs)
+    assert each == threads if used == 1 else each is not None and each >= 1
+    if used > 1 and each is not None:
+        assert each * used <= max(total, used)
+    assert shared_out(jobs, threads, files, one_by_one=True) == (1, threads)
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1025])
+def test_jobs_out_of_range_are_refused(jobs: int) -> None:
+    with pytest.raises(UsageError, match=rf"jobs = {jobs} is outside 1\.\.1024"):
+        shared_out(jobs, None, 3)
