@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from types import ModuleType
 
 import gpu_double
@@ -43,6 +46,29 @@ def here() -> str:
 MEMORY = DeviceMemoryError("no memory")
 BROKEN = DeviceError("broken\nin two")
 BUDGET = 64 << 20
+
+
+def test_a_gpu_has_one_work_at_a_time_and_the_cpu_several() -> None:
+    at_once, most = [0], [0]
+    together = Barrier(2)
+
+    def there(xp: ModuleType, device: Device, keep: bool) -> str:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.02)
+        at_once[0] -= 1
+        return "there"
+
+    def meet() -> str:
+        together.wait(20)
+        return "here"
+
+    with ThreadPoolExecutor(4) as pool:
+        on_gpu = [pool.submit(on_device, "gpu", BUDGET, there, here) for _ in range(4)]
+        assert {future.result()[0] for future in on_gpu} == {"there"}
+        on_cpu = [pool.submit(on_device, "cpu", None, there, meet) for _ in range(2)]
+        assert {future.result()[0] for future in on_cpu} == {"here"}
+    assert most == [1]
 
 
 @pytest.mark.parametrize("option", ["auto", "gpu"])
