@@ -72,8 +72,12 @@ def convert_each(
     shown = not (quiet or as_json)
     tasks = planned(inputs, others, destination, work, resume)
     if sharing is not None:
-        force = destination.force
-        work, tasks = with_shared_palettes(work, tasks, sharing, force, shown, failures)
+        fatal: list[QuantgpuError] = []
+        with complaining(fatal):
+            force = destination.force
+            work, tasks = with_shared_palettes(work, tasks, sharing, force, shown, failures)
+        if fatal:
+            raise typer.Exit(fatal[0].exit_code)
     convert = partial(convert_task, destination=destination, work=work)
     said: set[str] = set()
     with in_turn(convert, tasks, [task.name for task in tasks], jobs, shown) as turns:

@@ -163,7 +163,7 @@ def test_an_interruption_leaves_complete_files_and_resume_makes_the_others(
 ) -> None:
     names = [f"n{number}.png" for number in range(9)]
     for name in names:
-        Path(name).write_bytes(encoded(noise(500, 400, 3), "PNG", compress_level=0))
+        Path(name).write_bytes(encoded(noise(300, 350, 3), "PNG", compress_level=0))
     quantize(*names, *shared)
     expected = emptied()
     arguments = ["quantize", "--device", "cpu", *names, *shared, *IN_HASTE, "--output-dir", "out"]
@@ -334,6 +334,36 @@ def test_goals_of_single_images_are_refused(option: str) -> None:
     ran = quantize(*NAMES, "--shared-palette", option, "psnr=20")
     assert (ran.code, made()) == (2, {})
     assert f"{option} is about single images; use it without --shared-palette" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "options"),
+    [
+        (2, "k = 60000 is greater than the number of pixels, 6107", ["-k", "60000"]),
+        (6, "there is no gpu:77|no NVIDIA driver|CuPy", ["--device", "gpu:77"]),
+    ],
+)
+def test_a_palette_that_cannot_be_made_ends_it_with_one_line(
+    code: int, message: str, options: list[str]
+) -> None:
+    ran = quantize(*NAMES, "--shared-palette", *options)
+    assert (ran.code, ran.lines, made()) == (code, [], {})
+    assert re.search(message, ran.err)
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_weights_of_pixels_choose_the_shared_palette() -> None:
+    Path("twice.png").write_bytes(Path("a.png").read_bytes())
+    mask = np.zeros((61, 83), np.uint8)
+    mask[20:30, :16] = 255
+    Image.fromarray(mask).save("mask.png")
+    quantize("a.png", "twice.png", "--shared-palette", "-k", "2")
+    plain = emptied()
+    ran = quantize("a.png", "twice.png", "--shared-palette", "-k", "2", "--weights", "mask.png")
+    assert ran.code == 0
+    assert made()["a-2.png"] == made()["twice-2.png"] != plain["a-2.png"]
+    ran = quantize("a.png", "b.png", "--shared-palette", "-k", "3", "--weights", "mask.png")
+    assert (ran.code, "b.png: weights for 83 x 61" in ran.err) == (5, True)
 
 
 def test_an_image_that_changes_between_the_passes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
