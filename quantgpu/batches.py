@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from quantgpu.counting import Way, count_files
 from quantgpu.decode import open_image
 from quantgpu.device import Progress
+from quantgpu.dither import dithering_for
 from quantgpu.errors import OutputError, QuantgpuError, UsageError
 from quantgpu.files import (
     STREAM,
@@ -133,14 +134,16 @@ def sharing_of(
     clustering = {name: value for name, value in options.items() if name not in ALONE}
     clustering["threads"] = threads
     clustering["from_palette"] = check_set(options["from_palette"], options["snap"])
-    remapping = {name: options[name] for name in REMAPPING}
+    dithering = dithering_for(options["dither"], options["dither_strength"], options["effort"])
+    clustering["dithered"] = dithering.method != "none"
+    remapping = {name: options[name] for name in REMAPPING} | {"dithering": dithering}
     return Sharing(ks, clustering, remapping, options["weights"], jobs)
 
 
-REMAPPING = "dither", "threads", "device", "memory"
+REMAPPING = "color_space", "lock_grays", "threads", "device", "memory"
 """The options of `quantize` that `remapped` takes."""
 
-ALONE = "dither", "weights"
+ALONE = "dither", "dither_strength", "weights"
 """The options of `quantize` that `shared_palette` does not take."""
 
 

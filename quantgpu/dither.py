@@ -95,6 +95,12 @@ def parse_dither(dither: str, strength: float | None = None) -> Dithering:
     return Dithering(found[1], size, int(strength * FULL + 0.5))
 
 
+def dithering_for(dither: str | None, strength: float | None, effort: str) -> Dithering:
+    """What is done where `dither` may not be given: the effort ``none`` mixes nothing then."""
+    usual = "none" if effort == "none" else DEFAULT
+    return parse_dither(usual if dither is None else dither, strength)
+
+
 def index_dtype(k: int) -> Any:
     """The type of indices of K colors."""
     return np.uint8 if k <= 256 else np.uint16

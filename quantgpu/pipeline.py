@@ -24,7 +24,7 @@ from quantgpu.device import (
     part_of,
     translated_errors,
 )
-from quantgpu.dither import DEFAULT, DITHERS, NO_DITHERING, Dithering, Job, parse_dither
+from quantgpu.dither import DITHERS, NO_DITHERING, Dithering, Job, dithering_for
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels, as_pixels
@@ -201,8 +201,7 @@ def quantized(
         kept = check_kept(k, keep, snap)
     check_weighing(effort, weights, salient)
     ks = [None if k is None else operator.index(k) for k in ks]
-    usual = DEFAULT if effort != "none" else "none"
-    dithering = parse_dither(usual if dither is None else dither, dither_strength)
+    dithering = dithering_for(dither, dither_strength, effort)
     among = check_set(from_palette, snap)
     goal, least_good = check_goals(ks, target, min_quality)
     threads = default_threads() if threads is None else threads

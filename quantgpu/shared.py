@@ -18,6 +18,7 @@ from quantgpu.device import (
     array_module,
     default_threads,
     no_progress,
+    to_host,
 )
 from quantgpu.dither import Dithering, pixel_counts
 from quantgpu.errors import ChangedError
@@ -187,6 +188,7 @@ def remapped(
     return convert(
         image, [partial(looked_up, each.labels, each.palette) for each in palettes], "assign",
         dithering=dithering, color_space=color_space,
-        kinds=partial(kinds_of, lock_grays=lock_grays), threads=default_threads() if threads is None else threads, device=device,
-        memory=memory, keep_on_device=False, progress=progress,
+        kinds=partial(kinds_of, lock_grays=lock_grays),
+        threads=default_threads() if threads is None else threads, device=device, memory=memory,
+        keep_on_device=False, progress=progress,
     )  # fmt: skip

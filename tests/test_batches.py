@@ -422,12 +422,13 @@ def test_a_result_that_is_no_picture_is_not_taken_for_complete() -> None:
 def test_options_go_where_they_belong() -> None:
     names = [
         *("effort", "init", "seed", "color_space", "perceptual", "salient", "snap", "lock_grays"),
-        *("keep", "device", "memory", "dither", "weights"),
+        *("keep", "device", "memory", "dither", "dither_strength", "weights"),
     ]
     options: dict[str, Any] = {**dict.fromkeys(names), "threads": 2, "from_palette": None}
     sharing = sharing_of([5], options, 3, 6)
     assert isinstance(sharing, Sharing)
-    assert sharing.clustering.keys() == options.keys() - {"dither", "weights"}
+    left_out = {"dither", "dither_strength", "weights"}
+    assert sharing.clustering.keys() == options.keys() - left_out | {"dithered"}
     assert (sharing.clustering["threads"], sharing.remapping["threads"]) == (6, 2)
     assert options.keys() <= set(inspect.signature(quantgpu.quantize).parameters)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize, shared
+from quantgpu.dither import NO_DITHERING
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, sum_of
 from quantgpu.image import Pixels
@@ -21,6 +22,10 @@ from quantgpu.shared import SORTS, SharedPalette, hues, remapped, shared_palette
 
 FIRST, SECOND = photo(), photo(37, 83, seed=1)
 BOTH = np.concatenate([FIRST, SECOND])
+
+PLAIN: dict[str, Any] = {
+    "dithering": NO_DITHERING, "color_space": "oklab", "lock_grays": True, "memory": None,
+}  # fmt: skip
 
 
 def counted(*pictures: NDArray[np.uint8], **options: Any) -> Histogram:
@@ -65,9 +70,7 @@ def test_what_is_sorted_keeps_the_entries_of_the_colors() -> None:
 def test_each_pixel_gets_what_the_clustering_gave_its_color(picture: NDArray[np.uint8]) -> None:
     histogram = counted(FIRST, SECOND, soft_photo())
     palettes = [shared_palette(histogram, k, device="cpu", lock_grays=True) for k in (5, 9)]
-    found = remapped(
-        picture, histogram, palettes, dither="none", threads=1, device="cpu", memory=None
-    )
+    found = remapped(picture, histogram, palettes, threads=1, device="cpu", **PLAIN)
     entry_of = dict(zip(histogram.keys.tolist(), range(len(histogram)), strict=True))
     keys = pack(np.ascontiguousarray(picture.reshape(-1, picture.shape[2])))
     rows = [entry_of[key] for key in keys.tolist()]
@@ -81,9 +84,7 @@ def test_one_image_that_shares_its_palette_with_itself_is_that_of_quantize() -> 
     histogram = counted(FIRST, perceptual=True)
     options: dict[str, Any] = {"device": "cpu", "perceptual": True, "lock_grays": True}
     palette = shared_palette(histogram, 12, color_space="oklab", **options)
-    [found] = remapped(
-        FIRST, histogram, [palette], dither="none", threads=2, device="cpu", memory=None
-    )
+    [found] = remapped(FIRST, histogram, [palette], threads=2, device="cpu", **PLAIN)
     expected = quantize(FIRST, 12, **options)
     np.testing.assert_array_equal(found.index, expected.index)
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
@@ -94,7 +95,7 @@ def test_an_image_that_was_not_counted_is_refused() -> None:
     histogram = counted(SECOND)
     palette = shared_palette(histogram, 3, device="cpu")
     with pytest.raises(InputError, match="has changed since its colors were counted"):
-        remapped(FIRST, histogram, [palette], dither="none", threads=1, device="cpu", memory=None)
+        remapped(FIRST, histogram, [palette], threads=1, device="cpu", **PLAIN)
 
 
 def test_more_colors_than_pixels_are_refused() -> None:
@@ -160,7 +161,7 @@ def test_a_gpu_gives_the_same_palette(perceptual: bool) -> None:
 def test_a_gpu_remaps_to_the_same_entries() -> None:
     histogram = together()
     palette = shared_of_both()
-    options: dict[str, Any] = {"dither": "none", "threads": 1, "memory": None}
+    options: dict[str, Any] = {"threads": 1, **PLAIN}
     with gpu_double.installed():
         [found] = remapped(FIRST, histogram, [palette], device="gpu", **options)
     [expected] = remapped(FIRST, histogram, [palette], device="cpu", **options)
