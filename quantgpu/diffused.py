@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 from quantgpu.colorspace import ColorSpace, grid_centers
 from quantgpu.device import Progress, array_module, map_ahead, no_progress, part_of, to_host
 from quantgpu.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse, no_errors
-from quantgpu.dither import Dithering, Job, Mapped, index_dtype, no_dither, table_of
+from quantgpu.dither import (
+    Dithering,
+    Mapped,
+    Mapper,
+    Mapping,
+    Tally,
+    index_dtype,
+    no_dither,
+    table_of,
+)
 from quantgpu.histogram import BATCH, unpack
 from quantgpu.image import Pixels
 from quantgpu.importance import activity, lightness, rows_around
@@ -59,33 +68,37 @@ FARTHEST = 4095
 """Grid steps that errors may move a pixel along an axis, at most."""
 
 
-def diffused(job: Job, dithering: Dithering) -> Mapped:
-    """An index map by the error diffusion that `dithering` names.
+def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
+    """What maps pictures by the error diffusion that `dithering` names.
 
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen; they
     neither take errors nor pass any on.
     """
-    colors = Colors(job)
+    colors = Colors(mapping)
     if bool(colors.is_silent.all()):
-        return no_dither(job, dithering)
-    diffuser = Diffuser(job, dithering, colors)
-    if isinstance(job.pixels, GpuPixels):
-        return on_gpu(job.pixels, diffuser)
-    return on_host(diffuser)
+        return no_dither(mapping)
+    plan = plan_for(mapping, dithering, colors)
+
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+        if isinstance(pixels, GpuPixels):
+            return on_gpu(pixels, plan, stay, progress)
+        return on_host(pixels, plan, mapping.threads, progress)
+
+    return mapped
 
 
 class Colors:
     """The colors of a histogram and their palette entries in a working space."""
 
-    def __init__(self, job: Job) -> None:
-        histogram, labels = job.histogram, job.labels
+    def __init__(self, mapping: Mapping) -> None:
+        histogram, palette, labels, space, *_ = mapping
         xp = array_module(labels)
-        channels = max(histogram.channels, job.palette.colors.shape[1])
+        channels = max(histogram.channels, palette.colors.shape[1])
         self.colors = unpack(histogram.keys, channels)
-        self.entries = of_channels(job.palette.colors, channels)
+        self.entries = of_channels(palette.colors, channels)
         self.labels = labels
-        self.points = job.space.points(self.colors).astype(xp.int32)
-        self.centers = grid_centers(self.entries, job.space).astype(np.int32)
+        self.points = space.points(self.colors).astype(xp.int32)
+        self.centers = grid_centers(self.entries, space).astype(np.int32)
         self.is_silent = (xp.asarray(self.entries)[labels] == self.colors).all(axis=1)
         if channels == 4:
             self.is_silent |= self.colors[:, 3] == 0
@@ -157,105 +170,132 @@ def forced_entries(colors: Colors, scheme: Scheme) -> Any:
     return forced
 
 
-class Diffuser:
-    """Diffuses errors over the rows of a picture, from above to below."""
+class Plan(NamedTuple):
+    """What pictures of some colors are diffused by."""
 
-    def __init__(self, job: Job, dithering: Dithering, colors: Colors) -> None:
-        xp = job.pixels.xp
-        self.job = job
-        self.kernel: Kernel = KERNELS[dithering.method]
-        self.is_adaptive = dithering.method == "adaptive"
-        self.dtype = index_dtype(len(job.palette))
-        self.scheme = scheme_for(colors, job.kinds)
-        self.wanted = wanted_strength(colors, dithering, job.space)
-        self.forced = forced_entries(colors, self.scheme)
-        self.rank_of = table_of(job.histogram, xp.arange(len(job.histogram), dtype=xp.int32))
-        self.seen = seen(colors.colors).T, xp.asarray(seen(colors.entries).T)
-        self.errors = no_errors(self.kernel, len(self.scheme.points), job.pixels.width, xp)
+    kernel: Kernel
+    scheme: Scheme
+    rank_of: Callable[[Any, Any], None]
+    """Puts the number of each pixel's color where it is told to, see `table_of`."""
+    wanted: Any
+    """(n,) uint8: the strength for each color."""
+    is_adaptive: bool
+    """Whether areas matter, too."""
+    forced: Any
+    """See `forced_entries`."""
+    seen: tuple[Any, Any]
+    """(3 | 6, n) int32 and (3 | 6, K) int32: what errors are measured on."""
+    dtype: Any
+    """Of indices."""
 
-    def prepared(self, colors: Any, busy: Any) -> tuple[Any, Any]:
-        """Color and strength, (m,) int32 and uint8, of m pixels with such an `activity`."""
-        ranks = array_module(colors).empty(len(colors), "int32")
-        self.rank_of(colors, ranks)
-        strength = self.wanted.take(ranks)
-        return ranks, strength if busy is None else tempered(strength, busy)
-
-    def entries(self, ranks: Any, strength: Any, tell: Progress) -> Any:
-        """(m,): the palette entries of the rows that follow the last ones."""
-        shape = -1, self.job.pixels.width
-        index, self.errors = diffuse(
-            ranks.reshape(shape), strength.reshape(shape), self.kernel, self.scheme, self.errors,
-            self.dtype, tell,
-        )  # fmt: skip
-        index = index.reshape(-1)
-        if self.forced is None:
-            return index
-        own = self.forced.take(ranks)
-        return array_module(own).where(own < 0, index, own.astype(self.dtype))
-
-    def tally(self, ranks: Any, index: Any) -> tuple[Any, Any]:
-        """The pixels of each palette entry, (K,) int64, and the squared error, () int64."""
-        xp = array_module(index)
-        before, after = self.seen
-        gaps = before.take(ranks, axis=1)
-        gaps -= after.take(index, axis=1)
-        gaps *= gaps
-        error = gaps.sum(dtype=xp.int64)
-        counts = xp.bincount(index, minlength=len(self.job.palette))
-        return counts.astype(xp.int64), error
-
-    def mapped(self, index: Any, tallies: list[tuple[Any, Any]]) -> Mapped:
-        """The result, of which there were such tallies."""
-        counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
-        return Mapped(index, to_host(counts), int(error) // (len(self.seen[0]) // 3))
+    @property
+    def k(self) -> int:
+        """Palette colors."""
+        return int(self.seen[1].shape[1])
 
 
-def on_gpu(pixels: GpuPixels, diffuser: Diffuser) -> Mapped:
+def plan_for(mapping: Mapping, dithering: Dithering, colors: Colors) -> Plan:
+    """What does not change from picture to picture."""
+    xp = array_module(colors.labels)
+    scheme = scheme_for(colors, mapping.kinds)
+    return Plan(
+        KERNELS[dithering.method],
+        scheme,
+        table_of(mapping.histogram, xp.arange(len(colors.labels), dtype=xp.int32)),
+        wanted_strength(colors, dithering, mapping.space),
+        dithering.method == "adaptive",
+        forced_entries(colors, scheme),
+        (seen(colors.colors).T, xp.asarray(seen(colors.entries).T)),
+        index_dtype(len(colors.entries)),
+    )
+
+
+def prepared(plan: Plan, colors: Any, busy: Any) -> tuple[Any, Any]:
+    """Color and strength, (m,) int32 and uint8, of m pixels with such an `activity`."""
+    ranks = array_module(colors).empty(len(colors), "int32")
+    plan.rank_of(colors, ranks)
+    strength = plan.wanted.take(ranks)
+    return ranks, strength if busy is None else tempered(strength, busy)
+
+
+def entries_of(
+    plan: Plan, ranks: Any, strength: Any, above: Any, progress: Progress
+) -> tuple[Any, Any]:
+    """The palette entries, (h * W,), of the rows below some errors, and the errors below them."""
+    width = above.shape[2]
+    index, below = diffuse(
+        ranks.reshape(-1, width), strength.reshape(-1, width), plan.kernel, plan.scheme, above,
+        plan.dtype, progress,
+    )  # fmt: skip
+    index = index.reshape(-1)
+    if plan.forced is not None:
+        own = plan.forced.take(ranks)
+        index = array_module(own).where(own < 0, index, own.astype(plan.dtype))
+    return index, below
+
+
+def tally_of(plan: Plan, ranks: Any, index: Any) -> tuple[Any, Any]:
+    """The pixels of each palette entry, (K,) int64, and the squared error, () int64."""
+    xp = array_module(index)
+    before, after = plan.seen
+    gaps = before.take(ranks, axis=1)
+    gaps -= after.take(index, axis=1)
+    gaps *= gaps
+    counts = xp.bincount(index, minlength=plan.k)
+    return counts.astype(xp.int64), gaps.sum(dtype=xp.int64)
+
+
+def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
+    """The sum of some tallies, on the host."""
+    counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
+    return Tally(to_host(counts), int(error) // (len(plan.seen[0]) // 3))
+
+
+def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
     """An index map, slab by slab."""
+    errors = no_errors(plan.kernel, len(plan.scheme.points), pixels.width, pixels.xp)
     tallies = []
 
     def on_slab(colors: Any, out: Any, busy: Any = None) -> None:
-        ranks, strength = diffuser.prepared(colors, busy)
-        out[:] = diffuser.entries(ranks, strength, no_progress)
-        tallies.append(diffuser.tally(ranks, out))
+        nonlocal errors
+        ranks, strength = prepared(plan, colors, busy)
+        out[:], errors = entries_of(plan, ranks, strength, errors, no_progress)
+        tallies.append(tally_of(plan, ranks, out))
 
-    job = diffuser.job
-    slabs = pixels.active_slabs() if diffuser.is_adaptive else pixels.slabs()
-    index = pixels.map(diffuser.dtype, on_slab, job.stay, job.progress, slabs)
-    return diffuser.mapped(index, tallies)
+    slabs = pixels.active_slabs() if plan.is_adaptive else pixels.slabs()
+    index = pixels.map(plan.dtype, on_slab, stay, progress, slabs)
+    return Mapped(index, summed(plan, tallies))
 
 
-def on_host(diffuser: Diffuser) -> Mapped:
+def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
     """An index map, band by band; several threads prepare and count the pixels of a band."""
-    job = diffuser.job
-    pixels, width = job.pixels, job.pixels.width
-    index = np.empty((pixels.height, width), diffuser.dtype)
+    width = pixels.width
+    index = np.empty((pixels.height, width), plan.dtype)
     bands = list(pixels.row_ranges(-(-len(pixels) // -(-len(pixels) // BAND)) + width - 1))
     size = max(stop - start for start, stop in bands) * width
     ranks, strength = np.empty(size, np.int32), np.empty(size, np.uint8)
+    errors = no_errors(plan.kernel, len(plan.scheme.points), width)
     tallies = []
-
     for turn, (start, stop) in enumerate(bands):
 
         def part(rows: tuple[int, int], start: int = start) -> slice:
             return slice((rows[0] - start) * width, (rows[1] - start) * width)
 
         def prepare(rows: tuple[int, int], part: Callable[..., slice] = part) -> None:
-            ranks[part(rows)], strength[part(rows)] = diffuser.prepared(
-                *colors_of(pixels, rows, diffuser.is_adaptive)
-            )
+            colors, busy = colors_of(pixels, rows, plan.is_adaptive)
+            ranks[part(rows)], strength[part(rows)] = prepared(plan, colors, busy)
 
         def tally(rows: tuple[int, int], part: Callable[..., slice] = part) -> tuple[Any, Any]:
-            return diffuser.tally(ranks[part(rows)], index[slice(*rows)].reshape(-1))
+            return tally_of(plan, ranks[part(rows)], index[slice(*rows)].reshape(-1))
 
         pieces = list(pixels.row_ranges(BATCH, (start, stop)))
-        deque(map_ahead(prepare, pieces, job.threads), maxlen=0)
-        used = slice(0, (stop - start) * width)
-        told = part_of(job.progress, turn, len(bands))
-        found = diffuser.entries(ranks[used], strength[used], told)
+        deque(map_ahead(prepare, pieces, threads), maxlen=0)
+        used = part((start, stop))
+        told = part_of(progress, turn, len(bands))
+        found, errors = entries_of(plan, ranks[used], strength[used], errors, told)
         index[start:stop] = found.reshape(-1, width)
-        tallies += list(map_ahead(tally, pieces, job.threads))
-    return diffuser.mapped(index, tallies)
+        tallies += list(map_ahead(tally, pieces, threads))
+    return Mapped(index, summed(plan, tallies))
 
 
 def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tuple[Any, Any]:

@@ -27,30 +27,33 @@ DEFAULT = "adaptive"
 """The method where none is named."""
 
 
-class Job(NamedTuple):
-    """What is mapped, and to what."""
+class Mapping(NamedTuple):
+    """Which colors are mapped, and to what."""
 
-    pixels: Pixels
     histogram: Histogram
-    """Of the pixels, on their device."""
+    """The colors of all pixels that will be mapped, on their device."""
     palette: Palette
     labels: Any
     """(n,) integers: the palette entry of each color of the histogram."""
     space: ColorSpace
     """Where distances are measured."""
-    kinds: Sequence[str]
+    kinds: Sequence[str] = ()
     """Of `kinds.KINDS`: pixels of a kind get palette entries of that kind."""
-    threads: int
-    progress: Progress
-    stay: bool
-    """Leave the index map on a GPU."""
+    threads: int = 1
 
 
 class Mapped(NamedTuple):
-    """An index map and what it says."""
+    """An index map, and what it says where colors alone do not decide it."""
 
     index: Any
     """(H, W) uint8, or uint16 if K > 256."""
+    tally: Tally | None = None
+    """None where each color has its own entry: the histogram tells."""
+
+
+class Tally(NamedTuple):
+    """What was mapped to what."""
+
     counts: NDArray[np.int64]
     """(K,) pixels of each palette entry."""
     squared_error: int
@@ -69,6 +72,15 @@ class Dithering(NamedTuple):
 
 
 NO_DITHERING = Dithering("none")
+
+Mapper = Callable[[Pixels, bool, Progress], Mapped]
+"""From pixels of the histogram's colors, and whether to leave the index map on a GPU."""
+
+
+def mapper_for(mapping: Mapping, dithering: Dithering) -> Mapper:
+    """What maps pictures; the method is prepared once for all of them."""
+    method = "none" if len(mapping.palette) == 1 else dithering.method
+    return DITHERS[method](mapping, dithering)
 
 
 def parse_dither(dither: str, strength: float | None = None) -> Dithering:
@@ -115,6 +127,13 @@ def pixel_counts(histogram: Histogram, k: int, labels: Any) -> NDArray[np.int64]
     return found
 
 
+def tally_of(mapping: Mapping) -> Tally:
+    """What is mapped to what if each color is mapped to its own entry."""
+    histogram, palette, labels, *_ = mapping
+    counts = pixel_counts(histogram, len(palette), labels)
+    return Tally(counts, int(squared_error(histogram, palette, labels)))
+
+
 def table_of(histogram: Histogram, values: Any) -> Callable[[Any, Any], None]:
     """A function that puts the value of each of some pixels' colors where it is told to.
 
@@ -142,36 +161,49 @@ def table_of(histogram: Histogram, values: Any) -> Callable[[Any, Any], None]:
     return look_up
 
 
-def no_dither(job: Job, dithering: Dithering) -> Mapped:
+def no_dither(mapping: Mapping, dithering: Dithering = NO_DITHERING) -> Mapper:
     """Each pixel's own nearest palette color; its cost does not depend on K."""
-    pixels, histogram, labels = job.pixels, job.histogram, job.labels
-    k = len(job.palette)
-    dtype = index_dtype(k)
-    look_up = table_of(histogram, labels.astype(dtype))
+    dtype = index_dtype(len(mapping.palette))
+    look_up = table_of(mapping.histogram, mapping.labels.astype(dtype))
+
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+        return Mapped(each_slab(look_up, pixels, dtype, stay, mapping.threads, progress))
+
+    return mapped
+
+
+def each_slab(
+    look_up: Callable[[Any, Any], None],
+    pixels: Pixels,
+    dtype: Any,
+    stay: bool,
+    threads: int,
+    progress: Progress,
+) -> Any:
+    """(H, W) of a type: what a function puts there for the colors of each slab, in any order."""
     if isinstance(pixels, GpuPixels):
-        index = pixels.map(dtype, look_up, job.stay, job.progress)
-    else:
-        index = np.empty((pixels.height, pixels.width), dtype)
+        return pixels.map(dtype, look_up, stay, progress)
+    index = np.empty((pixels.height, pixels.width), dtype)
 
-        def map_rows(rows: tuple[int, int]) -> int:
-            for start, stop in pixels.row_ranges(BATCH, rows):
-                look_up(pixels.slab(start, stop), index[start:stop].reshape(-1))
-            return rows[1]
+    def map_rows(rows: tuple[int, int]) -> int:
+        for start, stop in pixels.row_ranges(BATCH, rows):
+            look_up(pixels.slab(start, stop), index[start:stop].reshape(-1))
+        return rows[1]
 
-        for done in map_ahead(map_rows, pixels.row_ranges(PIECE), job.threads):
-            job.progress("remap", done / pixels.height)
-    error = int(squared_error(histogram, job.palette, labels))
-    return Mapped(index, pixel_counts(histogram, k, labels), error)
+    for done in map_ahead(map_rows, pixels.row_ranges(PIECE), threads):
+        progress("remap", done / pixels.height)
+    return index
 
 
-def error_diffusion(job: Job, dithering: Dithering) -> Mapped:
+def error_diffusion(mapping: Mapping, dithering: Dithering) -> Mapper:
     """Errors are passed on to neighbors, see `diffusion`."""
     from quantgpu.diffused import diffused
 
-    return diffused(job, dithering)
+    return diffused(mapping, dithering)
 
 
-Method = Callable[[Job, Dithering], Mapped]
-
-DITHERS: dict[str, Method] = {"none": no_dither, **dict.fromkeys(KERNELS, error_diffusion)}
+DITHERS: dict[str, Callable[[Mapping, Dithering], Mapper]] = {
+    "none": no_dither,
+    **dict.fromkeys(KERNELS, error_diffusion),
+}
 """Name to method; the choices of ``--dither``."""

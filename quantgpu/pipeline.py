@@ -24,7 +24,14 @@ from quantgpu.device import (
     part_of,
     translated_errors,
 )
-from quantgpu.dither import DITHERS, NO_DITHERING, Dithering, Job, dithering_for
+from quantgpu.dither import (
+    NO_DITHERING,
+    Dithering,
+    Mapping,
+    dithering_for,
+    mapper_for,
+    tally_of,
+)
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels, as_pixels
@@ -293,22 +300,19 @@ def convert(
             palette, labels = clustering(histogram, len(pixels), tell)
             seconds[stage] = lap()
             channels = max(histogram.channels, palette.colors.shape[1])
-            method = DITHERS["none" if len(palette) == 1 else dithering.method]
-            mapped = method(
-                Job(
-                    pixels, histogram, palette, labels, COLOR_SPACES[color_space], kinds(channels),
-                    threads, tell, keep_on_device,
-                ),
-                dithering,
-            )  # fmt: skip
+            mapping = Mapping(
+                histogram, palette, labels, COLOR_SPACES[color_space], kinds(channels), threads
+            )
+            index, tally = mapper_for(mapping, dithering)(pixels, keep_on_device, tell)
+            tally = tally or tally_of(mapping)
             pixels.wait()
             seconds["remap"] = lap()
             return Indexed(
-                index=mapped.index.reshape(pixels.shape),
+                index=index.reshape(pixels.shape),
                 palette=palette,
-                counts=mapped.counts,
+                counts=tally.counts,
                 colors_in=len(histogram),
-                squared_error=mapped.squared_error,
+                squared_error=tally.squared_error,
                 seconds=dict(seconds),
                 notes=notes,
             )
