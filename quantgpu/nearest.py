@@ -19,6 +19,9 @@ MOST_CELLS = 1 << 21
 """Cells at most: 8 MiB. Seconds that a diffusion of 12 megapixels with K = 256 takes, to find the
 cells and with them: at most 2^18 cells 0.02 and 2.0, 2^21 0.06 and 1.6, 2^22 0.35 and 1.5."""
 
+LEAST_CELLS, CELLS_PER_POINT = 1 << 12, 8
+"""With few points, fewer cells: to find them takes longer than they save."""
+
 PAIRS = 1 << 21
 """Pairs of a cell and a candidate that are compared at a time."""
 
@@ -68,7 +71,8 @@ def cells_around(
     origin = to_host(points.min(axis=1)).astype(np.int32) - reach
     extent = to_host(points.max(axis=1)).astype(np.int32) + reach + 1 - origin
     shift = 0
-    while int(np.prod(-(-extent >> shift))) * len(groups or "1") > MOST_CELLS:
+    most = min(MOST_CELLS, LEAST_CELLS + CELLS_PER_POINT * points.shape[1])
+    while int(np.prod(-(-extent >> shift))) * len(groups or "1") > most:
         shift += 1
     frame = Frame(origin, shift, tuple((-(-extent >> shift)).tolist()))
     if groups is None:
