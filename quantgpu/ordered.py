@@ -81,10 +81,10 @@ class Switch:
         bounds = (thresholds + self.word.type(1) << self.word.type(2 * bits)) - self.word.type(1)
         self.bounds = xp.asarray(bounds[:, : self.width])
 
-    def entries(self, colors: Any, row: int, out: Any) -> Any:
+    def entries(self, colors: Any, row: int, out: Any) -> tuple[Any, Any]:
         """Put the entries of the pixels of rows from `row` on into `out`, (m,).
 
-        Returns the ranks of the colors, in any number, of pixels that do not get the nearest entry.
+        Returns the ranks of their colors, (m,) int32, and which do not get the nearest entry.
         """
         xp = array_module(colors)
         ranks = xp.empty(len(colors), xp.int32)
@@ -93,7 +93,7 @@ class Switch:
         is_high = words.reshape(-1, self.width) > self.bounds_at(row, len(words) // self.width)
         words >>= is_high.reshape(-1) * self.bits
         out[:] = words.astype(self.dtype)
-        return ranks[xp.flatnonzero(out != self.labels.take(ranks))]
+        return ranks, out != self.labels.take(ranks)
 
     def bounds_at(self, row: int, count: int) -> Any:
         """(count, W): the greatest word of those below the threshold of each place."""
@@ -107,30 +107,29 @@ def mapped(job: Job, switch: Switch) -> tuple[Any, Any]:
     """The index map, and, (n,) uint64, how many pixels of each color do not get its label."""
     pixels = job.pixels
     seconds = pixels.xp.zeros(len(job.labels), pixels.xp.uint64)
-
-    def count(ranks: Any) -> None:
-        pixels.xp.add.at(seconds, ranks, np.uint64(1))
-
     if isinstance(pixels, GpuPixels):
 
         def map_slab(colors: Any, out: Any, row: int) -> None:
             height = len(colors) // pixels.width
             for start, stop in ranges(0, height, max(SLAB // pixels.width // ROWS, 1) * ROWS):
                 part = slice(start * pixels.width, stop * pixels.width)
-                count(switch.entries(colors[part], row + start, out[part]))
+                ranks, is_second = switch.entries(colors[part], row + start, out[part])
+                pixels.xp.add.at(seconds, ranks, is_second.astype("uint64"))  # waits for nothing
 
         slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
         return pixels.map(switch.dtype, map_slab, job.stay, job.progress, slabs), seconds
     index = np.empty((pixels.height, pixels.width), switch.dtype)
 
-    def map_rows(rows: tuple[int, int]) -> tuple[int, list[Any]]:
-        return rows[1], [
-            switch.entries(pixels.slab(start, stop), start, index[start:stop].reshape(-1))
-            for start, stop in pixels.row_ranges(BATCH, rows)
-        ]
+    def map_rows(rows: tuple[int, int]) -> tuple[int, NDArray[np.int32]]:
+        found = []
+        for start, stop in pixels.row_ranges(BATCH, rows):
+            out = index[start:stop].reshape(-1)
+            ranks, is_second = switch.entries(pixels.slab(start, stop), start, out)
+            found.append(ranks[np.flatnonzero(is_second)])
+        return rows[1], np.concatenate(found)
 
     for done, ranks in map_ahead(map_rows, pixels.row_ranges(PIECE), job.threads):
-        count(np.concatenate(ranks))
+        np.add.at(seconds, ranks, np.uint64(1))
         job.progress("remap", done / pixels.height)
     return index, seconds
 
