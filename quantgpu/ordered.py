@@ -8,20 +8,30 @@ the same place whatever is around it, so pictures of a video do not crawl.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.colorspace import grid_centers
-from quantgpu.device import array_module, map_ahead, ranges
+from quantgpu.device import Progress, array_module, map_ahead, ranges, to_host
 from quantgpu.diffusion import FULL
-from quantgpu.dither import PIECE, Dithering, Job, Mapped, index_dtype, pixel_counts, table_of
-from quantgpu.histogram import BATCH, Histogram, unpack
+from quantgpu.dither import (
+    PIECE,
+    Dithering,
+    Mapped,
+    Mapper,
+    Mapping,
+    Tally,
+    index_dtype,
+    table_of,
+)
+from quantgpu.histogram import BATCH, unpack
+from quantgpu.image import Pixels
 from quantgpu.kinds import Kinds
 from quantgpu.mixtures import SHARES, Mixtures, mixtures
 from quantgpu.palette import of_channels
-from quantgpu.quality import squared_error
+from quantgpu.quality import seen
 from quantgpu.thresholds import bayer, blue_noise
 from quantgpu.transfer import GpuPixels
 
@@ -35,113 +45,163 @@ SLAB, ROWS = 1 << 20, 16
 """Pixels that a GPU maps at a time, in a multiple of so many rows, as kernels read words."""
 
 
-def ordered(job: Job, dithering: Dithering) -> Mapped:
-    """An index map by the threshold matrix that `dithering` names.
+def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
+    """What maps pictures by the threshold matrix that `dithering` names.
 
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen.
     """
-    mixed = mixed_colors(job, FULL if dithering.strength is None else dithering.strength)
-    switch = Switch(job, mixed, MATRICES[dithering.method](dithering.size))
-    index, seconds = mapped(job, switch)
-    return Mapped(index, *tally(job, mixed, seconds))
+    plan = plan_for(mapping, dithering)
+
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+        if isinstance(pixels, GpuPixels):
+            return on_gpu(pixels, plan, stay, progress)
+        return on_host(pixels, plan, mapping.threads, progress)
+
+    return mapped
 
 
-def mixed_colors(job: Job, strength: int) -> Mixtures:
-    """What the colors of a histogram are mixed of."""
-    xp = array_module(job.labels)
-    channels = max(job.histogram.channels, job.palette.colors.shape[1])
-    colors = unpack(job.histogram.keys, channels)
-    entries = of_channels(job.palette.colors, channels)
-    exact = (colors == xp.asarray(entries)[job.labels]).all(axis=1)
+class Plan(NamedTuple):
+    """What pictures of some colors are dithered by."""
+
+    rank_of: Callable[[Any, Any], None]
+    """Puts the number of each pixel's color where it is told to, see `table_of`."""
+    words: Any
+    """(n,) uint32, or uint64 if K > 256: from the low bits on, both entries of each color, an index
+    long each, and the share of the second."""
+    bounds: Any
+    """(s, s) of the same type: the greatest word that gives the first entry at each place."""
+    errors: Any
+    """(2 n,) int32: squared, of each color when it gets the first entry and when the second."""
+    sides: int
+    """How often errors are in there: on black and on white where not all is opaque."""
+    k: int
+    """Palette colors."""
+
+
+def plan_for(mapping: Mapping, dithering: Dithering) -> Plan:
+    """What does not change from picture to picture."""
+    histogram, palette, labels, space, kinds, threads = mapping
+    xp = array_module(labels)
+    channels = max(histogram.channels, palette.colors.shape[1])
+    colors = unpack(histogram.keys, channels)
+    entries = of_channels(palette.colors, channels)
+    exact = (colors == xp.asarray(entries)[labels]).all(axis=1)
     if channels == 4:
         exact |= colors[:, 3] == 0
-    groups = Kinds(job.kinds, colors).groups(entries) if job.kinds else None
-    points, centers = job.space.points(colors), grid_centers(entries, job.space)
-    return mixtures(points, centers, job.labels, exact, strength, job.threads, groups)
+    strength = FULL if dithering.strength is None else dithering.strength
+    groups = Kinds(kinds, colors).groups(entries) if kinds else None
+    points, centers = space.points(colors), grid_centers(entries, space)
+    mixed = mixtures(points, centers, labels, exact, strength, threads, groups)
+    return Plan(
+        table_of(histogram, xp.arange(len(labels), dtype=xp.int32)),
+        words_of(mixed, len(entries)),
+        xp.asarray(bounds_of(MATRICES[dithering.method](dithering.size), len(entries))),
+        errors_of(mixed, colors, entries),
+        1 if channels == 3 else 2,
+        len(entries),
+    )
 
 
-class Switch:
-    """Says which entry pixels get, from their colors and places."""
-
-    def __init__(self, job: Job, mixed: Mixtures, matrix: NDArray[np.uint16]) -> None:
-        """`matrix`: (s, s) ranks."""
-        xp = job.pixels.xp
-        self.width = job.pixels.width
-        self.dtype = index_dtype(len(job.palette))
-        bits = 8 * np.dtype(self.dtype).itemsize
-        self.word = np.dtype(f"u{bits // 2}")
-        self.bits = self.word.type(bits)
-        self.rank_of = table_of(job.histogram, xp.arange(len(job.histogram), dtype=xp.int32))
-        self.labels = job.labels.astype(self.dtype)
-        words = mixed.share.astype(self.word) << self.word.type(2 * bits)
-        words |= mixed.high.astype(self.word) << self.bits
-        self.words = words | mixed.low.astype(self.word)
-        half_step = SHARES // 2 // matrix.size
-        thresholds = (2 * matrix.astype(self.word) + self.word.type(1)) * self.word.type(half_step)
-        bounds = (thresholds + self.word.type(1) << self.word.type(2 * bits)) - self.word.type(1)
-        self.bounds = xp.asarray(bounds[:, : self.width])
-
-    def entries(self, colors: Any, row: int, out: Any) -> tuple[Any, Any]:
-        """Put the entries of the pixels of rows from `row` on into `out`, (m,).
-
-        Returns the ranks of their colors, (m,) int32, and which do not get the nearest entry.
-        """
-        xp = array_module(colors)
-        ranks = xp.empty(len(colors), xp.int32)
-        self.rank_of(colors, ranks)
-        words = self.words.take(ranks)
-        is_high = words.reshape(-1, self.width) > self.bounds_at(row, len(words) // self.width)
-        words >>= is_high.reshape(-1) * self.bits
-        out[:] = words.astype(self.dtype)
-        return ranks, out != self.labels.take(ranks)
-
-    def bounds_at(self, row: int, count: int) -> Any:
-        """(count, W): the greatest word of those below the threshold of each place."""
-        xp = array_module(self.bounds)
-        size, across = self.bounds.shape
-        rows = self.bounds.take(xp.arange(row, row + count) % size, axis=0)
-        return xp.tile(rows, (1, -(-self.width // across)))[:, : self.width]
+def layout(k: int) -> tuple[Any, Any]:
+    """The type of words, and the bits of an index, of that type."""
+    bits = 8 * np.dtype(index_dtype(k)).itemsize
+    word: Any = np.dtype(f"u{bits // 2}").type
+    return word, word(bits)
 
 
-def mapped(job: Job, switch: Switch) -> tuple[Any, Any]:
-    """The index map, and, (n,) uint64, how many pixels of each color do not get its label."""
-    pixels = job.pixels
-    seconds = pixels.xp.zeros(len(job.labels), pixels.xp.uint64)
-    if isinstance(pixels, GpuPixels):
-
-        def map_slab(colors: Any, out: Any, row: int) -> None:
-            height = len(colors) // pixels.width
-            for start, stop in ranges(0, height, max(SLAB // pixels.width // ROWS, 1) * ROWS):
-                part = slice(start * pixels.width, stop * pixels.width)
-                ranks, is_second = switch.entries(colors[part], row + start, out[part])
-                pixels.xp.add.at(seconds, ranks, is_second.astype("uint64"))  # waits for nothing
-
-        slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
-        return pixels.map(switch.dtype, map_slab, job.stay, job.progress, slabs), seconds
-    index = np.empty((pixels.height, pixels.width), switch.dtype)
-
-    def map_rows(rows: tuple[int, int]) -> tuple[int, NDArray[np.int32]]:
-        found = []
-        for start, stop in pixels.row_ranges(BATCH, rows):
-            out = index[start:stop].reshape(-1)
-            ranks, is_second = switch.entries(pixels.slab(start, stop), start, out)
-            found.append(ranks[np.flatnonzero(is_second)])
-        return rows[1], np.concatenate(found)
-
-    for done, ranks in map_ahead(map_rows, pixels.row_ranges(PIECE), job.threads):
-        np.add.at(seconds, ranks, np.uint64(1))
-        job.progress("remap", done / pixels.height)
-    return index, seconds
+def words_of(mixed: Mixtures, k: int) -> Any:
+    """See `Plan.words`."""
+    word, bits = layout(k)
+    words = mixed.share.astype(word) << bits
+    words |= mixed.high.astype(word)
+    words <<= bits
+    words |= mixed.low.astype(word)
+    return words
 
 
-def tally(job: Job, mixed: Mixtures, seconds: Any) -> tuple[NDArray[np.int64], int]:
-    """The pixels of each entry, (K,), and the squared error, from how many got the other entry."""
-    histogram, labels = job.histogram, job.labels
-    xp = array_module(labels)
-    others = mixed.low + mixed.high - labels.astype(xp.uint16)
-    seconds = seconds.astype(xp.int64)
-    entries = xp.concatenate([labels, others.astype(labels.dtype)])
-    counts = xp.concatenate([histogram.counts - seconds, seconds])
-    both = Histogram(xp.tile(histogram.keys, 2), counts, None, histogram.channels)
-    error = int(squared_error(both, job.palette, entries))
-    return pixel_counts(both, len(job.palette), entries), error
+def bounds_of(matrix: NDArray[np.uint16], k: int) -> NDArray[Any]:
+    """See `Plan.bounds`; `matrix`: (s, s) ranks."""
+    word, bits = layout(k)
+    thresholds = (2 * matrix.astype(word) + word(1)) * word(SHARES // 2 // matrix.size)
+    bounds: NDArray[Any] = ((thresholds + word(1)) << (bits + bits)) - word(1)
+    return bounds
+
+
+def errors_of(mixed: Mixtures, colors: Any, entries: NDArray[np.uint8]) -> Any:
+    """See `Plan.errors`; (n, channels) and (K, channels) uint8."""
+    xp = array_module(colors)
+    before, after = seen(colors).T, xp.asarray(np.ascontiguousarray(seen(entries).T))
+    errors = xp.empty((len(colors), 2), xp.int32)
+    for side, chosen in enumerate((mixed.low, mixed.high)):
+        gaps = after.take(chosen, axis=1)
+        gaps -= before
+        gaps *= gaps
+        errors[:, side] = gaps.sum(axis=0)
+    return errors.reshape(-1)
+
+
+def switch(plan: Plan, colors: Any, row: int, width: int, out: Any) -> tuple[Any, Any]:
+    """Put the entries of the pixels of rows from `row` on into `out`, (m,).
+
+    Returns the pixels of each entry, (K,), and the sum of their errors, () int64.
+    """
+    xp = array_module(colors)
+    ranks = xp.empty(len(colors), xp.int32)
+    plan.rank_of(colors, ranks)
+    words = plan.words.take(ranks)
+    bounds = bounds_at(plan.bounds, row, len(words) // width, width)
+    is_high = (words.reshape(-1, width) > bounds).reshape(-1)
+    words >>= is_high * layout(plan.k)[1]
+    out[:] = words.astype(out.dtype)
+    ranks += ranks
+    ranks += is_high
+    error = plan.errors.take(ranks).sum(dtype=xp.int64)
+    return xp.bincount(out, minlength=plan.k), error
+
+
+def bounds_at(bounds: Any, row: int, count: int, width: int) -> Any:
+    """(count, W): tiles of `bounds`, (s, s), from a row on."""
+    xp = array_module(bounds)
+    across = min(len(bounds), width)
+    rows = bounds[:, :across].take(xp.arange(row, row + count) % len(bounds), axis=0)
+    return xp.tile(rows, (1, -(-width // across)))[:, :width]
+
+
+def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
+    """An index map, slab by slab, and these in parts."""
+    width = pixels.width
+    tallies = []
+
+    def on_slab(colors: Any, out: Any, first: int) -> None:
+        for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
+            part = slice(start * width, stop * width)
+            tallies.append(switch(plan, colors[part], first + start, width, out[part]))
+
+    slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
+    index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
+    return Mapped(index, summed(plan, tallies))
+
+
+def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
+    """An index map, piece by piece, by several threads."""
+    index = np.empty((pixels.height, pixels.width), index_dtype(plan.k))
+    tallies = []
+
+    def on_rows(rows: tuple[int, int]) -> tuple[int, list[tuple[Any, Any]]]:
+        return rows[1], [
+            switch(
+                plan, pixels.slab(start, stop), start, pixels.width, index[start:stop].reshape(-1)
+            )
+            for start, stop in pixels.row_ranges(BATCH, rows)
+        ]
+
+    for done, found in map_ahead(on_rows, pixels.row_ranges(PIECE), threads):
+        tallies += found
+        progress("remap", done / pixels.height)
+    return Mapped(index, summed(plan, tallies))
+
+
+def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
+    """The sum of what `switch` returned, on the host."""
+    counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
+    return Tally(to_host(counts).astype(np.int64), int(error) // plan.sides)

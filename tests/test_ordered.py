@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import Indexed, apply_palette, ordered, quantize, transfer
-from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.colorspace import COLOR_SPACES, grid_centers
+from quantgpu.device import no_progress
 from quantgpu.diffusion import FULL
-from quantgpu.dither import DITHERS, Dithering, Job
+from quantgpu.dither import DITHERS, Dithering, Mapping
 from quantgpu.histogram import count_colors, pack
 from quantgpu.image import Pixels
+from quantgpu.mixtures import SHARES, mixtures
 from quantgpu.palette import Palette
 from quantgpu.thresholds import BAYER_SIZES, bayer, blue_noise
 
@@ -48,44 +50,61 @@ def seen(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return colors * (colors[..., -1:] > 0) if colors.shape[-1] == 4 else colors
 
 
-def job_for(picture: NDArray[np.uint8], colors: NDArray[np.uint8], kinds: Any = ()) -> Job:
-    pixels = Pixels(picture)
-    histogram = count_colors(pixels)
+def mapping_for(picture: NDArray[np.uint8], colors: NDArray[np.uint8]) -> Mapping:
+    histogram = count_colors(Pixels(picture))
     labels = apply_palette(histogram.colors[None].copy(), colors, device="cpu").index[0]
-    return Job(
-        pixels, histogram, Palette(colors), labels.astype(np.intp), COLOR_SPACES["oklab"], kinds,
-        2, lambda stage, share: None, False,
-    )  # fmt: skip
+    space = COLOR_SPACES["oklab"]
+    return Mapping(histogram, Palette(colors), labels.astype(np.intp), space, (), 2)
 
 
-def naive_index(job: Job, strength: int, ranks: NDArray[np.uint16]) -> NDArray[np.int64]:
+def naive_index(
+    picture: NDArray[np.uint8], mapping: Mapping, strength: int, ranks: NDArray[np.uint16]
+) -> NDArray[np.int64]:
     """Pixel by pixel, with fractions."""
-    mixed = ordered.mixed_colors(job, strength)
-    picture = job.pixels.source
+    histogram, palette, labels, space, *_ = mapping
+    entries, colors = palette.colors, histogram.colors
+    exact = (colors == entries[labels]).all(axis=1) | ((colors[:, 3:] == 0).any(axis=1))
+    points, centers = space.points(colors), grid_centers(entries, space)
+    mixed = mixtures(points, centers, labels, exact, strength)
     keys = pack(np.ascontiguousarray(picture).reshape(-1, picture.shape[-1]))
-    rank_of = {int(key): rank for rank, key in enumerate(job.histogram.keys.tolist())}
+    rank_of = {int(key): rank for rank, key in enumerate(histogram.keys.tolist())}
     index = np.empty(picture.shape[:2], np.int64)
     for place, key in zip(np.ndindex(*index.shape), keys.tolist(), strict=True):
         low, high, share = (int(field[rank_of[key]]) for field in mixed)
         rank = int(ranks[place[0] % len(ranks), place[1] % len(ranks)])
         threshold = Fraction(2 * rank + 1, 2 * ranks.size)
-        index[place] = high if Fraction(share, 1 << 16) > threshold else low
+        index[place] = high if Fraction(share, SHARES) > threshold else low
     return index
 
 
 @pytest.mark.parametrize("method", MATRICES)
 @pytest.mark.parametrize("k", [2, 40, 300])
 def test_each_pixel_gets_what_the_definition_says(k: int, method: str) -> None:
+    name, _, size = method.partition(":")
     for picture in (photo(70, 67), soft_photo(17, 31)):
-        colors = some_colors(picture, k)
-        job = job_for(picture, colors)
-        name, _, size = method.partition(":")
+        mapping = mapping_for(picture, some_colors(picture, k))
         for strength in (FULL, 20):
-            found = ordered.ordered(job, Dithering(name, int(size or 0), strength))
-            expected = naive_index(job, strength, MATRICES[method])
+            mapper = ordered.ordered(mapping, Dithering(name, int(size or 0), strength))
+            found = mapper(Pixels(picture), False, no_progress)
+            expected = naive_index(picture, mapping, strength, MATRICES[method])
             np.testing.assert_array_equal(found.index, expected)
             assert found.index.dtype == (np.uint8 if k <= 256 else np.uint16)
-            assert np.count_nonzero(found.counts) > 1
+            assert len(np.unique(found.index)) > 1
+
+
+def test_pictures_with_some_of_the_colors_are_told_apart() -> None:
+    """A palette for several pictures: what is told of one is of its own pixels."""
+    picture = photo()
+    mapper = ordered.ordered(mapping_for(picture, some_colors(picture, 9)), Dithering("bayer"))
+    told = []
+    for part in (picture, picture[:16], picture[16:]):
+        found = mapper(Pixels(part), False, no_progress)
+        assert found.tally is not None
+        np.testing.assert_array_equal(
+            found.tally.counts, np.bincount(found.index.ravel(), minlength=9)
+        )
+        told.append(found.tally)
+    assert told[0].squared_error == told[1].squared_error + told[2].squared_error
 
 
 @pytest.mark.parametrize("shape", SIZES)
