@@ -202,8 +202,17 @@ def error_diffusion(mapping: Mapping, dithering: Dithering) -> Mapper:
     return diffused(mapping, dithering)
 
 
+def ordered_dither(mapping: Mapping, dithering: Dithering) -> Mapper:
+    """Each color is mixed of two palette colors, by place, see `ordered`."""
+    from quantgpu.ordered import ordered
+
+    return ordered(mapping, dithering)
+
+
 DITHERS: dict[str, Callable[[Mapping, Dithering], Mapper]] = {
     "none": no_dither,
+    "bayer": ordered_dither,
+    "blue-noise": ordered_dither,
     **dict.fromkeys(KERNELS, error_diffusion),
 }
 """Name to method; the choices of ``--dither``."""

@@ -13,7 +13,7 @@ from quantgpu import Indexed, apply_palette, ordered, quantize, transfer
 from quantgpu.colorspace import COLOR_SPACES, grid_centers
 from quantgpu.device import no_progress
 from quantgpu.diffusion import FULL
-from quantgpu.dither import DITHERS, Dithering, Mapping
+from quantgpu.dither import Dithering, Mapping
 from quantgpu.histogram import count_colors, pack
 from quantgpu.image import Pixels
 from quantgpu.mixtures import SHARES, mixtures
@@ -23,12 +23,6 @@ from quantgpu.thresholds import BAYER_SIZES, bayer, blue_noise
 MATRICES = {**{f"bayer:{size}": bayer(size) for size in BAYER_SIZES}, "blue-noise": blue_noise()}
 METHODS = ["bayer", "bayer:2", "blue-noise"]
 SIZES = [(1, 1), (1, 9), (9, 1), (17, 31), (2, 200), (100, 70)]
-
-
-@pytest.fixture(autouse=True)
-def _methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ordered.MATRICES:
-        monkeypatch.setitem(DITHERS, name, ordered.ordered)
 
 
 def dithered(picture: NDArray[np.uint8], colors: Any, method: str, **options: Any) -> Indexed:
