@@ -49,12 +49,12 @@ COLORS = 10_000, 48
 """Octree leaves that are followed, at least, and for each center."""
 
 
-def smoothness(histogram: Histogram) -> tuple[Any, Any]:
+def smoothness(histogram: Histogram, perceptual: bool) -> tuple[Any, Any]:
     """What the pixels of each color weigh, and what they would in smooth areas, (n,) int64 each.
 
-    Without weights nothing is smooth.
+    Without `perceptual` weights nothing is smooth.
     """
-    if histogram.weights is None:
+    if histogram.weights is None or not perceptual:
         return 0 * histogram.counts, histogram.counts
     return histogram.weights, histogram.counts * most_weight(histogram.colors)
 

@@ -199,9 +199,10 @@ def quantize(
     dither: Annotated[
         str | None,
         typer.Option(
-            help="How colors are mixed: adaptive, none, bayer (bayer:2 to bayer:16), blue-noise, "
-            "floyd-steinberg, jarvis, stucki, burkes, sierra, sierra-lite, atkinson, "
-            "stevenson-arce. [default: adaptive; none with one color or --effort none]",
+            help="How colors are mixed: none, bayer, blue-noise, floyd-steinberg, jarvis, stucki, "
+            "burkes, sierra, sierra-lite, atkinson, stevenson-arce, adaptive. bayer:2 to bayer:16 "
+            "say how large the pattern is. [default: adaptive; none with one color or --effort "
+            "none]",
             autocompletion=keys_of("DITHERS", "dither"),
             metavar="METHOD",
             show_default=False,

@@ -91,7 +91,9 @@ def cluster(
         centers, steps = lloyd(points, centers, 1, threads, len(kept)), 0
     spread = dithered and plan is not None and from_palette is None and len(points) > len(centers)
     if spread:
-        weighed, smooth = (values[order] for values in smoothness(histogram))
+        weighed, smooth = (
+            values[order] for values in smoothness(histogram, perceptual and not salient)
+        )
         centers = anticipate(points, codes[order], weighed, smooth, centers, len(kept), threads)
         steps = 0
     if from_palette is None:

@@ -295,6 +295,7 @@ def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Map
         found, errors = entries_of(plan, ranks[used], strength[used], errors, told)
         index[start:stop] = found.reshape(-1, width)
         tallies += list(map_ahead(tally, pieces, threads))
+        told("remap", 1)
     return Mapped(index, summed(plan, tallies))
 
 

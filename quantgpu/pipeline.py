@@ -219,11 +219,11 @@ def quantized(
         k: int | None, histogram: Histogram, pixels: int, tell: Progress
     ) -> tuple[Palette, Any]:
         def palette_at(k: int, tell: Progress) -> tuple[Palette, Any]:
+            mixes = k > 1 and dithering.method != "none"
             return cluster(
                 histogram, k, effort=effort, init=init, seed=seed, keep=kept, snap=snap,
                 lock_grays=lock_grays, from_palette=among, perceptual=perceptual, salient=salient,
-                dithered=dithering.method != "none", color_space=color_space, threads=threads,
-                progress=tell,
+                dithered=mixes, color_space=color_space, threads=threads, progress=tell,
             )  # fmt: skip
 
         if goal is None:

@@ -77,17 +77,18 @@ def test_colors_of_smooth_areas_are_followed_farther() -> None:
 
 
 def test_without_weights_nothing_is_smooth() -> None:
-    counted = count_colors(Pixels(photo()))
-    assert (strength_for(*smoothness(counted)) == LEAST).all()
+    plain, weighed = (count_colors(Pixels(photo()), perceptual=weigh) for weigh in (False, True))
+    assert (strength_for(*smoothness(plain, True)) == LEAST).all()
+    assert (strength_for(*smoothness(weighed, False)) == LEAST).all()
 
 
 def test_flat_areas_are_smooth_and_grain_is_not() -> None:
     flat = np.full((30, 30, 3), (90, 120, 70), np.uint8)
     counted = count_colors(Pixels(flat), perceptual=True)
-    assert strength_for(*smoothness(counted)).tolist() == [MOST]
+    assert strength_for(*smoothness(counted, True)).tolist() == [MOST]
     grain = np.random.default_rng(0).integers(0, 256, (30, 30, 3)).astype(np.uint8)
     counted = count_colors(Pixels(grain), perceptual=True)
-    assert (strength_for(*smoothness(counted)) == LEAST).all()
+    assert (strength_for(*smoothness(counted, True)) == LEAST).all()
 
 
 def test_many_colors_are_followed_by_octree_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +99,7 @@ def test_many_colors_are_followed_by_octree_leaves(monkeypatch: pytest.MonkeyPat
         np.vstack([space.points(counted.colors[order]), np.ones((1, len(order)), np.float32)]),
         counted.counts[order],
     )
-    weighed, smooth = (values[order] for values in smoothness(counted))
+    weighed, smooth = (values[order] for values in smoothness(counted, True))
     centers = grid_centers(counted.colors[:: len(order) // 5][:5], space)
     every = anticipate(points, codes[order], weighed, smooth, centers, 0)
     monkeypatch.setattr(anticipation, "COLORS", (400, 10))

@@ -146,7 +146,9 @@ def test_few_colors_serve_soft_edges_no_worse_than_plain_steps_for_every_number(
 ) -> None:
     picture = soft_edge(17, 31)
     picture[..., 3] = np.minimum(picture[..., 3] * float(slope), 255)
-    found = quantize(picture, k, color_space="srgb", perceptual=False, effort="best", device="cpu")
+    found = quantize(
+        picture, k, color_space="srgb", perceptual=False, effort="best", dither="none", device="cpu"
+    )
     both = both_sides(picture * (picture[..., 3:] > 0))
     entries = grid_centers(found.palette.colors, SPACE)
     assert (found.palette.colors[0] == 0).all()
@@ -160,7 +162,9 @@ def test_few_colors_serve_soft_edges_better_than_a_search_that_does_not_know_of_
     errors = []
     for most in (32, 0):
         monkeypatch.setattr(clustering, "MOST_COLORS", most)
-        found = quantize(soft_edge(), k, color_space="srgb", perceptual=False, device="cpu")
+        found = quantize(
+            soft_edge(), k, color_space="srgb", perceptual=False, dither="none", device="cpu"
+        )
         errors.append(found.squared_error)
     assert errors[0] < errors[1]
 

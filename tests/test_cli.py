@@ -29,7 +29,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, decode, metadata, options, output, pipeline, profiles, transparency
+from quantgpu import (
+    cli,
+    decode,
+    dither,
+    metadata,
+    options,
+    output,
+    pipeline,
+    profiles,
+    transparency,
+)
 from quantgpu.target import parse_target
 
 DISPLAY_P3 = profiles.power_profile(
@@ -842,7 +852,7 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
         "read": "quantgpu.files.read_image",
         "count": "quantgpu.pipeline.count_colors",
         "cluster": "quantgpu.clustering.settle",
-        "remap": "quantgpu.pipeline.squared_error",
+        "remap": "quantgpu.pipeline.mapper_for",
         "write": "PIL.Image.Image.save",
     }
     monkeypatch.setattr(doing[stage], interrupt)
@@ -968,7 +978,7 @@ def test_version_is_the_packages_by_every_way() -> None:
         ("effort", "EFFORTS", options),
         ("init", "SEEDINGS", options),
         ("color_space", "COLOR_SPACES", options),
-        ("dither", "DITHERS", options),
+        ("dither", "DITHERS", dither),
         ("alpha", "ALPHAS", transparency),
         ("icc", "ICCS", profiles),
         ("metadata", "METADATA", metadata),

@@ -72,7 +72,7 @@ def assert_refused(code: int, message: str, *arguments: str) -> None:
 def test_each_color_gives_a_line_and_no_file_is_written() -> None:
     before = contents()
     ran = Ran("palette", "first.png", *IN_HASTE)
-    expected = quantgpu.quantize(photo(), 5, effort="fast", device="cpu")
+    expected = quantgpu.quantize(photo(), 5, effort="fast", dither="none", device="cpu")
     assert (ran.code, ran.err) == (0, "")
     rows = [line.split() for line in ran.lines]
     assert [row[0] for row in rows] == expected.palette.hex()
@@ -83,7 +83,9 @@ def test_each_color_gives_a_line_and_no_file_is_written() -> None:
 
 def test_several_images_have_one_palette() -> None:
     pixels = [photo().reshape(-1, 3), np.asarray(Image.open("second.jpg")).reshape(-1, 3)]
-    expected = quantgpu.quantize(np.concatenate(pixels), 5, effort="fast", device="cpu")
+    expected = quantgpu.quantize(
+        np.concatenate(pixels), 5, effort="fast", dither="none", device="cpu"
+    )
     plain = "--json", "--no-perceptual"
     found = json.loads(Ran("palette", *BOTH, *IN_HASTE, *plain).out)
     assert found["inputs"] == list(BOTH)
@@ -230,7 +232,7 @@ def test_weights_and_salience_choose_other_palettes() -> None:
     palettes = {tuple(line.split()[0] for line in lines) for lines in (plain, masked, salient)}
     assert len(palettes) == 3
     expected = quantgpu.quantize(
-        "first.png", 5, weights=mask, effort="fast", perceptual=False, device="cpu"
+        "first.png", 5, weights=mask, effort="fast", perceptual=False, dither="none", device="cpu"
     )
     assert [line.split()[0] for line in masked] == expected.palette.hex()
     mask[:] = 255
@@ -339,7 +341,7 @@ def test_a_pipe_works() -> None:
 def test_a_picture_made_with_palette_and_apply_is_that_of_quantize() -> None:
     Ran("palette", "first.png", *IN_HASTE, "-o", "p.json")
     Ran("apply", "first.png", "--palette", "p.json", "-o", "applied.png")
-    Ran("quantize", "first.png", *IN_HASTE, "-o", "quantized.png")
+    Ran("quantize", "first.png", *IN_HASTE, "--dither", "none", "-o", "quantized.png")
     assert contents()["applied.png"] == contents()["quantized.png"]
 
 
@@ -409,7 +411,7 @@ def test_one_bad_input_of_several_costs_only_itself() -> None:
 def test_defaults_are_those_of_quantize(command: object) -> None:
     own, others = (inspect.signature(c).parameters for c in (command, cli.quantize))  # type: ignore[arg-type]
     assert own.keys() & others.keys() >= {"color_space", "threads", "device", "max_pixels"}
-    for name in own.keys() & others.keys():
+    for name in own.keys() & others.keys() - {"dither"}:
         assert own[name].default == others[name].default
     assert others["max_pixels"].default == decode.MAX_PIXELS
 

@@ -12,7 +12,7 @@ from quantgpu.seeding import SEEDINGS
 
 SCENE = render_scene(300, 200)
 
-PLAIN: dict[str, Any] = {"color_space": "srgb", "perceptual": False}
+PLAIN: dict[str, Any] = {"color_space": "srgb", "perceptual": False, "dither": "none"}
 """What the squared error of 8-bit levels is measured by."""
 
 SQUARED_ERRORS = {

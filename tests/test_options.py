@@ -12,7 +12,7 @@ from quantgpu.options import DEFAULT_K, check_matte, check_options, k_for
 
 OPTIONS: dict[str, Any] = {
     "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",
-    "dither": "none", "threads": 1, "device": "cpu", "memory": None,
+    "dither": "none", "dither_strength": None, "threads": 1, "device": "cpu", "memory": None,
 }  # fmt: skip
 
 

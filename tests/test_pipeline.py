@@ -25,7 +25,7 @@ from quantgpu.seeding import SEEDINGS
 
 PHOTO = photo()
 
-PLAIN: dict[str, Any] = {"color_space": "srgb", "perceptual": False}
+PLAIN: dict[str, Any] = {"color_space": "srgb", "perceptual": False, "dither": "none"}
 """What the squared error of 8-bit levels is measured by."""
 
 small_pictures = arrays(
@@ -156,8 +156,8 @@ def test_every_kind_of_image_gives_the_same_result(tmp_path: Path) -> None:
         result = quantize(image, 9)
         np.testing.assert_array_equal(result.index, expected.index)
         np.testing.assert_array_equal(result.palette.colors, expected.palette.colors)
-    expected = quantize(PHOTO, 9, perceptual=False)
-    flat = quantize(PHOTO.reshape(-1, 3).tolist(), 9)
+    expected = quantize(PHOTO, 9, perceptual=False, dither="none")
+    flat = quantize(PHOTO.reshape(-1, 3).tolist(), 9, dither="none")
     assert flat.index.shape == (PHOTO.shape[0] * PHOTO.shape[1],)
     np.testing.assert_array_equal(flat.index, expected.index.ravel())
 
@@ -211,7 +211,8 @@ def test_images_that_cannot_be_taken_are_named(image: object, message: str) -> N
         quantize(image)
 
 
-def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["none", "adaptive", "bayer"])
+def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(histogram, "BATCH", 1000)
     monkeypatch.setattr(dither, "PIECE", 1000)
     seen: dict[str, list[float]] = {}
@@ -221,7 +222,7 @@ def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch) -
         seen.setdefault(stage, []).append(share)
         callers.add(threading.current_thread())
 
-    quantize(PHOTO, 8, threads=4, progress=progress)
+    quantize(PHOTO, 8, dither=method, threads=4, progress=progress)
     assert list(seen) == ["count", "cluster", "remap"]
     for shares in seen.values():
         assert shares[-1] == 1

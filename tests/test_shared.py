@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize, shared
-from quantgpu.dither import NO_DITHERING
+from quantgpu.dither import NO_DITHERING, Dithering
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, sum_of
 from quantgpu.image import Pixels
@@ -41,7 +41,10 @@ def shared_of_both(k: int = 7, **options: Any) -> SharedPalette:
 
 
 def test_the_palette_of_two_images_is_that_of_both_in_one() -> None:
-    found, whole = shared_of_both(), quantize(BOTH, 7, device="cpu", perceptual=False)
+    found, whole = (
+        shared_of_both(),
+        quantize(BOTH, 7, device="cpu", perceptual=False, dither="none"),
+    )
     np.testing.assert_array_equal(found.palette.colors, whole.palette.colors)
     np.testing.assert_array_equal(found.counts, whole.counts)
     assert (found.colors_in, found.squared_error) == (whole.colors_in, whole.squared_error)
@@ -54,7 +57,7 @@ def test_the_palette_of_one_image_is_that_of_quantize() -> None:
         "device": "cpu", "effort": "fast", "color_space": "oklab", "perceptual": True,
     }  # fmt: skip
     found = shared_palette(histogram, 20, **options)
-    expected = quantize(FIRST, 20, **options)
+    expected = quantize(FIRST, 20, dither="none", **options)
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
 
 
@@ -80,12 +83,16 @@ def test_each_pixel_gets_what_the_clustering_gave_its_color(picture: NDArray[np.
         assert each.counts.sum() == len(rows)
 
 
-def test_one_image_that_shares_its_palette_with_itself_is_that_of_quantize() -> None:
+@pytest.mark.parametrize("dither", ["none", "bayer", "adaptive"])
+def test_one_image_that_shares_its_palette_with_itself_is_that_of_quantize(dither: str) -> None:
     histogram = counted(FIRST, perceptual=True)
     options: dict[str, Any] = {"device": "cpu", "perceptual": True, "lock_grays": True}
-    palette = shared_palette(histogram, 12, color_space="oklab", **options)
-    [found] = remapped(FIRST, histogram, [palette], threads=2, device="cpu", **PLAIN)
-    expected = quantize(FIRST, 12, **options)
+    palette = shared_palette(
+        histogram, 12, color_space="oklab", dithered=dither != "none", **options
+    )
+    how = PLAIN | {"dithering": Dithering(dither)}
+    [found] = remapped(FIRST, histogram, [palette], threads=2, device="cpu", **how)
+    expected = quantize(FIRST, 12, dither=dither, **options)
     np.testing.assert_array_equal(found.index, expected.index)
     np.testing.assert_array_equal(found.palette.colors, expected.palette.colors)
     assert (found.squared_error, found.colors_in) == (expected.squared_error, expected.colors_in)

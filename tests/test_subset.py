@@ -27,7 +27,9 @@ LEVELS = (0, 36, 73, 109, 146, 182, 219, 255)
 MACHINE = np.array([[r, g, b] for r in LEVELS for g in LEVELS for b in LEVELS], np.uint8)
 """512 colors, as of machines with three bits for each channel."""
 
-PLAIN: dict[str, Any] = {"color_space": "srgb", "perceptual": False, "device": "cpu"}
+PLAIN: dict[str, Any] = {
+    "color_space": "srgb", "perceptual": False, "dither": "none", "device": "cpu",
+}  # fmt: skip
 
 
 def error_of(distances: NDArray[np.float64], masses: NDArray[np.float64], chosen: Any) -> float:
@@ -89,7 +91,7 @@ def test_of_many_candidates_those_near_the_points_and_the_kept_ones_are_looked_a
 def test_only_colors_of_the_set_are_used_and_every_pixel_has_its_nearest(
     k: int, color_space: str
 ) -> None:
-    options: dict[str, Any] = {"color_space": color_space, "device": "cpu"}
+    options: dict[str, Any] = {"color_space": color_space, "dither": "none", "device": "cpu"}
     found = quantize(PHOTO, k, from_palette=MACHINE, **options)
     allowed = set(map(tuple, MACHINE.tolist()))
     assert set(map(tuple, found.palette.colors.tolist())) <= allowed

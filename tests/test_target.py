@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo
 
-from quantgpu import Indexed, QualityError, UsageError, quantize, quantize_each
+from quantgpu import Indexed, QualityError, UsageError, apply_palette, quantize, quantize_each
 from quantgpu.histogram import count_colors
 from quantgpu.metrics import ciede2000
 from quantgpu.quality import QUALITIES
 from quantgpu.target import PATIENCE, START, Target, parse_ks, parse_target, smallest_k
 
 PHOTO = photo()
-FAST: dict[str, Any] = {"effort": "fast", "device": "cpu"}
+FAST: dict[str, Any] = {"effort": "fast", "dither": "none", "device": "cpu"}
 
 
 def assert_same(found: Indexed, expected: Indexed) -> None:
@@ -285,6 +285,15 @@ def test_the_number_of_a_result_is_a_target_that_it_meets() -> None:
         one = quantize(PHOTO, k, **FAST)
         for target in (f"psnr={one.psnr!r}", f"mse={one.mse!r}"):
             assert_same(quantize(PHOTO, target=target, **FAST), one)
+
+
+def test_targets_are_about_the_palette_before_pixels_are_mixed() -> None:
+    found = quantize(PHOTO, target="psnr=30", effort="fast", device="cpu")
+    plain = apply_palette(PHOTO, found.palette.colors)
+    k = len(found.palette)
+    assert found.curve[k] == pytest.approx(plain.psnr)
+    assert plain.psnr >= 30 > found.psnr
+    assert_same(found, quantize(PHOTO, k, effort="fast", device="cpu"))
 
 
 def test_k_is_the_most_there_may_be() -> None:
