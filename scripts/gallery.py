@@ -165,12 +165,20 @@ SHEETS = {
             for space in ("oklab", "cielab", "srgb", "linear")
         ),
     ),
+    "dither": Sheet(
+        "photo.png",
+        balloon,
+        tuple(
+            f"quantgpu quantize photo.png -k 8 --dither {method}"
+            for method in ("adaptive", "none", "blue-noise", "bayer:4", "atkinson")
+        ),
+    ),
     "perceptual": Sheet(
         "ball.png",
         ball,
         (
-            "quantgpu quantize ball.png -k 16 --perceptual",
-            "quantgpu quantize ball.png -k 16 --no-perceptual",
+            "quantgpu quantize ball.png -k 16 --dither none --perceptual",
+            "quantgpu quantize ball.png -k 16 --dither none --no-perceptual",
         ),
     ),
     "kept": Sheet(

@@ -62,7 +62,7 @@ def test_several_results_of_one_command_are_all_shown() -> None:
 def test_importance_and_kept_colors_show() -> None:
     ball, poster = gallery.ball(TINY), gallery.poster(TINY)
     for perceptual in (True, False):
-        expected = quantize(ball, 16, perceptual=perceptual)
+        expected = quantize(ball, 16, perceptual=perceptual, dither="none")
         assert is_inside(expected.to_array(), sheet("perceptual"))
     kept = [(0xEE, 0, 0x11), (0, 0x55, 0xAA)]
     shown = sheet("kept")
