@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,6 +154,81 @@ def test_a_planted_bug_is_caught(bug: Bug, check: str) -> None:
     assert bug.old in SAMPLES
     with pytest.raises((AssertionError, KernelError)):
         assert_samples_work(SAMPLES.replace(bug.old, bug.new), **CHECKS[check])
+
+
+PASSED_ON = """
+extern "C" __global__ void chain(int* taken, int* passed, int* there) {
+    NUMBER
+    if (number > 0 && threadIdx.x == 0) {
+        while (*(volatile int*)&there[number - 1] == 0) __nanosleep(20);
+        __threadfence();  // READ
+    }
+    __syncthreads();  // WAITED
+    passed[64 * number + threadIdx.x] =
+        1 + (number > 0 ? passed[64 * (number - 1) + 63 - threadIdx.x] : 0);
+    __syncthreads();  // WRITTEN
+    if (threadIdx.x == 0) {
+        __threadfence();  // WROTE
+        *(volatile int*)&there[number] = 1;
+    }
+}
+"""
+"""Each block goes on with what the block before it wrote."""
+
+CHAIN = PASSED_ON.replace(
+    "NUMBER",
+    "__shared__ int number; if (threadIdx.x == 0) number = atomicAdd(taken, 1); __syncthreads();",
+)
+NUMBERED = PASSED_ON.replace("NUMBER", "const int number = blockIdx.x;")
+"""The same without shared memory; the block before is that of the number before."""
+
+
+def run_chain(text: str = CHAIN, **how: Any) -> None:
+    """Four blocks count to four."""
+    taken, passed, there = np.zeros(1, "i4"), np.zeros((4, 64), "i4"), np.zeros(4, "i4")
+    run_kernel(text, "chain", (4,), (64,), (taken, passed, there), **how)
+    np.testing.assert_array_equal(passed, np.repeat([[1], [2], [3], [4]], 64, axis=1))
+
+
+@pytest.mark.parametrize("check", ["forward", "random", "race"])
+def test_blocks_hand_on_what_they_wrote(check: str) -> None:
+    run_chain(**CHECKS[check])
+
+
+@pytest.mark.parametrize("line", ["READ", "WAITED", "WRITTEN", "WROTE"])
+def test_what_is_handed_on_without_a_fence_or_a_barrier_is_a_race(line: str) -> None:
+    text = re.sub(rf"__\w+\(\);  // {line}", "", CHAIN)
+    assert text != CHAIN
+    with pytest.raises(KernelError, match="race: block"):
+        run_chain(text, mode="race")
+
+
+def test_blocks_must_not_wait_for_later_ones() -> None:
+    run_chain(NUMBERED)
+    with pytest.raises(KernelError, match="deadlock: a thread sleeps for what no block before"):
+        run_chain(NUMBERED, order="reverse")
+
+
+@pytest.mark.parametrize("mode", ["fiber", "race"])
+def test_blocks_side_by_side_may_wait_for_any(mode: str) -> None:
+    run_chain(NUMBERED, mode=mode, order="beside")
+
+
+def test_blocks_side_by_side_are_not_in_step() -> None:
+    text = NUMBERED.replace("number > 0 && threadIdx.x == 0", "false")
+    with pytest.raises(AssertionError):
+        run_chain(text, order="beside")
+
+
+def test_blocks_side_by_side_have_no_shared_memory() -> None:
+    with pytest.raises(KernelError, match="no shared memory"):
+        run_chain(order="beside")
+
+
+def test_who_sleeps_for_ever_is_ended() -> None:
+    text = NUMBERED.replace("there[number] = 1", "there[number] = 0")
+    with pytest.raises(KernelError, match="deadlock: a thread sleeps for what no block does"):
+        run_chain(text, order="beside")
 
 
 WORDS = """

@@ -1,4 +1,4 @@
-// Runs a launch: one block after another, the threads of a block as fibers (fibers.h) or, with
+// Runs a launch: one block after another (or side by side), the threads of a block as fibers (fibers.h) or, with
 // CUDA_ON_CPU_THREADS, as threads of the system (system_threads.h).
 #include "cuda_on_cpu.h"
 #undef __noinline__  // the standard headers use it
@@ -49,6 +49,10 @@ void check_shared(size_t bytes) {
 #endif
 }
 
+__attribute__((no_sanitize("address", "thread"))) bool static_shared_is_untouched() {
+  return std::all_of(__start_cushared, __stop_cushared, [](char c) { return c == POISON; });
+}
+
 // AddressSanitizer sees the end of exactly `bytes`; others get a guard behind them.
 struct DynamicShared {
   explicit DynamicShared(size_t bytes) {
@@ -78,7 +82,7 @@ struct Random {
 
 void arrange(std::vector<size_t>& ranks, int order, Random& random) {
   if (order == 1) std::reverse(ranks.begin(), ranks.end());
-  if (order == 2)
+  if (order >= 2)
     for (size_t i = ranks.size(); i > 1; --i) std::swap(ranks[i - 1], ranks[random.below(i)]);
 }
 

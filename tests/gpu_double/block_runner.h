@@ -13,7 +13,7 @@ namespace cuda_on_cpu {
 
 constexpr unsigned WARP = 32;
 
-enum class State : uint8_t { ready, at_barrier, at_meeting, done };
+enum class State : uint8_t { ready, at_barrier, at_meeting, asleep, done };
 
 struct Thread {
   uint3 index, block;
@@ -21,7 +21,8 @@ struct Thread {
   State state = State::ready;
   int line = 0;            // where it waits
   unsigned mask = 0;       // the lanes that must meet
-  uint64_t exchanged = 0;  // what the lane shows to the others
+  uint64_t exchanged = 0;  // what the lane is about to show to the others
+  uint64_t shown = 0;      // and what it showed when they last met
   unsigned barriers = 0, meetings = 0;
 };
 
@@ -31,7 +32,7 @@ struct Launch {
   void (*call)(void* kernel, void** arguments);
   void* kernel;
   void** arguments;
-  int order;  // 0 forward, 1 reverse, 2 random
+  int order;  // 0 forward, 1 reverse, 2 random, 3 random with blocks side by side
   uint64_t seed;
 };
 
@@ -47,6 +48,7 @@ extern char* dynamic_shared;
 
 void sync_block(int line);
 void sync_warp(unsigned mask, int line);
+void sleep(int line);
 int run(const Launch& launch, char* message, size_t room);
 
 inline void* dynamic_shared_memory() { return dynamic_shared; }
@@ -56,29 +58,47 @@ inline unsigned first_lane() { return self->rank - lane(); }
 
 // ---- what lanes show each other
 
-// Calls use(lane, value) for every lane that the mask names.
-template <class V, class Use>
-void meet(unsigned mask, V value, int line, Use use) {
+template <class V>
+void show(unsigned mask, V value, int line) {
   static_assert(sizeof(V) <= 8 && std::is_trivially_copyable_v<V>);
   self->exchanged = 0;
   memcpy(&self->exchanged, &value, sizeof value);
+#if defined(CUDA_ON_CPU_THREADS)
+  self->shown = self->exchanged;
+#endif
   sync_warp(mask, line);
+}
+
+// Until then nobody may show something new. Fibers read before anybody meets again.
+inline void have_seen([[maybe_unused]] unsigned mask, [[maybe_unused]] int line) {
+#if defined(CUDA_ON_CPU_THREADS)
+  sync_warp(mask, -line);
+#endif
+}
+
+template <class V>
+V shown_by(unsigned other) {
+  V value;
+  memcpy(&value, &threads[first_lane() + other].shown, sizeof value);
+  return value;
+}
+
+// Calls use(lane, value) for every lane that the mask names.
+template <class V, class Use>
+void meet(unsigned mask, V value, int line, Use use) {
+  show(mask, value, line);
   for (unsigned other = 0; other < WARP; ++other)
-    if ((mask >> other & 1) && exists(first_lane() + other)) {
-      V shown;
-      memcpy(&shown, &threads[first_lane() + other].exchanged, sizeof shown);
-      use(other, shown);
-    }
-  sync_warp(mask, -line);  // until then nobody may show something new
+    if ((mask >> other & 1) && exists(first_lane() + other)) use(other, shown_by<V>(other));
+  have_seen(mask, line);
 }
 
 template <class V>
 V value_of_lane(unsigned mask, V value, int source, int line) {
   static_assert(std::is_arithmetic_v<V>, "CUDA shuffles numbers only");
-  V result = value;
-  meet(mask, value, line, [&](unsigned other, V shown) {
-    if ((int)other == source) result = shown;
-  });
+  show(mask, value, line);
+  bool is_there = (mask >> source & 1) && exists(first_lane() + (unsigned)source);
+  V result = is_there ? shown_by<V>((unsigned)source) : value;
+  have_seen(mask, line);
   return result;
 }
 

@@ -117,6 +117,7 @@ inline int lane_at(int index, int width) {
 
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __threadfence(); }
+#define __nanosleep(ns) ::cuda_on_cpu::sleep(__LINE__)
 
 // ---- memory
 

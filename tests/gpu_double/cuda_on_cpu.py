@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gpu_double.building import MODES, build, kernels_in, run
 
-ORDERS = {"forward": 0, "reverse": 1, "random": 2}
+ORDERS = {"forward": 0, "reverse": 1, "random": 2, "beside": 3}
 
 TIMEOUT = 120
 """Seconds that a launch in a process of its own may take."""

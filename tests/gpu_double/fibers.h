@@ -2,6 +2,9 @@
 //
 // A fiber runs until its CUDA thread ends, or waits at a barrier or for its warp. When all wait,
 // those whose meeting is complete go on; if none is, the kernel is wrong, and the launch fails.
+//
+// Blocks run one after another; or, with order 3, side by side: whose turn it is is drawn again
+// whenever all threads of a block wait.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -44,6 +47,10 @@ size_t scheduler_stack_size;
 std::vector<size_t> to_start;
 size_t next_to_start = 0;
 unsigned block_number = 0;
+size_t turns_asleep = 0;  // in a row, in which threads did nothing but wake and sleep again
+
+constexpr int SIDE_BY_SIDE = 3;
+constexpr size_t MOST_ASLEEP = 100000;
 
 void now_running(Thread* thread) {
   self = thread;
@@ -136,6 +143,13 @@ void sync_warp(unsigned mask, int line) { wait(State::at_meeting, line, mask); }
 
 std::string at(int line) { return " in line " + std::to_string(abs(line)); }
 
+// A block must not wait for one that could come later: there may be no room for both on a device.
+void sleep(int line) {
+  if (running->order != SIDE_BY_SIDE)
+    throw Error("deadlock: a thread sleeps for what no block before does," + at(line));
+  wait(State::asleep, line, 0);
+}
+
 // Every living thread waits at a barrier: is it the same one, and is nobody missing?
 void check_barrier(unsigned alive) {
   int line = 0;
@@ -173,6 +187,14 @@ bool meeting_is_complete(const Thread& thread) {
   return true;
 }
 
+// Whether the thread belongs to the meeting of the last one that may go on.
+bool meets_with(const std::vector<size_t>& may_go_on, const Thread& thread) {
+  if (may_go_on.empty()) return false;
+  const Thread& last = threads[may_go_on.back()];
+  return last.rank / WARP == thread.rank / WARP && last.mask == thread.mask &&
+         last.line == thread.line && (thread.mask >> thread.rank % WARP & 1);
+}
+
 // The threads that may go on, all others having to wait.
 std::vector<size_t> released() {
   std::vector<size_t> result;
@@ -194,48 +216,119 @@ std::vector<size_t> released() {
   for (Thread& thread : all_threads()) {
     if (thread.state != State::at_meeting) continue;
     line = thread.line;
-    if (meeting_is_complete(thread)) result.push_back(thread.rank);
+    if (meets_with(result, thread) || meeting_is_complete(thread)) result.push_back(thread.rank);
   }
-  for (size_t rank : result) ++threads[rank].meetings;
+  for (size_t rank : result) {
+    ++threads[rank].meetings;
+    threads[rank].shown = threads[rank].exchanged;
+  }
+  turns_asleep = result.empty() ? turns_asleep + 1 : 0;
+  for (Thread& thread : all_threads()) {
+    if (thread.state != State::asleep) continue;
+    line = thread.line;
+    result.push_back(thread.rank);
+  }
+  if (alive && turns_asleep > MOST_ASLEEP)
+    failure = "deadlock: a thread sleeps for what no block does," + at(line);
   if (alive && result.empty() && failure.empty())
     failure = "deadlock: a warp operation never gets all lanes of its mask" + at(line);
   return result;
 }
 
-void run_threads(const Launch& launch, Random& random) {
+// Runs every thread of the block until it waits or ends.
+void start_block(const Launch& launch, size_t number, Random& random) {
+  block_number = (unsigned)number;
+  poison_shared(launch.shared);
+  start_threads(launch, number);
   fiber_of.assign(thread_count, nullptr);
   to_start = arranged(thread_count, launch.order, random);
   next_to_start = 0;
   while (next_to_start < to_start.size() && failure.empty()) resume(idle_fiber());
-  while (failure.empty()) {
-    std::vector<size_t> next = released();
-    if (next.empty() || !failure.empty()) break;
-    for (size_t rank : next) threads[rank].state = State::ready;
-    arrange(next, launch.order, random);
-    for (size_t rank : next) {
-      resume(fiber_of[rank]);
-      if (!failure.empty()) break;
-    }
+}
+
+// Lets those go on that may; false when the block has ended.
+bool take_turn(const Launch& launch, Random& random) {
+  std::vector<size_t> next = released();
+  if (next.empty() || !failure.empty()) return false;
+  for (size_t rank : next) threads[rank].state = State::ready;
+  arrange(next, launch.order, random);
+  for (size_t rank : next) {
+    resume(fiber_of[rank]);
+    if (!failure.empty()) return false;
   }
+  return true;
+}
+
+void end_block(const Launch& launch) {
   if (!failure.empty())  // unwind what is suspended, so that destructors run
     for (Fiber* fiber : std::vector<Fiber*>(fiber_of))
       if (fiber) resume(fiber);
+  if (failure.empty()) check_shared(launch.shared);
+  if (failure.empty()) failure = first_race();
+}
+
+void fail_with(const std::string& where) {
+  idle.clear();
+  fibers.clear();
+  throw Error(failure + where);
+}
+
+void run_one_after_another(const Launch& launch, Random& random) {
+  for (size_t number : arranged(block_count(launch), launch.order, random)) {
+    start_block(launch, number, random);
+    while (failure.empty() && take_turn(launch, random)) {
+    }
+    end_block(launch);
+    forget_shared();
+    if (!failure.empty()) fail_with(" [block " + std::to_string(number) + "]");
+  }
+}
+
+// A block that is not on: its threads and what they wait with. It has no shared memory.
+struct Paused {
+  std::vector<Thread> all;
+  std::vector<Fiber*> fibers;
+  unsigned number;
+};
+
+void turn_to(Paused& block) {
+  threads = block.all.data();
+  fiber_of.swap(block.fibers);
+  block_number = block.number;
+}
+
+void run_side_by_side(const Launch& launch, Random& random) {
+  std::vector<Paused> blocks(block_count(launch));
+  for (size_t number : arranged(blocks.size(), launch.order, random)) {
+    blocks[number] = {std::vector<Thread>(thread_count), {}, (unsigned)number};
+    turn_to(blocks[number]);
+    if (failure.empty()) start_block(launch, number, random);
+    fiber_of.swap(blocks[number].fibers);
+  }
+  std::vector<size_t> unfinished = arranged(blocks.size(), 0, random);
+  while (failure.empty() && !unfinished.empty()) {
+    size_t& chosen = unfinished[random.below(unfinished.size())];
+    Paused& block = blocks[chosen];
+    turn_to(block);
+    bool goes_on = take_turn(launch, random);
+    fiber_of.swap(block.fibers);
+    if (goes_on) continue;
+    chosen = unfinished.back();
+    unfinished.pop_back();
+  }
+  if (launch.shared || !static_shared_is_untouched())
+    failure = "blocks side by side have no shared memory here";
+  for (Paused& block : blocks) {
+    turn_to(block);
+    end_block(launch);
+    fiber_of.swap(block.fibers);
+  }
+  if (!failure.empty()) fail_with(" [block " + std::to_string(block_number) + "]");
 }
 
 void run_blocks(const Launch& launch) {
   Random random(launch.seed);
-  for (size_t number : arranged(block_count(launch), launch.order, random)) {
-    block_number = (unsigned)number;
-    poison_shared(launch.shared);
-    start_threads(launch, number);
-    run_threads(launch, random);
-    if (failure.empty()) check_shared(launch.shared);
-    if (failure.empty()) failure = first_race();
-    forget_shared();
-    if (failure.empty()) continue;
-    idle.clear();
-    fibers.clear();
-    throw Error(failure + " [block " + std::to_string(number) + "]");
-  }
+  turns_asleep = 0;
+  (launch.order == SIDE_BY_SIDE ? run_side_by_side : run_one_after_another)(launch, random);
 }
 }  // namespace cuda_on_cpu

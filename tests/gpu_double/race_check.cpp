@@ -3,8 +3,10 @@
 // called, in place of ThreadSanitizer's. Compile this file without -fsanitize.
 //
 // Two accesses to the same byte, one of them a write and not both atomic, are a race
-// - of two blocks: always, since nothing orders blocks;
-// - in a block: unless it is one thread, or a barrier or (in a warp) a warp operation lies between.
+// - in a block: unless it is one thread, or a barrier or (in a warp) a warp operation lies between;
+// - of two blocks: unless a thread that comes after the first access called __threadfence() and then
+//   wrote atomically what a thread read atomically that then called __threadfence() and comes before
+//   the second access; also by way of further blocks.
 #define CUDA_ON_CPU_RACE
 #include "race_check.h"
 
@@ -14,6 +16,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <utility>
+#include <vector>
 
 namespace cuda_on_cpu {
 Position position;
@@ -24,7 +29,27 @@ struct Access {
   Position by;
   uintptr_t code;  // the caller; 0: there was no access
   bool atomic;
+  uint64_t time;
 };
+
+// A fence: what came before it, in its block, was seen by whoever knows of the fence.
+struct Fence {
+  Position by;
+  uint64_t time;
+};
+using Fences = std::map<std::pair<unsigned, unsigned>, Fence>;  // the last of each block and thread
+
+struct Knowledge {
+  Position since;
+  Fences of;
+};
+
+uint64_t now_is = 0;
+bool any_fence = false;
+std::map<uintptr_t, Fences> published;                       // by what was last written there
+std::map<std::pair<unsigned, unsigned>, Fences> seen;        // by a thread since its last fence
+std::map<std::pair<unsigned, unsigned>, Fences> to_publish;  // by a thread since its last fence
+std::map<unsigned, std::vector<Knowledge>> knowledge;        // of the threads of a block
 
 struct Shadow {
   Access write, reads[2];  // reads are of two threads
@@ -41,10 +66,51 @@ Region regions[MOST_REGIONS];
 int region_count = 0;
 char report[400];
 
+bool ordered_in_block(const Position& before, const Position& now) {
+  if (before.thread == now.thread || before.barriers != now.barriers) return true;
+  return before.thread / 32 == now.thread / 32 && before.meetings != now.meetings;
+}
+
 bool ordered(const Access& before, const Position& now) {
-  if (before.by.block != now.block) return false;
-  if (before.by.thread == now.thread || before.by.barriers != now.barriers) return true;
-  return before.by.thread / 32 == now.thread / 32 && before.by.meetings != now.meetings;
+  if (before.by.block == now.block) return ordered_in_block(before.by, now);
+  for (const Knowledge& known : knowledge[now.block])
+    if (ordered_in_block(known.since, now))
+      for (const auto& [owner, fence] : known.of)
+        if (owner.first == before.by.block && before.time < fence.time &&
+            ordered_in_block(before.by, fence.by))
+          return true;
+  return false;
+}
+
+void add(Fences& all, const Fences& more) {
+  for (const auto& [owner, fence] : more)
+    if (Fence& last = all[owner]; last.time < fence.time) last = fence;
+}
+
+void pass_fence() {
+  any_fence = true;
+  const Position now = position;
+  const auto owner = std::make_pair(now.block, now.thread);
+  Fences all;
+  if (Fences found = std::exchange(seen[owner], {}); !found.empty())
+    knowledge[now.block].push_back({now, found});
+  for (const Knowledge& known : knowledge[now.block])
+    if (ordered_in_block(known.since, now)) add(all, known.of);
+  all[owner] = {now, ++now_is};
+  to_publish[owner] = all;
+}
+
+// What an atomic read learns of other threads' fences.
+void learn(const volatile void* p) {
+  if (any_fence) add(seen[{position.block, position.thread}], published[(uintptr_t)p]);
+}
+
+// What an atomic write tells of them; one that also reads keeps what was told before.
+void tell(const volatile void* p, bool reads) {
+  if (!any_fence) return;
+  Fences& there = published[(uintptr_t)p];
+  if (!reads) there.clear();
+  add(there, to_publish[{position.block, position.thread}]);
 }
 
 uintptr_t offset_in_library(uintptr_t code) {
@@ -90,7 +156,7 @@ void access(const void* address, size_t bytes, bool writes, bool atomic, void* c
   for (int i = 0; i < region_count; ++i) {
     const Region& region = regions[i];
     if (first < region.first || first >= region.last) continue;
-    Access now{position, (uintptr_t)code, atomic};
+    Access now{position, (uintptr_t)code, atomic, ++now_is};
     for (uintptr_t byte = first; byte < first + bytes && byte < region.last; ++byte)
       touch(region, byte, now, writes);
     return;
@@ -131,10 +197,17 @@ EXPORTED void cuda_on_cpu_forget() {
   for (int i = 0; i < region_count; ++i) std::free(regions[i].shadows);
   region_count = 0;
   report[0] = 0;
+  any_fence = false;
+  published.clear();
+  seen.clear();
+  to_publish.clear();
+  knowledge.clear();
 }
 
 #define HERE __builtin_return_address(0)
 using cuda_on_cpu::access;
+using cuda_on_cpu::learn;
+using cuda_on_cpu::tell;
 
 extern "C" {
 void __tsan_init() {}
@@ -144,7 +217,7 @@ void __tsan_vptr_read(void**) {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_read_range(void* p, size_t bytes) { access(p, bytes, false, false, HERE); }
 void __tsan_write_range(void* p, size_t bytes) { access(p, bytes, true, false, HERE); }
-void __tsan_atomic_thread_fence(int) {}
+void __tsan_atomic_thread_fence(int) { cuda_on_cpu::pass_fence(); }
 void __tsan_atomic_signal_fence(int) {}
 
 // Volatile accesses count as atomic: kernels use them to look at what other threads write.
@@ -153,8 +226,14 @@ void __tsan_atomic_signal_fence(int) {}
   void __tsan_write##N(void* p) { access(p, N, true, false, HERE); }                    \
   void __tsan_unaligned_read##N(void* p) { access(p, N, false, false, HERE); }          \
   void __tsan_unaligned_write##N(void* p) { access(p, N, true, false, HERE); }          \
-  void __tsan_volatile_read##N(void* p) { access(p, N, false, true, HERE); }            \
-  void __tsan_volatile_write##N(void* p) { access(p, N, true, true, HERE); }            \
+  void __tsan_volatile_read##N(void* p) {                                               \
+    access(p, N, false, true, HERE);                                                    \
+    learn(p);                                                                           \
+  }                                                                                     \
+  void __tsan_volatile_write##N(void* p) {                                              \
+    access(p, N, true, true, HERE);                                                     \
+    tell(p, false);                                                                     \
+  }                                                                                     \
   void __tsan_unaligned_volatile_read##N(void* p) { access(p, N, false, true, HERE); }  \
   void __tsan_unaligned_volatile_write##N(void* p) { access(p, N, true, true, HERE); }
 PLAIN(1) PLAIN(2) PLAIN(4) PLAIN(8) PLAIN(16)
@@ -163,12 +242,14 @@ PLAIN(1) PLAIN(2) PLAIN(4) PLAIN(8) PLAIN(16)
 #define ATOMIC(BITS, T)                                                                       \
   T __tsan_atomic##BITS##_load(const volatile T* p, int) {                                    \
     access((const void*)p, sizeof(T), false, true, HERE);                                     \
+    learn(p);                                                                                 \
     return *p;                                                                                \
   }                                                                                           \
   int __tsan_atomic##BITS##_compare_exchange_strong(volatile T* p, T* expected, T value, int, \
                                                     int) {                                    \
     access((const void*)p, sizeof(T), true, true, HERE);                                      \
     if (*p == *expected) {                                                                    \
+      tell(p, true);                                                                          \
       *p = value;                                                                             \
       return 1;                                                                               \
     }                                                                                         \
