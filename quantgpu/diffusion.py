@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Progress, no_progress
+from quantgpu.device import Progress, no_progress, on_host
+from quantgpu.kernels import diffusing as kernels
 from quantgpu.nearest import Cells, nearest_entries
 
 FULL = 64
@@ -125,11 +126,13 @@ def diffuse(
         colors: (h, W): each pixel's color.
         strength: (h, W): 0 to `FULL`.
         kernel: A row of `KERNELS`.
-        scheme: Points, centers and cells on the host.
+        scheme: Points, centers and cells, on the device that all arrays are on.
         above: The errors of the rows above, as `no_errors` has them for the first.
         dtype: Of the palette colors.
-        progress: Told of the share that is done.
+        progress: Told of the share that is done, by a CPU.
     """
+    if not on_host(colors):
+        return kernels.diffuse(colors, strength, kernel, scheme, above, dtype)
     height, width = colors.shape
     lag, depth, taps = kernel.lag, kernel.depth, kernel.taps
     pitch = max(width, lag + 1)

@@ -14,6 +14,8 @@ import pytest
 from gpu_double.building import build
 
 from quantgpu import kernels
+from quantgpu.diffusion import KERNELS
+from quantgpu.kernels.diffusing import defines
 from quantgpu.kmeans import Points
 
 FOLDER = Path(kernels.__file__).parent
@@ -26,6 +28,13 @@ AXES = 3, 4
 SPATIAL = ["accumulate", "drop", "octree", "place", "rank", "spread", "update"]
 """Kernels that are compiled for each number of axes; `reduce` also for what it makes."""
 
+
+def diffusion(name: str, axes: int = 3, itemsize: int = 1) -> Kernel:
+    """The kernel for a row of `diffusion.KERNELS` and palette colors of so many bytes."""
+    given = defines(KERNELS[name], axes, itemsize)
+    return ("diffuse", *(f"-D{name}={value}" for name, value in given.items()))
+
+
 VARIANTS: list[Kernel] = [
     *((name, f"-DAXES={axes}") for name in SPATIAL for axes in AXES),
     *(("reduce", f"-DKIND={kind}", f"-DAXES={axes}") for kind in range(4) for axes in AXES),
@@ -33,11 +42,15 @@ VARIANTS: list[Kernel] = [
     ("histogram",),
     ("histogram", "-DWEIGHTED=1"),
     ("weigh",),
+    diffusion("adaptive"),
+    diffusion("stevenson-arce", 4, 2),
 ]
+"""All but the other rows of a table: of those, the least and the most."""
 
 SCHEDULES = {"forward": 46, "reverse": 1, "random": 3}
 """In which order threads and blocks run, and on how many multiprocessors: with few, each block
-takes several parts of the points."""
+takes several parts of the points. Where blocks wait for each other they also run `beside`: at the
+same time, in turns drawn at random."""
 
 TOGETHER = "--std=c++17", "--fmad=false"
 """Options for several kernels in one text."""

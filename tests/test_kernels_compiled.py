@@ -16,11 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from kernel_device import diffusion
 
 from quantgpu import kernels
 from quantgpu.cells import running_sums
-from quantgpu.kernels import cells, clusters, pixels, search
+from quantgpu.diffusion import KERNELS, Scheme, no_errors
+from quantgpu.kernels import cells, clusters, diffusing, pixels, search
 from quantgpu.kmeans import relaxations, weighted_points
+from quantgpu.nearest import Cells
 from quantgpu.palette import MOST_COLORS
 
 FOLDER = Path(kernels.__file__).parent
@@ -76,6 +79,15 @@ BUDGETS = {
     ("update", "-DAXES=3"): Budget(48),
     ("update", "-DAXES=4"): Budget(48),
     ("weigh",): Budget(56),
+    **{
+        diffusion(name, axes, 2 if axes == 4 else 1): Budget(registers, threads=32)
+        for (name, axes), registers in {
+            ("adaptive", 3): 80,
+            ("adaptive", 4): 96,
+            ("stevenson-arce", 3): 152,
+            ("stevenson-arce", 4): 192,
+        }.items()
+    },
 }
 """Name and definitions of every kernel that Python launches."""
 
@@ -121,6 +133,15 @@ def recording_cupy(made: set[Launch]) -> dict[str, ModuleType]:
     return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.compiler": ModuleType("compiler")}
 
 
+def diffuse_nothing(name: str, axes: int, dtype: Any) -> None:
+    """Launch `diffuse` for a row of `KERNELS`."""
+    none, kernel = np.zeros(0, np.int32), KERNELS[name]
+    cells = Cells(none, 0, (1,) * axes, none, np.zeros(1, np.int32), none)
+    scheme = Scheme(np.zeros((axes, 5), np.int32), np.zeros((axes, 9), np.int32), cells, 5)
+    rows = np.zeros((3, 5), np.int32)
+    diffusing.diffuse(rows, rows, kernel, scheme, no_errors(kernel, axes, 5), dtype)
+
+
 def launches(k: int) -> set[Launch]:
     """What all wrappers together launch for K centers; nothing runs."""
     made: set[Launch] = set()
@@ -136,6 +157,9 @@ def launches(k: int) -> set[Launch]:
             clusters.batched_sums(points, centers)
             search.search(points, centers, k, 1, relaxations(2), 0.8, 0, lambda share: None)
             cells.octree_cells(np.arange(5, dtype=code), running_sums(points), 1.0)
+        for name in ("adaptive", "stevenson-arce"):
+            diffuse_nothing(name, 3, np.uint8)
+            diffuse_nothing(name, 4, np.uint16)
         pixels.add_to_bins(None, colors)
         pixels.add_to_bins(None, colors, np.ones(5, np.uint8))
         pixels.weigh(colors, colors[:0], colors[:0], 5, None)
@@ -212,6 +236,24 @@ def everything() -> dict[Row, Compiled]:
     rows = [(kernel, architecture) for kernel in BUDGETS for architecture in ARCHITECTURES]
     jobs = [(*given[kernel], architecture) for kernel, architecture in rows]
     return dict(zip(rows, compile_apart(jobs), strict=True))
+
+
+OTHER_ROWS = [name for name in KERNELS if name not in ("adaptive", "stevenson-arce")]
+
+
+def test_every_row_of_diffusion_compiles_for_the_oldest_and_the_newest_without_spills() -> None:
+    text = (FOLDER / "diffuse.cu").read_text()
+    rows = [diffusion(name, axes, 4)[1:] for name in OTHER_ROWS for axes in (3, 4)]
+    jobs = [
+        (text, ("--std=c++17", *row), architecture)
+        for row in rows
+        for architecture in (ARCHITECTURES[0], ARCHITECTURES[-1])
+    ]
+    for compiled in compile_apart(jobs):
+        assert compiled.cubin, compiled.log
+        assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in compiled.log
+        assert not LOCAL_MEMORY.search(compiled.ptx)
+        assert 0 < compiled.number(r"Used (\d+) registers") <= 136
 
 
 every_kernel = pytest.mark.parametrize("kernel", BUDGETS, ids=" ".join)

@@ -14,6 +14,7 @@ from kernel_device import (
     Kernel,
     build_ahead,
     device,
+    diffusion,
     everything,
     one_text,
     text_of,
@@ -21,6 +22,7 @@ from kernel_device import (
 from kernel_problems import all_equal, far_out, problem, some_codes, some_colors
 from test_kernels_cells import check_octree
 from test_kernels_clusters import check_lloyd, check_reduce, check_sums, check_update
+from test_kernels_diffuse import check_frames, check_slabs
 from test_kernels_pixels import check_histogram, check_remap
 from test_kernels_sanitized import WITH_AXES, along
 from test_kernels_search import ROUNDS, check_drop, check_lines, check_place, check_rank
@@ -29,6 +31,7 @@ MODES = {
     "forward": ("fiber", None),
     "reverse": ("fiber", None),
     "random": ("fiber", None),
+    "beside": ("fiber", None),
     "asan": ("asan", "AddressSanitizer"),
     "tsan": ("tsan", "ThreadSanitizer: data race"),
     "race": ("race", "race: block"),
@@ -55,6 +58,9 @@ class Mistake(NamedTuple):
 SUMS = "reduce", "-DKIND=1", "-DAXES=3"
 SUMS_OF_FOUR = "reduce", "-DKIND=1", "-DAXES=4"
 BARRIER = "__syncthreads();  // "
+DIFFUSE = diffusion("adaptive")
+DIFFUSE_FAR = diffusion("stevenson-arce", 4, 2)
+FENCE = "__threadfence();  // errors are "
 
 
 def sums_of_many_points(gpu: Any) -> None:
@@ -63,6 +69,10 @@ def sums_of_many_points(gpu: Any) -> None:
 
 def sums_of_many_centers(gpu: Any) -> None:
     check_lloyd(gpu, problem(600, 1100), 1)
+
+
+def errors_of_many_bands(gpu: Any) -> None:
+    check_frames(gpu, "adaptive", (2, 70, 50))
 
 
 def without_axes() -> list[Kernel]:
@@ -231,6 +241,55 @@ MISTAKES = {
     "a parent of three bits more where there are four axes": Mistake(
         ("octree", "-DAXES=4"), "(shift + AXES)", "(shift + 3)",
         lambda gpu: check_octree(gpu, some_codes(300, 4), (), axes=4), "forward",
+    ),
+    "a band does not wait for the errors above it": Mistake(
+        DIFFUSE, "if (band > 0 && ahead", "if (false && ahead", errors_of_many_bands,
+        "beside race", "forward reverse random",
+    ),
+    "a band waits for fewer columns than it reads": Mistake(
+        DIFFUSE, "min(ahead + SPAN, width)", "min(ahead, width)", errors_of_many_bands,
+        "beside", "forward reverse random race",
+    ),
+    "no fence: errors may come after their count": Mistake(
+        DIFFUSE, f"{FENCE}there", "// ", errors_of_many_bands,
+        "race", "forward reverse random beside",
+    ),
+    "no fence: errors may be read before their count": Mistake(
+        DIFFUSE, f"{FENCE}read", "// ", errors_of_many_bands,
+        "race", "forward reverse random beside",
+    ),
+    "no meeting: errors of another lane are counted": Mistake(
+        DIFFUSE, "__syncwarp();  // all lanes", "// ", errors_of_many_bands,
+        "race", "forward reverse random beside",
+    ),
+    "the last columns are not counted": Mistake(
+        DIFFUSE, " || done == width", "", errors_of_many_bands, "forward reverse random beside",
+    ),
+    "a band that waits for one that comes later": Mistake(
+        DIFFUSE, "lane == 0 ? atomicAdd(&progress[0], 1) : 0", "(int)blockIdx.x",
+        errors_of_many_bands, "reverse random", "forward beside",
+    ),
+    "errors of another frame are waited for": Mistake(
+        DIFFUSE, "published - 1", "progress + band", errors_of_many_bands,
+        "race", "forward reverse random",
+    ),
+    "errors below few rows are not kept": Mistake(
+        DIFFUSE, "lane >= rows - DEPTH", "lane >= ROWS - DEPTH",
+        lambda gpu: check_slabs(gpu, "adaptive", [3, 2]), "forward",
+    ),
+    "the first lane gets its own errors": Mistake(
+        DIFFUSE, "if (lane == 0) near", "if (false) near", errors_of_many_bands, "forward",
+    ),
+    "shares are cut off instead of rounded down": Mistake(
+        DIFFUSE, " - (a % b < 0);", ";", errors_of_many_bands, "forward",
+    ),
+    "ties go to the last palette color": Mistake(
+        DIFFUSE_FAR, "distance < least", "distance <= least",
+        lambda gpu: check_frames(gpu, "stevenson-arce", (1, 70, 70), 4, 300), "forward",
+    ),
+    "colors with cells of their own share those of the others": Mistake(
+        DIFFUSE_FAR, "codes + begin + place", "codes + place",
+        lambda gpu: check_frames(gpu, "stevenson-arce", (1, 9, 9), 4, 300, parted=True), "forward",
     ),
     **{
         f"{' '.join(kernel)} is compiled for three": Mistake(

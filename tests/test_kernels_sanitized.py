@@ -19,6 +19,7 @@ from kernel_device import (
 from kernel_problems import problem, some_codes, some_colors
 from test_kernels_cells import check_octree
 from test_kernels_clusters import check_reduce, check_sums, check_update
+from test_kernels_diffuse import check_frames
 from test_kernels_pixels import check_histogram, check_remap, check_weigh, check_weighted
 from test_kernels_search import (
     ROUNDS,
@@ -98,6 +99,10 @@ SMALL: dict[str, Callable[[Any], None]] = {
     "histogram with weights": lambda gpu: check_weighted(gpu, some_colors(4500)),
     "weigh": lambda gpu: check_weigh(gpu, 40, 50),
     "remap to 8 bits": lambda gpu: check_remap(gpu, some_colors(4500), np.uint8),
+    "diffuse": lambda gpu: check_frames(gpu, "adaptive", (2, 34, 18)),
+    "diffuse with four axes": lambda gpu: check_frames(
+        gpu, "stevenson-arce", (1, 33, 17), 4, 300, parted=True
+    ),
     "remap to 16 bits": lambda gpu: check_remap(gpu, some_colors(4500), np.uint16),
 }
 """Checks that launch every kernel, on more than one block."""

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu_double import run_kernel
+from kernel_device import diffusion
 from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
+from test_kernels_diffuse import COLORS, some_rows, some_scheme
 
 from quantgpu import kernels
+from quantgpu.diffusion import KERNELS
+from quantgpu.kernels import diffusing
 from quantgpu.kernels.clusters import LABELS, SUMS, values
 from quantgpu.kernels.clusters import THREADS as REDUCE_THREADS
 from quantgpu.kmeans import Points
@@ -119,3 +123,24 @@ def test_mapping_reads_each_pixel_once_and_its_entry_once() -> None:
     keys = colors.astype(int) @ [1, 256, 65536]
     np.testing.assert_array_equal(index, table[keys])
     assert int(counter[0]) == (3 + 1) * 6400
+
+
+def test_diffusion_reads_each_color_and_strength_once_and_writes_each_index_once() -> None:
+    kernel, scheme = KERNELS["adaptive"], some_scheme(3, 40)
+    colors, strength, _ = some_rows(kernel, 3, (2, 70, 50))
+    errors, counter = np.zeros((2, 4, 1, 3, 50), np.int32), np.zeros(1, np.uint64)
+    codes, entries = diffusing.chained(scheme.cells)
+    cells = scheme.cells
+    tables = scheme.points, None, scheme.centers, cells.origin, codes, entries
+    numbers = COLORS, 40, cells.shift, *cells.sides[1:], 1, scheme.reach, *colors.shape
+    index = np.full(colors.shape, 255, np.uint8)
+    run_kernel(
+        instrumented("diffuse", ["colors", "strength", "index"]), "diffuse", (6,), (32,),
+        (
+            *(colors, strength, *tables, *map(np.int32, numbers), errors),
+            *(np.zeros(7, np.int32), index, counter),
+        ),
+        options=diffusion("adaptive")[1:],
+    )  # fmt: skip
+    assert index.max() < 40
+    assert int(counter[0]) == (4 + 1 + 1) * colors.size
