@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/predict.py [IMAGE] [-k 256] [--megapixels 24] [--effort fast,balanced]
                                         [--cards h100,rtx4090] [--pageable] [--host 1] [--places 25]
-                                        [--json]
+                                        [--dither none] [--json]
 
 Nothing here was measured on a GPU. The pipeline runs once on the stand-in of the tests; every call
 that it makes is written down in order, with what it launches, copies and waits for. Then clocks
@@ -58,7 +58,10 @@ PYTHON_RUNS, PYTHON_PIXELS = 4, 40_000
 """Runs, and about how many of the picture's pixels, for the time of our own Python."""
 
 
-def record(picture: NDArray[np.uint8], k: int, effort: str, pinned: bool, **options: Any) -> Run:
+def record(
+    picture: NDArray[np.uint8], k: int, effort: str, pinned: bool, dither: str = "none",
+    **options: Any,
+) -> Run:  # fmt: skip
     """Run `quantize` with options on the stand-in, for a machine with 24 GiB, and count."""
     import gpu_double
 
@@ -71,7 +74,7 @@ def record(picture: NDArray[np.uint8], k: int, effort: str, pinned: bool, **opti
 
         def once(source: NDArray[np.uint8]) -> Any:
             most = min(k, source.size // 3)
-            return quantize(source, most, effort=effort, device="gpu", **options)
+            return quantize(source, most, effort=effort, dither=dither, device="gpu", **options)
 
         once(small)
         with watched(double) as recorder:
@@ -244,6 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--effort", default="fast,balanced", help="comma-separated")
     parser.add_argument("--color-space", default="oklab")
     parser.add_argument("--perceptual", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--dither", default="none", help="a method; diffusion takes the CPU long")
     parser.add_argument("--cards", default=",".join(CARDS), help="comma-separated")
     parser.add_argument("--host", type=float, default=1.0, help="times the host's figures")
     parser.add_argument("--places", type=int, default=25, help="lines of the table of host time")
@@ -259,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
     for effort in options.effort.split(","):
         run = record(
             picture, min(options.k, picture.size // 3), effort, options.pinned,
-            color_space=options.color_space, perceptual=options.perceptual,
+            options.dither, color_space=options.color_space, perceptual=options.perceptual,
         )  # fmt: skip
         if options.json:
             found = {"pixels": run.pixels, "k": run.k, "effort": effort, "pinned": run.pinned}

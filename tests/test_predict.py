@@ -19,6 +19,9 @@ from prediction.cards import CARDS, START, Card
 from prediction.clocks import Timeline
 from prediction.needs import KERNELS, Facts, Need, array_need, keys_of, sectors
 
+from quantgpu.diffusion import KERNELS as ROWS_OF
+from quantgpu.kernels.diffusing import defines
+
 SMALL = ["--megapixels", "0.01", "-k", "16"]
 
 
@@ -194,6 +197,37 @@ def test_kernels_of_a_round_that_is_not_run_begin_and_end(kernel: str) -> None:
     card = CARDS["t4"]
     need = spatial_need(kernel, 3, count=0, k=0)
     assert START <= need.seconds(card) < START + 1e-4
+
+
+def diffusion_of(height: int, width: int, frames: int = 1, name: str = "adaptive") -> Need:
+    """What diffusing frames needs."""
+    options = tuple(f"-D{name}={value}" for name, value in defines(ROWS_OF[name], 3, 1).items())
+    numbers = {"frames": frames, "height": height, "width": width}
+    arrays = {name: np.zeros(1 << 20, np.int32) for name in ("points", "codes", "entries")}
+    return KERNELS["diffuse"](Facts(numbers, arrays | {"index": np.zeros(1, np.uint8)}, options))
+
+
+def test_24_megapixels_are_diffused_in_20_milliseconds_if_the_prediction_holds() -> None:
+    assert 0.005 < diffusion_of(4000, 6000).seconds(CARDS["h100"]) < 0.020
+
+
+def test_what_dithering_launches_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "PYTHON_RUNS", 1)
+    found = predict.counts(predict.record(predict.load(None, 0.01), 16, "fast", True, "adaptive"))
+    assert found["own launches"]["diffuse"] == 1
+    assert not found["kernels without a formula"]
+
+
+def test_a_wave_is_as_long_as_its_columns_and_lags() -> None:
+    step = diffusion_of(1, 1001).cycles - diffusion_of(1, 1000).cycles
+    assert diffusion_of(1, 2000).cycles == pytest.approx(diffusion_of(1, 1000).cycles + 1000 * step)
+    lagging = diffusion_of(3200, 1000).cycles - diffusion_of(32, 1000).cycles
+    assert 2 * 3168 * step < lagging < 3 * 3168 * step
+
+
+def test_frames_are_diffused_beside_each_other() -> None:
+    card = CARDS["h100"]
+    assert diffusion_of(1080, 1920, 8).seconds(card) < 2 * diffusion_of(1080, 1920).seconds(card)
 
 
 def test_sorting_takes_a_pass_for_each_byte() -> None:

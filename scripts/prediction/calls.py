@@ -101,6 +101,7 @@ STAGES = {
     "settle": "settle",
     "map": "remap",
     "no_dither": "remap",
+    "diffused": "remap",
     "cluster": "points",
     "work": "report",
 }

@@ -66,6 +66,20 @@ class Facts(NamedTuple):
 SERIAL_LOAD = 250
 """Clocks of a load from the second-level cache (Jia et al.: 188 to 260)."""
 
+NEAR_LOAD = 35
+"""Clocks of a load from the first-level cache (the same: 32 on a T4; Hopper is said to need
+a few more)."""
+
+SHUFFLE = 25
+"""Clocks until a lane has what another showed (Jia et al.: 22 to 39)."""
+
+FENCE = 500
+"""Clocks of `__threadfence()`: an assumption, two round trips to the second-level cache."""
+
+ALONE = 2
+"""Clocks of an instruction of a warp that has its scheduler for itself: one that needs the last
+one's result waits 4 or 5, and three or four axes are worked on side by side. An assumption."""
+
 
 def histogram_need(f: Facts) -> Need:
     """3 bytes per pixel, an atomic for each run of equal pixels among 16; 12 instructions each."""
@@ -178,6 +192,52 @@ def accumulate_need(f: Facts) -> Need:
     )
 
 
+OPEN, CANDIDATES = 0.73, 4.3
+"""Share of the pixels whose cell has several candidates, and how many the slowest of 32 lanes
+compares: 0.73, 4.3 in the built-in scene, K = 256; 0.64 and 4.0 in a photograph."""
+
+ROWS, SPAN = 32, 16
+"""As in ``diffuse.cu``."""
+
+
+def diffuse_need(f: Facts) -> Need:
+    """A wave of `wave_steps` steps, each a chain of dependent operations, counted in the PTX.
+
+    130 instructions and, for each axis, 35, a multiply-add for each share and two moves for each
+    error that is kept; two loads one after the other that the second-level cache answers (the code
+    of the cell and its first candidate); for each candidate a near load and 25 instructions; a
+    shuffle, and a near load of the center found. Every `SPAN` steps two fences and a read of the
+    count.
+    """
+    frames, height, width = (f.numbers[name] for name in ("frames", "height", "width"))
+    axes, depth, columns = (f.defined(name) for name in ("AXES", "DEPTH", "COLUMNS"))
+    bands, steps = -(-height // ROWS), wave_steps(f)
+    shares = next(o for o in f.options if o.startswith("-DSHARES=")).split("=")[1].split(",")
+    taps = sum(share != "0" for share in shares)
+    instructions = 130 + axes * (35 + taps + 2 * (depth + 1) * columns)
+    chain: float = ALONE * instructions + SHUFFLE + 2 * SERIAL_LOAD + NEAR_LOAD
+    chain += CANDIDATES * (NEAR_LOAD + ALONE * 25) + (2 * FENCE + SERIAL_LOAD) / SPAN
+    pixels = frames * height * width
+    lanes = ROWS * frames * bands * (width + f.defined("LAG") * (ROWS - 1))
+    tables = "points", "codes", "entries"
+    return Need(
+        nbytes=(5 + f.arrays["index"].itemsize) * pixels + 8 * axes * depth * bands * width,
+        gathers=(axes + 1 + OPEN) * pixels,
+        span=sum(f.arrays[name].nbytes for name in tables),
+        instructions=lanes * (instructions + CANDIDATES * 25),
+        blocks=frames * bands,
+        cycles=steps * chain,
+    )
+
+
+def wave_steps(f: Facts) -> int:
+    """Steps from the first pixel to the last: a band of rows begins when the last row of the band
+    above is `SPAN` columns and some ahead."""
+    bands = -(-f.numbers["height"] // ROWS)
+    band = f.defined("LAG") * (ROWS - 1) + f.defined("LEAD") + 2
+    return f.numbers["width"] + bands * band + (bands - 1) * SPAN
+
+
 KERNELS: dict[str, Callable[[Facts], Need]] = {
     "histogram": histogram_need,
     "remap": remap_need,
@@ -190,6 +250,7 @@ KERNELS: dict[str, Callable[[Facts], Need]] = {
     "drop": drop_need,
     "update": update_need,
     "accumulate": accumulate_need,
+    "diffuse": diffuse_need,
 }
 """Kernel to what a launch of it needs; others need their arguments once."""
 
