@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu import Indexed, histogram, quantize, quantize_each, transfer
+from quantgpu import Indexed, histogram, pipeline, transfer
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import DeviceError, QualityError, UsageError
@@ -22,6 +22,16 @@ SCENE = render_scene(151, 100)
 
 SMALL_TRAFFIC = 400_000
 """Bytes of centers, palettes, tables and first centers beside the pixels of a small picture."""
+
+
+def quantize(picture: Any, k: int | None = None, **options: Any) -> Indexed:
+    """Without dithering, which `test_gpu_dithering` is about."""
+    return pipeline.quantize(picture, k, **{"dither": "none", **options})
+
+
+def quantize_each(picture: Any, ks: list[int], **options: Any) -> list[Indexed]:
+    """The same for several K."""
+    return pipeline.quantize_each(picture, ks, **{"dither": "none", **options})
 
 
 @pytest.fixture
