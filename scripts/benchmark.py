@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 QUANTGPU = f"{sys.executable} -m quantgpu quantize {{input}} -k {{k}} -o {{output}} --force --quiet"
-SRGB = "--color-space srgb --no-perceptual"
+PLAIN = "--dither none"
+
+SRGB = f"{PLAIN} --color-space srgb --no-perceptual"
 """What the squared error of 8-bit levels is measured by."""
 
 PILLOW = (
@@ -35,7 +37,7 @@ PILLOW = (
 
 
 class Peer(NamedTuple):
-    """A command that quantizes a file without dithering."""
+    """A command that quantizes a file, without dithering unless its name says so."""
 
     name: str
     program: str
@@ -68,21 +70,35 @@ PEERS = (
     ),
     Peer("Pillow median cut", "", PILLOW.format(method=0)),
     Peer("Pillow octree", "", PILLOW.format(method=2)),
-    Peer("quantgpu", "", QUANTGPU),
+    Peer("quantgpu", "", f"{QUANTGPU} {PLAIN}"),
     Peer("quantgpu srgb fast", "", f"{QUANTGPU} {SRGB} --effort fast"),
     Peer("quantgpu srgb", "", f"{QUANTGPU} {SRGB}"),
     Peer("quantgpu srgb best", "", f"{QUANTGPU} {SRGB} --effort best"),
-)
+    Peer(
+        "pngquant dithered", "pngquant",
+        "pngquant --force --speed 4 --output {output} {k} -- {input}",
+    ),
+    Peer(
+        "ffmpeg dithered", "ffmpeg",
+        "ffmpeg -nostdin -v error -y -i {input} -filter_complex split[a][b];[a]palettegen="
+        "max_colors={k}:reserve_transparent=0[p];[b][p]paletteuse -frames:v 1 {output}",
+    ),
+    Peer("quantgpu adaptive", "", QUANTGPU),
+    Peer("quantgpu blue-noise", "", f"{QUANTGPU} --dither blue-noise"),
+)  # fmt: skip
 
 STAGES = (
-    ("fast", 256, "srgb", False),
-    ("balanced", 16, "srgb", False),
-    ("balanced", 256, "srgb", False),
-    ("balanced", 256, "oklab", False),
-    ("balanced", 256, "oklab", True),
-    ("best", 256, "srgb", False),
+    ("fast", 256, "srgb", False, "none"),
+    ("balanced", 16, "srgb", False, "none"),
+    ("balanced", 256, "srgb", False, "none"),
+    ("balanced", 256, "oklab", False, "none"),
+    ("balanced", 256, "oklab", True, "none"),
+    ("best", 256, "srgb", False, "none"),
+    ("balanced", 256, "oklab", True, "blue-noise"),
+    ("balanced", 256, "oklab", True, "floyd-steinberg"),
+    ("balanced", 256, "oklab", True, "adaptive"),
 )
-"""Effort, K, color space and perceptual weights of what is timed stage by stage."""
+"""Effort, K, color space, perceptual weights and dither of what is timed stage by stage."""
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
 
@@ -145,7 +161,7 @@ def compare(image: Path, k: int, peers: Sequence[Peer], rounds: int, folder: Pat
     reference = statistics.median(seconds for seconds, _ in runs[peers[0].name])
     print(f"\n{image.name}, K = {k}, whole process, median of {rounds}")
     print(
-        f"{'':18s} {'seconds':>8s} {'x ' + peers[0].name:>14s} {'MB':>6s} {'MSE':>9s} colors  bytes"
+        f"{'':20s} {'seconds':>8s} {'x ' + peers[0].name:>14s} {'MB':>6s} {'MSE':>9s} colors  bytes"
     )
     for peer in peers:
         seconds = statistics.median(seconds for seconds, _ in runs[peer.name])
@@ -153,14 +169,14 @@ def compare(image: Path, k: int, peers: Sequence[Peer], rounds: int, folder: Pat
         found = score(image, outputs[peer.name])
         size = outputs[peer.name].stat().st_size
         print(
-            f"{peer.name:18s} {seconds:8.2f} {seconds / reference:14.2f} {memory:6.0f} "
+            f"{peer.name:20s} {seconds:8.2f} {seconds / reference:14.2f} {memory:6.0f} "
             f"{found['mse']:9.2f} {found['colors']:6.0f} {size:8,d}",
             flush=True,
         )
 
 
 def proper(
-    image: Path, k: int, effort: str, color_space: str, perceptual: bool, rounds: int
+    image: Path, k: int, effort: str, color_space: str, perceptual: bool, dither: str, rounds: int
 ) -> dict[str, float]:
     """Median seconds of the stages, array in, index map and palette out."""
     code = (
@@ -168,12 +184,12 @@ def proper(
         "Image.MAX_IMAGE_PIXELS = None\n"
         "array = np.asarray(Image.open(sys.argv[1]).convert('RGB'))\n"
         "options = dict(effort=sys.argv[3], color_space=sys.argv[4])\n"
-        "options['perceptual'] = sys.argv[5] == '1'\n"
-        "for _ in range(int(sys.argv[6])):\n"
+        "options.update(perceptual=sys.argv[5] == '1', dither=sys.argv[6])\n"
+        "for _ in range(int(sys.argv[7])):\n"
         "    result = quantgpu.quantize(array, int(sys.argv[2]), **options)\n"
         "    print(json.dumps({**result.seconds, 'mse': result.mse}))"
     )
-    options = str(k), effort, color_space, str(int(perceptual)), str(rounds)
+    options = str(k), effort, color_space, str(int(perceptual)), dither, str(rounds)
     arguments = [sys.executable, "-c", code, str(image), *options]
     answer = subprocess.run(arguments, check=True, capture_output=True, env=ENVIRONMENT)
     rows = [json.loads(line) for line in answer.stdout.splitlines()]
@@ -190,14 +206,14 @@ def print_stages(image: Path, rounds: int) -> None:
     """Quantization proper, by effort and by K."""
     print(f"\n{image.name}, quantization proper, median of {rounds}")
     print(
-        f"{'effort':10s} {'K':>5s} {'space':8s} {'weights':7s} {'read':>6s} {'count':>6s} "
+        f"{'effort':10s} {'K':>5s} {'space':8s} {'weights':7s} {'dither':15s} {'read':>6s} {'count':>6s} "
         f"{'cluster':>8s} {'remap':>6s} {'total':>6s} {'MSE':>9s}"
     )
-    for effort, k, space, perceptual in STAGES:
-        row = proper(image, k, effort, space, perceptual, rounds)
+    for effort, k, space, perceptual, dither in STAGES:
+        row = proper(image, k, effort, space, perceptual, dither, rounds)
         print(
             f"{effort:10s} {k:5d} {space:8s} {'yes' if perceptual else 'no':7s} "
-            f"{row['read']:6.3f} {row['count']:6.3f} {row['cluster']:8.3f} "
+            f"{dither:15s} {row['read']:6.3f} {row['count']:6.3f} {row['cluster']:8.3f} "
             f"{row['remap']:6.3f} {row['total']:6.3f} {row['mse']:9.2f}",
             flush=True,
         )
@@ -208,7 +224,7 @@ def print_growth(folder: Path, megapixels: Sequence[int], rounds: int) -> None:
     print("\nbuilt-in scene, K = 256, balanced, srgb: nanoseconds per pixel")
     for size in megapixels:
         path = render(folder, size)
-        row = proper(path, 256, "balanced", "srgb", False, rounds)
+        row = proper(path, 256, "balanced", "srgb", False, "none", rounds)
         print(
             f"{size:5d} MP {row['total'] * 1e9 / (size * 1e6):8.1f}  ({row['total']:.2f} s)",
             flush=True,
