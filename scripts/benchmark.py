@@ -206,8 +206,8 @@ def print_stages(image: Path, rounds: int) -> None:
     """Quantization proper, by effort and by K."""
     print(f"\n{image.name}, quantization proper, median of {rounds}")
     print(
-        f"{'effort':10s} {'K':>5s} {'space':8s} {'weights':7s} {'dither':15s} {'read':>6s} {'count':>6s} "
-        f"{'cluster':>8s} {'remap':>6s} {'total':>6s} {'MSE':>9s}"
+        f"{'effort':10s} {'K':>5s} {'space':8s} {'weights':7s} {'dither':15s} {'read':>6s} "
+        f"{'count':>6s} {'cluster':>8s} {'remap':>6s} {'total':>6s} {'MSE':>9s}"
     )
     for effort, k, space, perceptual, dither in STAGES:
         row = proper(image, k, effort, space, perceptual, dither, rounds)
