@@ -25,27 +25,28 @@ from quantgpu.importance import activity, lightness
 BLACK_AND_WHITE = [(0, 0, 0), (255, 255, 255)]
 
 
-def full(busy: int) -> int:
-    """The strength of colors that ask for all of it, at such an activity."""
-    found = tempered(np.array([FULL], np.uint8), np.array([busy], np.uint16))
+def strengths(strength: int, wanted: int, busy: list[int]) -> list[int]:
+    """At such activities, for a color of such strengths."""
+    active = np.array(busy, np.uint16)
+    one, other = (np.full(len(busy), value, np.uint8) for value in (strength, wanted))
+    found = tempered(one, other, active)
     assert found.dtype == np.uint8
-    return int(found[0])
+    return list(map(int, found))
 
 
-def test_clean_gradients_busy_areas_and_smooth_ones_differ_in_this_order() -> None:
-    assert full(0) == CLEAN
-    assert full(36_720) == BUSY
-    assert full(GRADIENT) < 40
-    assert full(HALF) == (BUSY + SMOOTH) // 2
-    busier = [full(busy) for busy in range(GRADIENT, 30_000, 37)]
+def test_busy_areas_and_clean_gradients_take_more_than_smooth_ones() -> None:
+    assert strengths(FULL, FULL, [0, HALF, 36_720]) == [CLEAN, (BUSY + SMOOTH) // 2, BUSY]
+    busier = strengths(FULL, FULL, list(range(GRADIENT, 30_000, 37)))
     assert busier == sorted(busier)
-    assert min(busier) >= SMOOTH
+    assert SMOOTH <= busier[0] < CLEAN
 
 
-def test_strengths_of_colors_scale_that_of_places() -> None:
-    colors = np.arange(FULL + 1, dtype=np.uint8)
-    found = tempered(colors, np.full(FULL + 1, 36_720, np.uint16))
-    assert found.tolist() == [(BUSY * color + 32) // 64 for color in range(FULL + 1)]
+def test_colors_that_are_met_take_little_but_in_clean_gradients() -> None:
+    at = [0, GRADIENT // 2, GRADIENT, 36_720]
+    assert strengths(FULL, 0, at) == [CLEAN, (CLEAN + 1) // 2, 0, 0]
+    assert strengths(FULL, 16, at)[-1] == (BUSY * 16 + 32) // 64
+    assert strengths(0, 0, at) == [0] * 4
+    assert strengths(32, 0, at)[0] == (CLEAN * 32 + 32) // 64
 
 
 @pytest.mark.parametrize("band", [1, 100, 500])
