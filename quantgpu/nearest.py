@@ -295,7 +295,8 @@ def nearest_entries(
         centers: (d, K) int32.
         first: (n,): where the cells of each point begin in `codes`; None for 0.
     """
-    inside = (points - cells.origin[:, None]) >> cells.shift
+    inside = points - cells.origin[:, None]
+    inside >>= cells.shift
     places = inside[0]
     for axis, side in zip(inside[1:], cells.sides[1:], strict=True):
         places *= side
@@ -303,18 +304,26 @@ def nearest_entries(
     if first is not None:
         places += first
     found: NDArray[np.int32] = cells.codes.take(places)
-    open_ones = np.flatnonzero(found < 0)
-    if len(open_ones):
-        lists = ~found[open_ones]
-        begins = cells.starts[lists]
-        counts = cells.starts[lists + 1] - begins
-        ends = np.cumsum(counts)
-        starts = ends - counts
-        rows = np.repeat(np.arange(len(counts)), counts)
-        among = cells.entries[np.arange(ends[-1]) + (begins - starts)[rows]]
-        gaps = points.take(open_ones[rows], axis=1) - centers.take(among, axis=1)
-        gaps *= gaps
-        keys = gaps.sum(axis=0, dtype=np.int64) << 16
-        keys |= among
-        found[open_ones] = np.minimum.reduceat(keys, starts) & 0xFFFF
+    open_ones = (found < 0).nonzero()[0]
+    if not len(open_ones):
+        return found
+    lists = ~found.take(open_ones)
+    begins = cells.starts.take(lists)
+    lists += 1
+    counts = cells.starts.take(lists)
+    counts -= begins
+    ends = counts.cumsum()
+    starts = ends - counts
+    begins -= starts
+    owners = np.arange(len(counts)).repeat(counts)
+    places = np.arange(len(owners))
+    places += begins.take(owners)
+    among = cells.entries.take(places)
+    gaps = points.take(open_ones.take(owners), axis=1)
+    gaps -= centers.take(among, axis=1)
+    gaps *= gaps
+    keys = gaps.sum(axis=0, dtype=np.int64)
+    keys <<= 16
+    keys |= among
+    found[open_ones] = np.minimum.reduceat(keys, starts) & 0xFFFF
     return found

@@ -61,7 +61,7 @@ def assert_same_everywhere(picture: Any, k: int, **options: Any) -> Indexed:
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("init", SEEDINGS)
 @pytest.mark.parametrize("effort", EFFORTS)
-@pytest.mark.parametrize("k", [2, 5, 16, 64])
+@pytest.mark.parametrize("k", [5, 64])
 def test_every_effort_and_seeding_gives_the_same_bytes(k: int, effort: str, init: str) -> None:
     assert_same_everywhere(SCENE, k, effort=effort, init=init, seed=k)
 
@@ -85,7 +85,8 @@ def test_every_color_space_gives_the_same_bytes(color_space: str, effort: str) -
 @pytest.mark.parametrize("perceptual", [False, True])
 @pytest.mark.parametrize("color_space", COLOR_SPACES)
 def test_transparent_pixels_give_the_same_bytes(color_space: str, perceptual: bool) -> None:
-    for k, effort in ((1, "none"), (6, "fast"), (17, "best"), (50, "balanced"), (300, "balanced")):
+    thorough = "best" if color_space == "oklab" else "fast"
+    for k, effort in ((1, "none"), (6, "fast"), (17, thorough), (50, "balanced"), (300, "fast")):
         found = assert_same_everywhere(
             soft_photo(), k, color_space=color_space, effort=effort, perceptual=perceptual
         )
@@ -117,8 +118,7 @@ def test_kept_colors_and_locked_grays_give_the_same_bytes(
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("slab", [1, 7000, 1 << 20])
-@pytest.mark.parametrize("budget", [None, 90 << 20])
+@pytest.mark.parametrize(("slab", "budget"), [(1, None), (7000, 90 << 20), (1 << 20, None)])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (40, 1), (33, 50), (100, 70)])
 def test_perceptual_weights_give_the_same_bytes(
     shape: tuple[int, int], budget: int | None, slab: int, monkeypatch: pytest.MonkeyPatch
@@ -129,8 +129,7 @@ def test_perceptual_weights_give_the_same_bytes(
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("slab", [1, 7000, 1 << 20])
-@pytest.mark.parametrize("budget", [None, 90 << 20])
+@pytest.mark.parametrize(("slab", "budget"), [(1, None), (7000, 90 << 20), (1 << 20, None)])
 @pytest.mark.parametrize("perceptual", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1), (40, 1), (33, 50), (100, 70)])
 def test_masks_give_the_same_bytes(
@@ -177,8 +176,10 @@ def test_device_memory_stays_under_the_budget_with_a_mask(
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("color_space", COLOR_SPACES)
-@pytest.mark.parametrize("effort", ["fast", "balanced", "best"])
+@pytest.mark.parametrize(
+    ("color_space", "effort"),
+    [*((space, "fast") for space in COLOR_SPACES), ("oklab", "balanced"), ("srgb", "best")],
+)
 def test_salient_colors_give_the_same_bytes(color_space: str, effort: str) -> None:
     mask = np.random.default_rng(1).integers(0, 256, SCENE.shape[:2]).astype(np.uint8)
     options: dict[str, Any] = {"salient": True, "color_space": color_space, "effort": effort}

@@ -15,7 +15,7 @@ from pictures import photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import dither, histogram, kmeans
+from quantgpu import dither, histogram, kmeans, ordered
 from quantgpu.colorspace import srgb_to_grid
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import UsageError
@@ -214,7 +214,8 @@ def test_images_that_cannot_be_taken_are_named(image: object, message: str) -> N
 @pytest.mark.parametrize("method", ["none", "adaptive", "bayer"])
 def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(histogram, "BATCH", 1000)
-    monkeypatch.setattr(dither, "PIECE", 1000)
+    for module in (dither, ordered):
+        monkeypatch.setattr(module, "PIECE", 1000)
     seen: dict[str, list[float]] = {}
     callers = set()
 
