@@ -15,7 +15,7 @@ from quantgpu.apart import MOST_COLORS, find_apart, has_soft_edges, sides
 from quantgpu.cells import leaves, morton_codes, octree, order_of, running_sums
 from quantgpu.colorspace import COLOR_SPACES, ColorSpace, grid_centers
 from quantgpu.device import Progress, array_module, no_progress, to_host
-from quantgpu.efforts import EFFORTS, find_centers
+from quantgpu.efforts import EFFORTS, find_centers, followed
 from quantgpu.histogram import CLEAR, Histogram, pack
 from quantgpu.importance import evened
 from quantgpu.kinds import Kinds
@@ -42,13 +42,15 @@ def cluster(
     perceptual: bool = False,
     salient: bool = False,
     dithered: bool = False,
+    start: NDArray[np.uint8] | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
     The options are those of `quantize`; `keep` and `from_palette` are colors, (m, 3 | 4) uint8.
-    `dithered` says that errors will be passed on.
+    `dithered` says that errors will be passed on. `start` is a palette, (m, channels), that is
+    near, and whose colors are taken for the first centers instead of drawing any.
     """
     xp = array_module(histogram.keys)
     plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
@@ -74,9 +76,13 @@ def cluster(
         above = raised(histogram.colors, histogram.counts, bounded(weights), k)
         sought = replace(points, weights=bounded(above)[order])
     found = min(k, len(points))
-    centers = find_centers(
-        sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
-    )
+    if start is None or len(start) < found or len(kept):
+        centers = find_centers(
+            sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
+        )
+    else:
+        near = xp.asarray(grid_centers(of_channels(start[:found], histogram.channels), space))
+        centers = followed(sought, codes[order], near, threads)
     names = kinds_of(histogram.channels, lock_grays)
     kinds = Kinds(names, point_colors) if names else None
     few = len(kept) < found <= MOST_COLORS and histogram.channels == 4

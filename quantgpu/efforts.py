@@ -110,6 +110,29 @@ def find_centers(
     return centers
 
 
+FOLLOWING = Level(24, 5000, 16, 4, 2)
+"""What is done when centers follow slowly changing points."""
+
+
+def followed(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
+    """K centers, (K, d) float32, near others that served points much like these.
+
+    Args:
+        points: In Morton order, at least K.
+        codes: Their Morton codes.
+        centers: (K, d) float32.
+        threads: At least 1.
+    """
+    level = FOLLOWING
+    most = max(level.leaves * len(centers), level.least)
+    if len(points) > most:
+        sums = running_sums(points)
+        points = leaves(octree(codes, sums, most), sums, most)
+    width = -(-len(centers) // level.share)
+    centers = search(points, centers, width, level.rounds, threads)
+    return lloyd(points, centers, level.steps, threads)
+
+
 def best_start(
     points: Points,
     fixed: Any,

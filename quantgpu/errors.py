@@ -47,6 +47,12 @@ class QualityError(QuantgpuError):
     exit_code = 7
 
 
+class DamagedError(InputError):
+    """A clip is damaged; what comes before the damage was written."""
+
+    exit_code = 9
+
+
 class DeviceMemoryError(DeviceError):
     """A GPU has no memory left."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from threading import Event
+from queue import Full, Queue
+from threading import Event, Thread
 from typing import TypeVar
 
 from quantgpu.device import Progress, default_threads, no_progress
@@ -53,6 +54,55 @@ def shared_out(
 
 class Stopped(BaseException):
     """Ends work of which nobody wants the result any more."""
+
+
+SOON = 0.1
+"""Seconds after which a thread that waits for room looks whether it is to end."""
+
+
+@contextlib.contextmanager
+def ahead(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[Item]]:
+    """The items, made by a thread of their own, of which at most so many wait to be taken.
+
+    What the generator raises is raised where its next item is asked for. Whoever leaves the context
+    early closes it, and waits until it has ended.
+    """
+    waiting: Queue[tuple[Item | None, BaseException | None]] = Queue(most)
+    stopped = Event()
+
+    def put(item: Item | None, error: BaseException | None = None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(Full):
+                waiting.put((item, error), timeout=SOON)
+                return
+        raise Stopped
+
+    def make() -> None:
+        with contextlib.suppress(Stopped):
+            try:
+                with contextlib.closing(items):
+                    for item in items:
+                        put(item)
+                put(None, StopIteration())
+            except Exception as error:  # whatever it is, the other thread is to see it
+                put(None, error)
+
+    def taken() -> Iterator[Item]:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]  # an Item, as there is no error
+
+    thread = Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        stopped.set()
+        thread.join()
 
 
 class Relay:
