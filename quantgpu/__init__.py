@@ -34,6 +34,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "quantize": "quantgpu.pipeline",
     "quantize_each": "quantgpu.pipeline",
+    "quantize_video": "quantgpu.video",
+    "VideoReport": "quantgpu.video_report",
     "apply_palette": "quantgpu.apply",
     "Histogram": "quantgpu.histogram",
     "Counted": "quantgpu.histogram_files",

@@ -17,7 +17,7 @@ from quantgpu.errors import QuantgpuError
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
 cannot be used; 7 a result is not as good as was asked for; 8 nothing was written for an input, as
-it would be larger; 130 interrupted."""
+it would be larger; 9 a clip is damaged, and what comes before that was written; 130 interrupted."""
 
 app = typer.Typer(
     name="quantgpu",
@@ -385,4 +385,10 @@ def opening_options(
     return {"max_pixels": max_pixels, "threads": threads, **options}
 
 
-from quantgpu import cli_compare, cli_count, cli_machine, cli_palette  # noqa: E402, F401  (join in)
+from quantgpu import (  # noqa: E402  (they join in)
+    cli_compare,  # noqa: F401
+    cli_count,  # noqa: F401
+    cli_machine,  # noqa: F401
+    cli_palette,  # noqa: F401
+    cli_video,  # noqa: F401
+)

@@ -185,8 +185,8 @@ class Counter:
         """Count some pixels, (m, channels), for which there is room."""
         xp = self.xp
         if self.partly is not None:
-            opaque, *weights = self.partly.without(transparent_keys(colors), *weights)
-            xp.add.at(self.bins, opaque, packed(weights[0]) if self.weighed else ONE)
+            opaque, *among = self.partly.without(transparent_keys(colors), *weights)
+            xp.add.at(self.bins, opaque, packed(among[0]) if self.weighed else ONE)
         elif xp is np:
             added = packed(weights[0]) if self.weighed else ONE
             np.add.at(self.bins, pack(colors, self.buffer), added)

@@ -297,9 +297,7 @@ def in_places_of(
     rows = np.full(len(new), -1, np.intp)
     for _ in range(min(len(old), len(new))):
         nearest_old, nearest_new = distances.argmin(axis=0), distances.argmin(axis=1)
-        mutual = np.flatnonzero(
-            (nearest_new[nearest_old] == np.arange(len(new))) & (rows < 0)
-        )
+        mutual = np.flatnonzero((nearest_new[nearest_old] == np.arange(len(new))) & (rows < 0))
         rows[mutual] = nearest_old[mutual]
         distances[nearest_old[mutual]] = np.inf
         distances[:, mutual] = np.inf

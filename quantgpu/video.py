@@ -142,8 +142,8 @@ def quantize_video(
     with opening() as frames:
         check_way(frames, palette, chosen, limit)
         clip = Clip(
-            frames, name, form, chosen, palette if chosen is None else "file", hold, dithering,
-            limit, fitted(alpha, form.alpha), matte, force, Telling(carried(progress), frames.count),
+            frames, name, chosen, palette if chosen is None else "file", hold, dithering, limit,
+            fitted(alpha, form.alpha), matte, force, Telling(carried(progress), frames.count),
             {"k": most, "color_space": color_space, "perceptual": perceptual and chosen is None,
              "options": {"effort": effort, "seed": seed}},
             default_threads() if threads is None else threads,
@@ -153,9 +153,7 @@ def quantize_video(
         )
     if clip.alpha != alpha and frames.channels == 4:
         report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
-    return report._replace(
-        device=used, device_notes=notes, seconds=time.perf_counter() - begun
-    )
+    return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
 
 
 class Clip(NamedTuple):
@@ -163,7 +161,6 @@ class Clip(NamedTuple):
 
     frames: Frames
     output: str
-    form: SinkFormat
     palette: Palette | None
     way: str
     """A row of `PALETTES`, or ``file``."""
@@ -256,9 +253,7 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
     )  # fmt: skip
     turns = given(way, clip.palette) if clip.palette is not None else PALETTES[clip.way](way)
     several = clip.way in ("scene", "frame")
-    still = Stillness(
-        clip.hold, clip.dithering.method in KERNELS, several, clip.threads
-    )
+    still = Stillness(clip.hold, clip.dithering.method in KERNELS, several, clip.threads)
     total = Total()
     transparent = channels == 4
     with (

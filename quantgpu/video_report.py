@@ -68,7 +68,9 @@ class VideoReport(NamedTuple):
     def as_line(self) -> str:
         """One line for people."""
         palettes = f" in {self.palettes:,} palettes" if self.palettes > 1 else ""
-        quality = f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB" if self.squared_error else "lossless"
+        quality = (
+            f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB" if self.squared_error else "lossless"
+        )
         size = "" if self.bytes_out is None else f", {as_bytes(self.bytes_out)}"
         return (
             f"{self.output}: {count_of(self.frames, 'frame')} of {self.width} x {self.height}, "
