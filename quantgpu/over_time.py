@@ -147,13 +147,14 @@ def shared(way: Way) -> Turns:
         way.count(counter, frame)
         if not way.rereadable:
             kept.append(frame)
-    mapping = way.clustered(counter.total())
+    histogram = counter.total()
+    del counter  # 128 MiB that the clustering then takes
+    mapping = way.clustered(histogram)
     if way.first is None and not way.is_damaged():
-        del counter
         yield from turns(way.read(), prepared(way, mapping))
         return
     rest = way.read() if way.rereadable else chain(released(kept), frames)
-    yield from growing(way, mapping, rest, counter)
+    yield from growing(way, mapping, rest)
 
 
 def released(frames: list[Frame]) -> Iterator[Frame]:
@@ -176,7 +177,7 @@ def scene(way: Way) -> Turns:
         mapping = way.clustered(histogram, last)
         last = mapping.palette
         if way.is_damaged():
-            yield from growing(way, mapping, islice(again, count), way.counter())
+            yield from growing(way, mapping, islice(again, count))
         else:
             yield from turns(islice(again, count), prepared(way, mapping))
 
@@ -216,28 +217,34 @@ def each_frame(way: Way) -> Turns:
 
 
 def given(way: Way, palette: Palette) -> Turns:
-    """A palette that is there already: colors get their nearest entries as they come up."""
-    if way.rereadable:
-        counter = way.counter()
-        for frame in way.read():
-            way.count(counter, frame)
-        histogram = counter.total()
-        if not way.is_damaged():
-            del counter
-            mapping = way.mapping(histogram, palette, way.nearest(histogram, palette))
-            yield from turns(way.read(), prepared(way, mapping))
-            return
-    counter, frames = way.counter(), way.read()
+    """A palette that is there already: colors get their nearest entries.
+
+    A clip that can be read only once is mapped as its colors come up.
+    """
+    frames = way.read()
     first = next(frames)
-    way.count(counter, first)
-    histogram = counter.total()
+    counted = [first] if not way.rereadable else chain([first], frames)
+    histogram = counted_of(way, counted)
     mapping = way.mapping(histogram, palette, way.nearest(histogram, palette))
-    yield from growing(way, mapping, chain([first], frames), counter)
+    if not way.rereadable:
+        yield from growing(way, mapping, chain([first], frames))
+    elif way.is_damaged():
+        yield from growing(way, mapping, way.read())
+    else:
+        yield from turns(way.read(), prepared(way, mapping))
 
 
-def growing(way: Way, mapping: Mapping, frames: Iterable[Frame], counter: Counter) -> Turns:
+def counted_of(way: Way, frames: Iterable[Frame]) -> Histogram:
+    """The colors of some frames."""
+    counter = way.counter()
+    for frame in frames:
+        way.count(counter, frame)
+    return counter.total()
+
+
+def growing(way: Way, mapping: Mapping, frames: Iterable[Frame]) -> Turns:
     """Frames with colors that the mapping may lack, which then get their nearest entries."""
-    ready = prepared(way, mapping, False)
+    ready, counter = prepared(way, mapping, False), way.counter()
     for frame in frames:
         way.count(counter, frame)
         found = lacking(ready.mapping.histogram, counter.total())

@@ -43,7 +43,7 @@ from quantgpu.transfer import GpuPixels
 from quantgpu.transparency import ALPHAS, HELD, Color, fitted, visible
 from quantgpu.video_report import VideoReport
 
-DEFAULT_DITHER = "none"
+DEFAULT_DITHER = "blue-noise"
 """How colors are mixed where nothing is said."""
 
 WAITING = 4
