@@ -90,8 +90,8 @@ def video(
         float,
         typer.Option(
             metavar="LEVELS",
-            help="Let pixels keep their palette color while it is less than so many levels off; 6 "
-            "makes files much smaller.",
+            help="Let pixels keep their palette color while that costs less than so many levels of "
+            "error; 6 makes files much smaller.",
         ),
     ] = 0,
     fps: Annotated[

@@ -6,8 +6,14 @@ Error diffusion carries every change on to all that is below, so there a rule ho
 pixel whose color is that of the frame before keeps its entry. The errors are passed on as if it had
 not.
 
-With a tolerance, a pixel also keeps its entry while that entry's color is less than so many levels
-away from the pixel's: the root of the mean square over the channels. Noise is then not followed.
+With a tolerance, a pixel also keeps its entry while that costs less than so many levels of error:
+while its squared error is above that of the entry it was mapped to by less than the tolerance
+squared, on average over the channels. Noise is then not followed.
+
+Measured on the first frames of bigbuckbunny (1280 x 720, 255 colors, no dithering; MSE and bytes of
+the GIF file): nothing held 58.9, 18.6 MB; held while the error itself is less than 7 levels 68.1,
+15.7 MB; while it is raised by less than 5.2 levels, as here, 64.4, 15.8 MB. To decide by the mean
+over three or nine pixels around gained nothing.
 """
 
 from __future__ import annotations
@@ -90,13 +96,15 @@ class Stillness:
         def keep(rows: tuple[int, int]) -> None:
             part = slice(*rows)
             now = flat(pixels[part])
-            held = entries[part].reshape(-1)
+            held, entries_now = entries[part].reshape(-1), found[part].reshape(-1)
             stays = np.zeros(len(now), bool)
             if holds_still:
                 stays |= pack(now) == pack(flat(earlier[part]))
             if self.limit:
-                stays |= errors(now, held, levels) < self.limit
-            np.copyto(found[part].reshape(-1), held, where=stays)
+                excess = errors(now, held, levels)
+                excess -= errors(now, entries_now, levels)
+                stays |= excess < self.limit
+            np.copyto(entries_now, held, where=stays)
 
         each_part(keep, pixels, self.threads)
         return found

@@ -91,8 +91,8 @@ def quantize_video(
             ``frame``: one for each frame; or whatever `apply_palette` takes.
         first: Of ``shared``: seconds that decide the palette; colors that come later get the
             nearest. Needed where the clip cannot be read twice.
-        hold: Levels, 0 to 64: a pixel keeps its entry while its color is less than so far from the
-            pixel's (root of the mean square over the channels).
+        hold: Levels, 0 to 64: a pixel keeps its entry while that raises its squared error by less
+            than this squared, on average over the channels.
         dither: How colors are mixed, as `quantize` takes it; ``none`` when not given.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         effort: As `quantize` takes it.
