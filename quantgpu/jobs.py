@@ -84,7 +84,7 @@ def ahead(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[It
                     for item in items:
                         put(item)
                 put(None, StopIteration())
-            except Exception as error:  # whatever it is, the other thread is to see it
+            except BaseException as error:  # whatever it is, the other thread is to see it
                 put(None, error)
 
     def taken() -> Iterator[Item]:

@@ -24,8 +24,7 @@ from quantgpu.frames import Frame
 from quantgpu.histogram import Counter, Histogram
 from quantgpu.image import Pixels
 from quantgpu.importance import color_cells
-from quantgpu.options import k_for
-from quantgpu.palette import Palette
+from quantgpu.palette import Palette, of_channels
 
 SAMPLE = 4
 """Every fourth pixel of every fourth row is looked at to find cuts."""
@@ -43,7 +42,7 @@ class Way:
     rereadable: bool
     is_damaged: Callable[[], bool]
     """Whether the frames read so far may come out otherwise when they are read again."""
-    k: int | None
+    k: int
     channels: int
     perceptual: bool
     dithering: Dithering
@@ -55,6 +54,8 @@ class Way:
     """From the pixels of a frame to where they are worked on."""
     options: dict[str, Any]
     """Further options of `clustering.cluster`."""
+    steady: float = 0
+    """Levels by which an entry's color must change to be changed at all."""
     first: Fraction | None = None
     """Seconds from the start that decide the palette; None for all."""
     tell: Callable[[str], None] = lambda stage: None
@@ -77,7 +78,7 @@ class Way:
     def clustered(self, histogram: Histogram, last: Palette | None = None) -> Mapping:
         """The best palette for a histogram, beginning with the last; entries keep their index."""
         palette, labels = cluster(
-            histogram, k_for(self.k, histogram.pixels), start=None if last is None else last.colors,
+            histogram, min(self.k, histogram.pixels), start=None if last is None else last.colors,
             dithered=self.dithering.method != "none", color_space=self.color_space,
             perceptual=self.perceptual, threads=self.threads, progress=self.progress,
             **self.options,
@@ -85,7 +86,8 @@ class Way:
         if last is not None:
             colors, rows = in_places_of(last.colors, palette.colors)
             labels = array_module(labels).asarray(rows)[labels]
-            palette = Palette(colors)
+            is_lossless = len(histogram) <= len(palette)
+            palette = Palette(colors if is_lossless else steadied(last.colors, colors, self.steady))
         return self.mapping(histogram, palette, labels)
 
     def mapping(self, histogram: Histogram, palette: Palette, labels: Any) -> Mapping:
@@ -316,3 +318,19 @@ def in_places_of(
     colors[: len(old)] = old
     colors[rows] = new
     return colors, rows
+
+
+def steadied(old: NDArray[np.uint8], new: NDArray[np.uint8], levels: float) -> NDArray[np.uint8]:
+    """(K, channels): a palette whose colors stay what they were unless they changed by so much.
+
+    Args:
+        old: (J, channels) uint8, J <= K.
+        new: (K, channels) uint8, in the places of the old.
+        levels: The root of the mean square over three channels.
+    """
+    found = new.copy()
+    before = of_channels(old, new.shape[1])
+    gaps = before.astype(np.int32) - new[: len(old)]
+    near = (gaps * gaps).sum(axis=1) < 3 * levels * levels
+    found[: len(old)][near] = before[near]
+    return found

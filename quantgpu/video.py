@@ -92,7 +92,8 @@ def quantize_video(
         first: Of ``shared``: seconds that decide the palette; colors that come later get the
             nearest. Needed where the clip cannot be read twice.
         hold: Levels, 0 to 64: a pixel keeps its entry while that raises its squared error by less
-            than this squared, on average over the channels.
+            than this squared, on average over the channels; entries that would change by less from
+            frame to frame keep their colors.
         dither: How colors are mixed, as `quantize` takes it; ``none`` when not given.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         effort: As `quantize` takes it.
@@ -249,7 +250,7 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
     way = Way(
         read, frames.rereadable, watched.is_damaged, channels=channels, dithering=clip.dithering,
         threads=clip.threads, xp=xp, pixels_of=pixels_of, first=clip.first, tell=clip.telling,
-        progress=clip.telling.progress, **clip.choices,
+        progress=clip.telling.progress, steady=clip.hold, **clip.choices,
     )  # fmt: skip
     turns = given(way, clip.palette) if clip.palette is not None else PALETTES[clip.way](way)
     several = clip.way in ("scene", "frame")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from quantgpu.device import Progress, default_threads, no_progress
 from quantgpu.errors import InputError, UsageError
-from quantgpu.jobs import AHEAD, MOST_JOBS, Stopped, at_work, in_turn, shared_out
+from quantgpu.jobs import AHEAD, MOST_JOBS, Stopped, ahead, at_work, in_turn, shared_out
 
 PATIENCE = 20
 """Seconds after which a test gives up."""
@@ -142,3 +143,50 @@ def test_jobs_share_the_threads(jobs: int | None, threads: int | None, files: in
 def test_jobs_out_of_range_are_refused(jobs: int) -> None:
     with pytest.raises(UsageError, match=rf"jobs = {jobs} is outside 1\.\.1024"):
         shared_out(jobs, None, 3)
+
+
+def counting(made: list[int], most: int = 50, error: BaseException | None = None) -> Any:
+    """Numbers, which are noted as they are made; at last an error."""
+
+    def numbers() -> Generator[int, None, None]:
+        try:
+            for number in range(most):
+                made.append(number)
+                yield number
+            if error is not None:
+                raise error
+        finally:
+            made.append(-1)
+
+    return numbers()
+
+
+def test_items_are_made_ahead_in_order_and_not_too_far() -> None:
+    made: list[int] = []
+    with ahead(counting(made), 3) as items:
+        assert next(items) == 0
+        deadline = time.monotonic() + PATIENCE
+        while len(made) < 5 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.01)
+        assert made == [0, 1, 2, 3, 4]
+        assert list(items) == list(range(1, 50))
+    assert made[-1] == -1
+
+
+def test_items_that_nobody_takes_are_not_made() -> None:
+    made: list[int] = []
+    before = threading.active_count()
+    with ahead(counting(made), 2) as items:
+        next(items)
+    assert threading.active_count() == before
+    assert made[-1] == -1
+    assert len(made) < 9
+
+
+@pytest.mark.parametrize("error", [InputError("cut off"), KeyboardInterrupt("now")])
+def test_errors_come_where_the_next_item_would(error: BaseException) -> None:
+    with ahead(counting([], 4, error), 2) as items:
+        assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(type(error), match=str(error)):
+            next(items)
