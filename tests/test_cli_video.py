@@ -167,7 +167,8 @@ def test_a_reader_that_goes_away_ends_it_with_one_line() -> None:
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
         stdin.write(y4m(40))
     assert process.stderr is not None
-    said = process.stderr.read().decode()
+    with process.stderr as stderr:
+        said = stderr.read().decode()
     assert process.wait(30) == 4, said
     assert len(said.splitlines()) == 1, said
 
