@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from quantgpu.metrics import Comparison, compare
     from quantgpu.palette import Palette
     from quantgpu.pipeline import quantize, quantize_each
+    from quantgpu.video import quantize_video
+    from quantgpu.video_report import VideoReport
 
 __version__ = "0.1.0"
 
@@ -69,10 +71,12 @@ __all__ = [
     "QualityError",
     "QuantgpuError",
     "UsageError",
+    "VideoReport",
     "apply_palette",
     "compare",
     "quantize",
     "quantize_each",
+    "quantize_video",
     "read_histogram",
     "write_histogram",
 ]

@@ -120,7 +120,7 @@ def video(
         str | None,
         typer.Option(
             help="How colors are mixed, as `quantgpu quantize` has it. none, bayer and blue-noise "
-            "leave alone what does not move. [default: none]",
+            "leave alone what does not move. [default: blue-noise]",
             autocompletion=keys_of("DITHERS", "dither"),
             metavar="METHOD",
             show_default=False,

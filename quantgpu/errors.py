@@ -47,7 +47,7 @@ class QualityError(QuantgpuError):
     exit_code = 7
 
 
-class DamagedError(InputError):
+class DamagedError(QuantgpuError):
     """A clip is damaged; what comes before the damage was written."""
 
     exit_code = 9

@@ -94,7 +94,7 @@ def quantize_video(
         hold: Levels, 0 to 64: a pixel keeps its entry while that raises its squared error by less
             than this squared, on average over the channels; entries that would change by less from
             frame to frame keep their colors.
-        dither: How colors are mixed, as `quantize` takes it; ``none`` when not given.
+        dither: How colors are mixed, as `quantize` takes it; ``blue-noise`` when not given.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         effort: As `quantize` takes it.
         seed: As `quantize` takes it.

@@ -11,13 +11,16 @@ from quantgpu import errors, indexed
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.dither import DITHERS
 from quantgpu.efforts import EFFORTS
+from quantgpu.frames_video import CONVERSIONS
 from quantgpu.metadata import METADATA
 from quantgpu.output import FORMATS
+from quantgpu.over_time import PALETTES
 from quantgpu.palette_files import PALETTE_FILES
 from quantgpu.profiles import ICCS
 from quantgpu.quality import QUALITIES
 from quantgpu.seeding import SEEDINGS
 from quantgpu.shared import SORTS
+from quantgpu.sinks import SINKS
 from quantgpu.transparency import ALPHAS
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +36,7 @@ def helped(*command: str) -> str:
     ).stdout
 
 
-COMMANDS = "quantize", "palette", "count", "apply", "compare", "demo", "doctor"
+COMMANDS = "quantize", "palette", "count", "video", "apply", "compare", "demo", "doctor"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -55,7 +58,7 @@ def test_no_option_is_described_that_is_not_there() -> None:
     "table",
     [
         *(EFFORTS, SEEDINGS, COLOR_SPACES, DITHERS, ALPHAS, ICCS, METADATA, FORMATS),
-        *(PALETTE_FILES, QUALITIES, SORTS),
+        *(PALETTE_FILES, QUALITIES, SORTS, PALETTES, SINKS, CONVERSIONS),
     ],
 )
 def test_every_row_of_a_table_is_named(table: dict[str, object]) -> None:
