@@ -63,13 +63,16 @@ def cluster(
         if len(colors) <= k:
             return Palette(colors), own_entries(histogram, colors, None)
 
-    order = order_of(codes := morton_codes(histogram.colors))
+    codes = morton_codes(histogram.colors)
+    order = order_of(codes)
+    codes = codes[order]
     point_colors = histogram.colors.T.take(order, axis=1).T
     plain = plan is None or histogram.weights is None
     weights = even = histogram.counts if plain else histogram.weights
     if salient or (perceptual and not plain):
         even = evened(histogram.colors, histogram.counts, weights)
     points = weighted_points(space.points(point_colors), bounded(even)[order])
+    del even  # 8 bytes for each color, which are wanted below
     fixed = xp.asarray(grid_centers(kept, space))
     sought = points
     if salient:
@@ -78,11 +81,11 @@ def cluster(
     found = min(k, len(points))
     if start is None or len(start) < found or len(kept):
         centers = find_centers(
-            sought, codes[order], found, plan, seeding, generator, threads, progress, fixed[:found]
+            sought, codes, found, plan, seeding, generator, threads, progress, fixed[:found]
         )
     else:
         near = xp.asarray(grid_centers(of_channels(start[:found], histogram.channels), space))
-        centers = followed(sought, codes[order], near, threads)
+        centers = followed(sought, codes, near, threads)
     names = kinds_of(histogram.channels, lock_grays)
     kinds = Kinds(names, point_colors) if names else None
     few = len(kept) < found <= MOST_COLORS and histogram.channels == 4
@@ -90,7 +93,7 @@ def cluster(
         rounded = np.concatenate([kept, space.colors(to_host(centers)[len(kept) :])])
         first = grid_centers(kinds.imposed(sought, rounded, space, len(kept), threads), space)
         level, opaque = plan.levels[0], point_colors[:, 3] == 255
-        both = sides(sought, codes[order], opaque, max(level.leaves * found, level.least))
+        both = sides(sought, codes, opaque, max(level.leaves * found, level.least))
         centers = xp.asarray(find_apart(both, first, level, seeding, generator, len(kept)))
     steps = plan.settling if plan else 0
     if salient:
@@ -100,7 +103,7 @@ def cluster(
         weighed, smooth = (
             values[order] for values in smoothness(histogram, perceptual and not salient)
         )
-        centers = anticipate(points, codes[order], weighed, smooth, centers, len(kept), threads)
+        centers = anticipate(points, codes, weighed, smooth, centers, len(kept), threads)
         steps = 0
     if from_palette is None:
         settled = settle(
@@ -108,7 +111,7 @@ def cluster(
         )
     else:
         among = of_channels(from_palette, histogram.channels)
-        settled = chosen(sought, codes[order], centers, k, space, threads, kept, kinds, among)
+        settled = chosen(sought, codes, centers, k, space, threads, kept, kinds, among)
     colors, labels = settled
     progress("cluster", 1)
     in_key_order = xp.empty_like(labels)
