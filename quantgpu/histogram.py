@@ -173,13 +173,22 @@ class Counter:
         )
         for rows, colors, *weights in slabs:
             if len(colors) > self.room:
-                self.counted = [sum_of([*self.counted, self.emptied()])]
+                self.make_room(len(colors))
             if self.used is not None:
                 self.bins[self.used] = 0
                 self.used = None
             self.add_slab(colors, *weights)
             self.room -= len(colors)
             progress("count", rows[1] / pixels.height)
+
+    def make_room(self, pixels: int) -> None:
+        """See that no bin can overflow before so many pixels are counted; empty them if need be."""
+        counts = self.bins.dtype.type((1 << (COUNT_BITS if self.weighed else 32)) - 1)
+        self.room = self.most - max(
+            int((self.bins[slice(*part)] & counts).max()) for part in ranges(0, KEYS, KEYS // 16)
+        )
+        if self.room < max(pixels, self.most // 2):
+            self.counted = [sum_of([*self.counted, self.emptied()])]
 
     def add_slab(self, colors: Any, *weights: Any) -> None:
         """Count some pixels, (m, channels), for which there is room."""

@@ -79,10 +79,11 @@ def test_counts_carry_on_when_the_bins_could_overflow(monkeypatch: pytest.Monkey
         return occurring(*arguments)
 
     monkeypatch.setattr(histogram, "BATCH", 83)
-    monkeypatch.setattr(histogram, "FLUSH", 600)
+    monkeypatch.setattr(histogram, "FLUSH", 200)
     monkeypatch.setattr(histogram, "occurring", count_and_find)
     assert_same(count_colors(Pixels(photo())), expected)
-    assert emptied == -(-photo().shape[0] // (600 // photo().shape[1]))
+    slabs = -(-photo().shape[0] // (200 // photo().shape[1]))
+    assert 1 < emptied < slabs  # only where one color is so frequent that its bin could overflow
 
 
 def test_counts_beyond_32_bits_add_exactly() -> None:
