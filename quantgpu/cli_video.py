@@ -162,7 +162,7 @@ def video(
             decided = ", ".join(f"{name} {value}" for name, value in options.items())
             say(f"quantgpu: k {k}, {decided}", err=True)
         check_apart(source, output)
-        with Bar(source, not (quiet or as_json)) as bar:
+        with Bar(source, not (quiet or as_json), left=True) as bar:
             report = quantize_video(source, output, k, force=force, progress=bar, **options)
         tell_of_clip(report, quiet, as_json)
         if report.damage is not None:

@@ -16,8 +16,9 @@ WIDTH = 1000
 class Bar:
     """A bar on standard error that appears when the work takes longer than `PATIENCE`."""
 
-    def __init__(self, title: str, shown: bool) -> None:
-        self.title = title
+    def __init__(self, title: str, shown: bool, left: bool = False) -> None:
+        """`left`: whether the time that is left is shown, too."""
+        self.title, self.left = title, left
         self.stage, self.share = "", 0.0
         self.display: Any = None
         self.task: Any = None
@@ -49,9 +50,18 @@ class Bar:
     def show(self) -> None:
         """Start to draw."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+        text = TextColumn("{task.description}", markup=False)
+        columns: list[ProgressColumn] = [text, BarColumn(), TimeElapsedColumn()]
+        columns += [TimeRemainingColumn()] if self.left else []
         self.display = Progress(*columns, console=Console(stderr=True), transient=True)
         self.display.start()
         self.task = self.display.add_task(self.text(), total=WIDTH, completed=self.share * WIDTH)

@@ -189,3 +189,25 @@ def test_ctrl_c_leaves_no_partial_file() -> None:
     assert b"interrupted" in process.stderr.read()
     process.stderr.close()
     assert names() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are emulated with pty")
+def test_a_terminal_shows_frames_their_rate_and_the_time_left() -> None:
+    import pty
+
+    video(Path("long.mkv"), 60 * moving())
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        quantgpu("long.mkv", "out.gif", "--palette", "frame", "--duration", "4"),
+        stdout=subprocess.DEVNULL, stderr=follower, env={**os.environ, "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(follower)
+    said = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(leader, 4096):
+            said += chunk
+    os.close(leader)
+    assert process.wait(60) == 0
+    assert re.search(rb"(count|write) \d+ of 100, \d+ frames/s", said)
+    clocks = rb"\d:\d\d:\d\d|-:--:--"
+    assert max(len(re.findall(clocks, line)) for line in re.split(rb"[\r\n]", said)) == 2

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
 import predict
+import predict_frames
 from prediction.calls import Call, Copy, Deed, Mark, Order, Wait, Work
 from prediction.cards import CARDS, START, Card
 from prediction.clocks import Timeline
@@ -238,3 +239,11 @@ def test_keys_and_sectors_are_those_of_the_kernels() -> None:
     pixels = np.array([[1, 2, 3], [0, 2, 3], [255, 255, 255]], np.uint8)
     assert keys_of(pixels).tolist() == [0x030201, 0x030200, 0xFFFFFF]
     assert sectors(keys_of(pixels), 4) == 64
+
+
+def test_frames_cross_the_bus_once() -> None:
+    calls = predict_frames.record(64, 48, 8, "none")
+    copies = [deed for each in calls for deed in each.deeds if isinstance(deed, Copy)]
+    moved = {way: sum(c.nbytes for c in copies if c.direction == way) for way in ("up", "down")}
+    assert moved == {"up": 3 * 64 * 48, "down": 64 * 48}
+    assert 0 < seconds(calls, CARDS["rtx4090"]) < 0.1
