@@ -201,8 +201,8 @@ def quantize(
         typer.Option(
             help="How colors are mixed: none, bayer, blue-noise, floyd-steinberg, jarvis, stucki, "
             "burkes, sierra, sierra-lite, atkinson, stevenson-arce, adaptive. bayer:2 to bayer:16 "
-            "say how large the pattern is. [default: adaptive; none with one color or --effort "
-            "none]",
+            "say how large the pattern is. [default: adaptive; none with one color, --effort "
+            "none, --target or --min-quality]",
             autocompletion=keys_of("DITHERS", "dither"),
             metavar="METHOD",
             show_default=False,

@@ -107,9 +107,15 @@ def parse_dither(dither: str, strength: float | None = None) -> Dithering:
     return Dithering(found[1], size, int(strength * FULL + 0.5))
 
 
-def dithering_for(dither: str | None, strength: float | None, effort: str) -> Dithering:
-    """What is done where `dither` may not be given: the effort ``none`` mixes nothing then."""
-    usual = "none" if effort == "none" else DEFAULT
+def dithering_for(
+    dither: str | None, strength: float | None, effort: str, measured: bool = False
+) -> Dithering:
+    """What is done where `dither` may not be given.
+
+    Nothing is mixed then by the effort ``none``, or if results are `measured` by what a pixel's
+    color is off: mixing raises that.
+    """
+    usual = "none" if effort == "none" or measured else DEFAULT
     return parse_dither(usual if dither is None else dither, strength)
 
 

@@ -121,8 +121,8 @@ def quantize(
         dither: How colors are mixed: ``none``, ``bayer`` (``bayer:2`` to ``bayer:16``),
             ``blue-noise``, ``floyd-steinberg``, ``jarvis``, ``stucki``, ``burkes``, ``sierra``,
             ``sierra-lite``, ``atkinson``, ``stevenson-arce`` or ``adaptive``. When not given,
-            ``adaptive``; but ``none`` with one color or the effort ``none``. Colors that are in the
-            palette are not disturbed.
+            ``adaptive``; but ``none`` with one color, the effort ``none``, a `target` or a
+            `min_quality`. Colors that are in the palette are not disturbed.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
             ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
@@ -208,7 +208,8 @@ def quantized(
         kept = check_kept(k, keep, snap)
     check_weighing(effort, weights, salient)
     ks = [None if k is None else operator.index(k) for k in ks]
-    dithering = dithering_for(dither, dither_strength, effort)
+    measured = target is not None or min_quality is not None
+    dithering = dithering_for(dither, dither_strength, effort, measured)
     among = check_set(from_palette, snap)
     goal, least_good = check_goals(ks, target, min_quality)
     threads = default_threads() if threads is None else threads

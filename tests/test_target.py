@@ -257,7 +257,7 @@ def test_every_option_goes_into_the_search(
 ) -> None:
     picture = np.dstack([PHOTO, np.arange(83) * np.ones((61, 1))]) if alpha else PHOTO
     picture = picture.astype(np.uint8)
-    options = {"device": "cpu", **options}
+    options = {"device": "cpu", "dither": "none", **options}
     found = quantize(picture, target=target, **options)
     k = next(k for k, value in found.curve.items() if parse_target(target).is_met(value))
     assert_same(found, quantize(picture, k, **options))
@@ -288,12 +288,21 @@ def test_the_number_of_a_result_is_a_target_that_it_meets() -> None:
 
 
 def test_targets_are_about_the_palette_before_pixels_are_mixed() -> None:
-    found = quantize(PHOTO, target="psnr=30", effort="fast", device="cpu")
+    options: dict[str, Any] = {"effort": "fast", "dither": "adaptive", "device": "cpu"}
+    found = quantize(PHOTO, target="psnr=30", **options)
     plain = apply_palette(PHOTO, found.palette.colors)
     k = len(found.palette)
     assert found.curve[k] == pytest.approx(plain.psnr)
     assert plain.psnr >= 30 > found.psnr
-    assert_same(found, quantize(PHOTO, k, effort="fast", device="cpu"))
+    assert_same(found, quantize(PHOTO, k, **options))
+
+
+def test_results_that_are_measured_are_not_mixed_unless_told_to() -> None:
+    found = quantize(PHOTO, target="psnr=30", effort="fast", device="cpu")
+    assert found.psnr >= 30
+    assert_same(found, quantize(PHOTO, target="psnr=30", **FAST))
+    found = quantize(PHOTO, 64, min_quality="psnr=25", effort="fast", device="cpu")
+    assert_same(found, quantize(PHOTO, 64, **FAST))
 
 
 def test_k_is_the_most_there_may_be() -> None:
