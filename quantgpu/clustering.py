@@ -167,7 +167,7 @@ def kept_colors(
     Those that were given, what cannot be seen, and flat colors with at least such a share of the
     pixels, most frequent first.
     """
-    kept = [np.empty((0, histogram.channels), np.uint8)]
+    kept: list[NDArray[np.uint8]] = [np.empty((0, histogram.channels), np.uint8)]
     if keep is not None:
         kept = [of_channels(keep, histogram.channels)]
     if histogram.channels == 4 and k > 1 and int(histogram.keys[-1]) == CLEAR:

@@ -130,8 +130,8 @@ def cells_in(frame: Frame, mask: NDArray[np.bool_], centers: NDArray[np.int32]) 
     masks = [mask]
     while max(masks[-1].shape) > 1:
         masks.append(halved(masks[-1]))
-    found = np.zeros(len(centers), np.int64), np.arange(len(centers))
-    places = np.zeros(1, np.int64)
+    found: Pairs = np.zeros(len(centers), np.int64), np.arange(len(centers))
+    places: NDArray[np.int64] = np.zeros(1, np.int64)
     for level in range(len(masks) - 2, -1, -1):
         children, parents = children_of(places, masks[level + 1].shape, masks[level])
         found = narrowed(

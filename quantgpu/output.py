@@ -209,7 +209,7 @@ def npz(index: Index, palette: Colors, level: int, metadata: Metadata) -> memory
             entry.create_system, entry.external_attr = UNIX, 0o644 << 16
             file = io.BytesIO()
             ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            np.lib.format.write_array(file, ordered, (1, 0), allow_pickle=False)
+            np.save(file, ordered, allow_pickle=False)
             method = zipfile.ZIP_DEFLATED if level else zipfile.ZIP_STORED
             archive.writestr(entry, file.getbuffer(), method, level)
     return stream.getbuffer()

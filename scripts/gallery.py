@@ -233,7 +233,7 @@ def draw_sheet(sheet: Sheet, height: int) -> Image.Image:
         picture = sheet.draw(height)
         picture.save(folder / sheet.file)
         (folder / "pico8.hex").write_text("\n".join(PICO8.split()))
-        results = []
+        results: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]] = []
         if sheet.mask:
             mask = sheet.mask(height)
             mask.save(folder / "mask.png")

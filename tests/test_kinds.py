@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize
@@ -32,7 +33,7 @@ def test_opaque_pixels_stay_opaque_and_clear_pixels_stay_clear(k: int, color_spa
 
 @given(RGBA, st.integers(2, 20), st.sampled_from(["none", "balanced"]))
 def test_any_picture_has_its_opaque_and_clear_pixels_kept(
-    picture: np.ndarray, k: int, effort: str
+    picture: NDArray[np.uint8], k: int, effort: str
 ) -> None:
     picture[::2, :, 3] |= 0b1111_1100
     picture[:, ::3, 3] = 0
@@ -82,9 +83,9 @@ def test_the_error_is_what_is_seen_on_black_and_on_white() -> None:
     picture = soft_photo()
     found = quantize(picture, 12, device="cpu")
 
-    def on(level: int, pixels: np.ndarray) -> np.ndarray:
+    def on(level: int, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         share = pixels[..., 3:].astype(float) / 255
-        laid: np.ndarray = np.floor(pixels[..., :3] * share + level * (1 - share) + 0.5)
+        laid: NDArray[np.float64] = np.floor(pixels[..., :3] * share + level * (1 - share) + 0.5)
         return laid
 
     errors = [((on(b, picture) - on(b, found.to_array())) ** 2).sum() for b in (0, 255)]

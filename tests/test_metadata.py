@@ -55,7 +55,7 @@ def saved(suffix: str, metadata: Metadata | None, folder: Path) -> Image.Image:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_exif_data_is_read_upright(kind: str, orientation: int) -> None:
     stored = sideways(PIXELS, orientation)
-    size = stored.shape[1::-1]
+    size = stored.shape[1], stored.shape[0]
     data = camera_exif(orientation, size, ">" if orientation % 2 else "<")
     options = {} if kind == "TIFF" else LOSSLESS_KINDS.get(kind, {})
     file = encoded(stored, kind, exif=b"Exif\0\0" + data, **options)

@@ -155,7 +155,7 @@ def test_images_files_and_arrays_that_are_views_are_taken(tmp_path: object) -> N
 def test_transparent_pixels_are_compared_on_white(tmp_path: object) -> None:
     picture = soft_photo()
     Image.fromarray(picture).save(f"{tmp_path}/a.png")
-    on_white = Image.new("RGBA", picture.shape[1::-1], "white")
+    on_white = Image.new("RGBA", (picture.shape[1], picture.shape[0]), "white")
     on_white.alpha_composite(Image.fromarray(picture))
     for image in (picture, Image.fromarray(picture), f"{tmp_path}/a.png"):
         assert quantgpu.compare(image, on_white.convert("RGB")).changed == 0

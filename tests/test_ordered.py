@@ -32,8 +32,8 @@ def dithered(picture: NDArray[np.uint8], colors: Any, method: str, **options: An
 def some_colors(picture: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
     """K colors of a picture and its surroundings, in no order, with repeated ones."""
     rng = np.random.default_rng(k)
-    colors = picture.reshape(-1, picture.shape[-1])
-    colors = colors[rng.integers(0, len(colors), k)].copy()
+    every = picture.reshape(-1, picture.shape[-1])
+    colors = every[rng.integers(0, len(every), k)].copy()
     colors[::2, :3] ^= 21
     colors[2::9] = colors[0]
     return colors

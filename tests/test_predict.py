@@ -204,7 +204,9 @@ def diffusion_of(height: int, width: int, frames: int = 1, name: str = "adaptive
     """What diffusing frames needs."""
     options = tuple(f"-D{name}={value}" for name, value in defines(ROWS_OF[name], 3, 1).items())
     numbers = {"frames": frames, "height": height, "width": width}
-    arrays = {name: np.zeros(1 << 20, np.int32) for name in ("points", "codes", "entries")}
+    arrays: dict[str, Any] = {
+        name: np.zeros(1 << 20, np.int32) for name in ("points", "codes", "entries")
+    }
     return KERNELS["diffuse"](Facts(numbers, arrays | {"index": np.zeros(1, np.uint8)}, options))
 
 
