@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quantgpu.apply import apply_palette
     from quantgpu.errors import (
+        ClusterError,
         DeviceError,
         InputError,
         OutputError,
@@ -50,7 +51,7 @@ _HOMES = {
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
         (
-            *("DeviceError", "InputError", "OutputError"),
+            *("ClusterError", "DeviceError", "InputError", "OutputError"),
             *("QualityError", "QuantgpuError", "UsageError"),
         ),
         "quantgpu.errors",
@@ -59,6 +60,7 @@ _HOMES = {
 """Public name to module: nothing is imported before it is used."""
 
 __all__ = [
+    "ClusterError",
     "Comparison",
     "Counted",
     "DeviceError",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from quantgpu.histogram import Histogram
 from quantgpu.options import check_kept, check_set
 from quantgpu.progress import Bar
 from quantgpu.shared import SharedPalette, remapped, shared_palette
+
+if TYPE_CHECKING:
+    from quantgpu.crew import Crew
 
 
 @dataclass
@@ -154,6 +157,7 @@ def with_shared_palettes(
     force: bool,
     shown: bool,
     failures: list[QuantgpuError],
+    crew: Crew | None = None,
 ) -> tuple[Work, list[Task]]:
     """Count all images and find their palettes; the work that remaps to them, and what is left.
 
@@ -166,7 +170,8 @@ def with_shared_palettes(
     form = check_output(sound[0].outputs[0], work.k, force=True)
     busy = sharing.clustering["perceptual"] and not sharing.clustering["salient"]
     way = Way(opening_for(form, work)[0], busy, sharing.mask)
-    total = count_files([task.name for task in sound], [], way, sharing.jobs, shown, failures)
+    names = [task.name for task in sound]
+    total = count_files(names, [], way, sharing.jobs, shown, failures, crew)
     lost = {id(sound[number]) for number in total.failed}
     left = [task for task in tasks if id(task) not in lost]
     if total.counted is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,13 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from quantgpu import __version__
+from quantgpu.cli_cluster import Scheduler, convert_store, crew_for, in_blocks
 from quantgpu.console import convert_each, fail, orderly_stop, say
 from quantgpu.errors import QuantgpuError
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for
 cannot be used; 7 a result is not as good as was asked for; 8 nothing was written for an input, as
-it would be larger; 9 a clip is damaged, and what comes before that was written; 130 interrupted."""
+it would be larger; 9 a clip is damaged, and what comes before that was written; 10 the cluster that
+was asked for cannot be used; 130 interrupted."""
 
 app = typer.Typer(
     name="quantgpu",
@@ -297,6 +300,7 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    scheduler: Scheduler = None,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per image.")
@@ -330,6 +334,7 @@ def quantize(
         "dither": dither, "dither_strength": dither_strength, "threads": threads, "device": device,
     }  # fmt: skip
     goals = {"target": target, "min_quality": min_quality}
+    stack = contextlib.ExitStack()
     try:
         ks: Sequence[int | None] = [None] if k is None else parse_ks(k)
         check_goals(ks, **goals)
@@ -349,6 +354,8 @@ def quantize(
         check_set(options["from_palette"], snap)
         check_shared(shared_palette, **goals)
         jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        crew = stack.enter_context(crew_for(scheduler, [*inputs, output]))
+        options["threads"] = options["threads"] if crew is None else threads or crew.threads
         opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
         check_choice("metadata", metadata, METADATA)
         options["weights"] = None if weights is None else read_mask(weights, max_pixels)
@@ -361,7 +368,12 @@ def quantize(
     work = quantizing(ks, options | goals, opening)
     sharing = sharing_of(ks, options, jobs, threads) if shared_palette else None
     others = given(weights)
-    convert_each(inputs, destination, work, quiet, as_json, others, jobs, resume, sharing)
+    with stack:
+        if crew is not None and in_blocks(inputs):
+            how = ks, options | goals, opening
+            convert_store(crew, inputs[0], destination, *how, quiet, as_json, verbose)
+            return
+        convert_each(inputs, destination, work, quiet, as_json, others, jobs, resume, sharing, crew)
 
 
 def given(*names: str | None) -> list[str]:

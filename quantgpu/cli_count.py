@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin,
 import typer
 
 from quantgpu.cli import app, opening_options, quantize
+from quantgpu.cli_cluster import Scheduler, crew_for
 from quantgpu.console import complaining, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
@@ -83,6 +84,7 @@ def count(
     icc: str = "convert",
     threads: int | None = None,
     jobs: int | None = None,
+    scheduler: Scheduler = None,
     max_pixels: int = 1_000_000_000,
     force: bool = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -105,7 +107,9 @@ def count(
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
         mask = None if weights is None else read_mask(weights, max_pixels)
         shown = not (quiet or as_json)
-        total = count_inputs(inputs, histograms, opening, perceptual, mask, jobs, shown)
+        total = count_inputs(
+            inputs, histograms, opening, perceptual, mask, jobs, shown, scheduler=scheduler
+        )
         assert total.counted is not None
         size = write_histogram(output, total.counted, force)
         for warning in [] if quiet else total.notes:
@@ -135,6 +139,7 @@ def count_inputs(
     jobs: int | None,
     shown: bool,
     holder: tuple[str, str] = ("keep", ""),
+    scheduler: str | None = None,
 ) -> Total:
     """The colors of images and histogram files, as far as their holder shows transparency."""
     import logging
@@ -152,8 +157,11 @@ def count_inputs(
     if alpha != opening["alpha"]:
         reason = f"{name} holds {HELD[limit]}"
     jobs, threads = shared_out(jobs, opening["threads"], len(inputs), STREAM in inputs)
-    way = Way({**opening, "alpha": alpha, "threads": threads}, perceptual, mask, reason)
-    total = count_files(inputs, histograms, way, jobs, shown)
+    with crew_for(scheduler, inputs) as crew:
+        if crew is not None:
+            threads = opening["threads"] or crew.threads
+        way = Way({**opening, "alpha": alpha, "threads": threads}, perceptual, mask, reason)
+        total = count_files(inputs, histograms, way, jobs, shown, crew=crew)
     assert total.counted is not None
     if (
         total.counted.alpha is not None

@@ -13,6 +13,7 @@ import typer
 
 from quantgpu import __version__
 from quantgpu.cli import app, opening_options, quantize
+from quantgpu.cli_cluster import Scheduler
 from quantgpu.cli_count import Histograms, Images, count_inputs, described_as
 from quantgpu.console import complaining, convert_each, fail, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
@@ -85,6 +86,7 @@ def palette(
     icc: str = "convert",
     threads: int | None = None,
     jobs: int | None = None,
+    scheduler: Scheduler = None,
     device: str = "auto",
     memory: str | None = None,
     max_pixels: int = 1_000_000_000,
@@ -108,7 +110,15 @@ def palette(
         shown = not (quiet or as_json)
         limit = holder_of(output)
         total = count_inputs(
-            inputs, histograms, opening, perceptual and not salient, mask, jobs, shown, limit
+            inputs,
+            histograms,
+            opening,
+            perceptual and not salient,
+            mask,
+            jobs,
+            shown,
+            limit,
+            scheduler,
         )
         print_palette(inputs, histograms, total, k, output, sort, force, as_json, quiet, options)
     if failures:

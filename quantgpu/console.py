@@ -22,6 +22,7 @@ from quantgpu.errors import (
 
 if TYPE_CHECKING:
     from quantgpu.batches import Sharing, Task
+    from quantgpu.crew import Crew
     from quantgpu.files import Destination, Report, Work
 
 
@@ -46,6 +47,7 @@ def convert_each(
     jobs: int = 1,
     resume: bool = False,
     sharing: Sharing | None = None,
+    crew: Crew | None = None,
 ) -> None:
     """Do the work on every input, say what was done, and fail if any of it failed.
 
@@ -61,6 +63,7 @@ def convert_each(
         jobs: Images at work at once; the results are told in order.
         resume: Leave outputs that are complete.
         sharing: How they get one palette; None if each has its own.
+        crew: Workers of a cluster that do it; None for this machine.
     """
     import logging
 
@@ -75,12 +78,18 @@ def convert_each(
         fatal: list[QuantgpuError] = []
         with complaining(fatal):
             force = destination.force
-            work, tasks = with_shared_palettes(work, tasks, sharing, force, shown, failures)
+            work, tasks = with_shared_palettes(work, tasks, sharing, force, shown, failures, crew)
         if fatal:
             raise typer.Exit(fatal[0].exit_code)
-    convert = partial(convert_task, destination=destination, work=work)
+    if crew is None:
+        convert = partial(convert_task, destination=destination, work=work)
+        done = in_turn(convert, tasks, [task.name for task in tasks], jobs, shown)
+    else:
+        from quantgpu.crew_files import converted
+
+        done = converted(crew, tasks, destination, work, shown)
     said: set[str] = set()
-    with in_turn(convert, tasks, [task.name for task in tasks], jobs, shown) as turns:
+    with done as turns:
         for task, turn in zip(tasks, turns, strict=True):
             with complaining(failures):
                 try:

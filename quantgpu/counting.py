@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quantgpu.console import complaining
 from quantgpu.decode import read_image
@@ -19,6 +19,9 @@ from quantgpu.image import Pixels
 from quantgpu.jobs import in_turn
 from quantgpu.mask import as_mask
 from quantgpu.transparency import WHITE
+
+if TYPE_CHECKING:
+    from quantgpu.crew import Crew
 
 
 class Way(NamedTuple):
@@ -72,6 +75,7 @@ def count_files(
     jobs: int,
     shown: bool,
     failures: list[QuantgpuError] | None = None,
+    crew: Crew | None = None,
 ) -> Total:
     """The colors of images and histogram files together, added in this order.
 
@@ -83,10 +87,30 @@ def count_files(
         shown: Whether there may be a bar.
         failures: If given, images that cannot be counted are complained of, appended here, and left
             out.
+        crew: Workers of a cluster that count images; None for this machine.
 
     Raises:
         QuantgpuError: A file cannot be read, or was not counted like those before.
     """
+    if crew is None:
+        total, notes, failed = counted_here(images, way, jobs, shown, failures)
+    else:
+        total, notes, failed = counted_there(crew, images, way, shown, failures)
+    for name in histograms:
+        with naming(name):
+            counted = read_histogram(name).weighed(way.perceptual)
+            total = counted if total is None else total + counted
+    return Total(total, notes, failed)
+
+
+def counted_here(
+    images: Sequence[str],
+    way: Way,
+    jobs: int,
+    shown: bool,
+    failures: list[QuantgpuError] | None,
+) -> Total:
+    """The colors of images together, see `count_files`."""
     total: Counted | None = None
     notes: list[str] = []
     failed = []
@@ -98,8 +122,21 @@ def count_files(
                 total = counted if total is None else total + counted
                 notes += said
                 failed.pop()
-    for name in histograms:
-        with naming(name):
-            counted = read_histogram(name).weighed(way.perceptual)
-            total = counted if total is None else total + counted
     return Total(total, notes, failed)
+
+
+def counted_there(
+    crew: Crew,
+    images: Sequence[str],
+    way: Way,
+    shown: bool,
+    failures: list[QuantgpuError] | None,
+) -> Total:
+    """The same on the workers of a cluster, all of which are done before one is complained of."""
+    from quantgpu.crew_files import counted
+
+    found = counted(crew, images, way, shown)
+    for _, error in found.errors:
+        with contextlib.nullcontext() if failures is None else complaining(failures):
+            raise error
+    return Total(found.counted, found.notes, [number for number, _ in found.errors])

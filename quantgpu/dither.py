@@ -58,6 +58,8 @@ class Tally(NamedTuple):
     """(K,) pixels of each palette entry."""
     squared_error: int
     """Squared differences of 8-bit levels, summed over pixels and channels."""
+    rest: int = 0
+    """1 if a half was rounded off that, which counts where parts of a picture add up."""
 
 
 class Dithering(NamedTuple):

@@ -53,6 +53,12 @@ class DamagedError(QuantgpuError):
     exit_code = 9
 
 
+class ClusterError(QuantgpuError):
+    """The cluster that was asked for cannot be used."""
+
+    exit_code = 10
+
+
 class DeviceMemoryError(DeviceError):
     """A GPU has no memory left."""
 

@@ -26,6 +26,9 @@ class Pixels:
     mask: Pixels | None = None
     """Of the same shape with one channel: how much each pixel counts, 255 fully."""
 
+    place: tuple[int, int] = (0, 0)
+    """The row and column of the first pixel, in the picture that these are a part of."""
+
     def __init__(self, source: Any) -> None:
         """`source`: a Pillow image in mode RGB or RGBA, or an (H, W, 3 | 4) or (N, 3 | 4) uint8
         array. Four channels are for pictures of which some pixel is not opaque, one for masks."""

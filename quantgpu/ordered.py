@@ -140,8 +140,10 @@ def errors_of(mixed: Mixtures, colors: Any, entries: NDArray[np.uint8]) -> Any:
     return errors.reshape(-1)
 
 
-def switch(plan: Plan, colors: Any, row: int, width: int, out: Any) -> tuple[Any, Any]:
-    """Put the entries of the pixels of rows from `row` on into `out`, (m,).
+def switch(
+    plan: Plan, colors: Any, place: tuple[int, int], width: int, out: Any
+) -> tuple[Any, Any]:
+    """Put the entries of the pixels of rows into `out`, (m,); the first one is at that place.
 
     Returns the pixels of each entry, (K,), and the sum of their errors, () int64.
     """
@@ -149,7 +151,7 @@ def switch(plan: Plan, colors: Any, row: int, width: int, out: Any) -> tuple[Any
     ranks = xp.empty(len(colors), xp.int32)
     plan.rank_of(colors, ranks)
     words = plan.words.take(ranks)
-    bounds = bounds_at(plan.bounds, row, len(words) // width, width)
+    bounds = bounds_at(plan.bounds, place, len(words) // width, width)
     is_high = (words.reshape(-1, width) > bounds).reshape(-1)
     words >>= is_high * layout(plan.k)[1]
     out[:] = words.astype(out.dtype)
@@ -159,23 +161,27 @@ def switch(plan: Plan, colors: Any, row: int, width: int, out: Any) -> tuple[Any
     return xp.bincount(out, minlength=plan.k), error
 
 
-def bounds_at(bounds: Any, row: int, count: int, width: int) -> Any:
-    """(count, W): tiles of `bounds`, (s, s), from a row on."""
+def bounds_at(bounds: Any, place: tuple[int, int], count: int, width: int) -> Any:
+    """(count, W): tiles of `bounds`, (s, s), from a row and a column on."""
     xp = array_module(bounds)
+    row, column = place
     across = min(len(bounds), width)
-    rows = bounds[:, :across].take(xp.arange(row, row + count) % len(bounds), axis=0)
+    columns = xp.arange(column, column + across) % len(bounds)
+    rows = bounds.take(columns, axis=1).take(xp.arange(row, row + count) % len(bounds), axis=0)
     return xp.tile(rows, (1, -(-width // across)))[:, :width]
 
 
 def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
     """An index map, slab by slab, and these in parts."""
     width = pixels.width
+    row, column = pixels.place
     tallies = []
 
     def on_slab(colors: Any, out: Any, first: int) -> None:
         for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
             part = slice(start * width, stop * width)
-            tallies.append(switch(plan, colors[part], first + start, width, out[part]))
+            at = row + first + start, column
+            tallies.append(switch(plan, colors[part], at, width, out[part]))
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
@@ -185,12 +191,17 @@ def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Map
 def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
     """An index map, piece by piece, by several threads."""
     index = np.empty((pixels.height, pixels.width), index_dtype(plan.k))
+    row, column = pixels.place
     tallies = []
 
     def on_rows(rows: tuple[int, int]) -> tuple[int, list[tuple[Any, Any]]]:
         return rows[1], [
             switch(
-                plan, pixels.slab(start, stop), start, pixels.width, index[start:stop].reshape(-1)
+                plan,
+                pixels.slab(start, stop),
+                (row + start, column),
+                pixels.width,
+                index[start:stop].reshape(-1),
             )
             for start, stop in pixels.row_ranges(BATCH, rows)
         ]
@@ -204,4 +215,5 @@ def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Map
 def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
     """The sum of what `switch` returned, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
-    return Tally(to_host(counts).astype(np.int64), int(error) // plan.sides)
+    whole, rest = divmod(int(error), plan.sides)
+    return Tally(to_host(counts).astype(np.int64), whole, rest)

@@ -44,7 +44,7 @@ class GpuPixels(Pixels):
         `step`: rows in a slab, if they are given.
         """
         self.shape, self.height, self.width = pixels.shape, pixels.height, pixels.width
-        self.channels = pixels.channels
+        self.channels, self.place = pixels.channels, pixels.place
         self.xp, self.pixels = xp, pixels
         self.resident = None if pixels.gpu is None else aligned(pixels.source)
         size = min(SLAB, device.memory // SLABS_IN_BUDGET)

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clusters import four_workers, two_workers
 from hypothesis import settings
 from kernel_device import SCHEDULES, VARIANTS, build_ahead, device, options_for, text_of
+
+__all__ = ["four_workers", "two_workers"]
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

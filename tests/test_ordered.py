@@ -262,6 +262,21 @@ def test_a_gpu_gives_the_same_bytes(
                 )
 
 
+@pytest.mark.parametrize("method", ["bayer:4", "blue-noise"])
+def test_a_part_is_dithered_as_it_is_in_the_whole(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = photo(70, 120)
+    colors = some_colors(picture, 9)
+    whole = dithered(picture, colors, method).index
+    part = np.ascontiguousarray(picture[5:60, 37:])
+    monkeypatch.setattr(Pixels, "place", (5, 37))
+    here = dithered(part, colors, method)
+    np.testing.assert_array_equal(here.index, whole[5:60, 37:])
+    with gpu_double.installed():
+        assert_same(apply_palette(part, colors, dither=method, device="gpu"), here)
+
+
 @pytest.mark.parametrize(("picture", "k"), [(photo(40, 50), 16), (soft_photo(40, 50), 17)])
 def test_the_whole_pipeline_on_a_gpu_gives_the_same_bytes(
     picture: NDArray[np.uint8], k: int

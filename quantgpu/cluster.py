@@ -1,0 +1,345 @@
+"""Pictures larger than a machine, and many: counted and remapped by Dask, clustered once.
+
+Histograms add, so blocks and files are counted wherever Dask runs them (threads, processes, the
+workers of a `distributed` client) and their sums added as a tree. A palette is found once, and
+every block is remapped to it. Everything is lazy, and gives the bytes of the plain call:
+
+>>> import dask.array, numpy
+>>> from quantgpu import cluster
+>>> picture = dask.array.zeros((900, 700, 3), chunks=256, dtype=numpy.uint8)
+>>> found = cluster.quantize(picture, 4, dither="none")
+>>> found.index.compute().shape, found.palette.compute().palette.hex()
+((900, 700), ['#000000'])
+
+What crosses the network are histograms, with the colors that occur, compressed; palettes; and the
+edges of blocks, up to two pixels wide, where pixels have weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quantgpu.blocks import (
+    ABOVE,
+    BELOW,
+    LEFT,
+    RIGHT,
+    Halo,
+    added,
+    check_pixels,
+    count_block,
+    index_of,
+    parcel,
+    recipe_for,
+    remap_block,
+    tally_in_all,
+)
+from quantgpu.counting import Way, count_file
+from quantgpu.decode import MAX_PIXELS
+from quantgpu.device import no_progress
+from quantgpu.diffusion import KERNELS
+from quantgpu.dither import Dithering, dithering_for, index_dtype
+from quantgpu.errors import UsageError
+from quantgpu.histogram import Histogram
+from quantgpu.indexed import Indexed
+from quantgpu.options import (
+    DEFAULT_K,
+    check_choice,
+    check_kept,
+    check_matte,
+    check_options,
+    check_set,
+    check_weighing,
+)
+from quantgpu.shared import SharedPalette, remapped, shared_palette
+from quantgpu.transparency import ALPHAS, Color
+
+INSTALL = "pip install 'quantgpu[cluster]'"
+"""What to type when Dask is missing."""
+
+FAN_IN = 8
+"""Histograms that are added by one task: the sums of 512 blocks are three steps away."""
+
+
+class Remapped(NamedTuple):
+    """A picture in the colors of its palette, not computed yet."""
+
+    index: Any
+    """`dask.array` (H, W), uint8, or uint16 if K > 256: palette entries; the picture's chunks."""
+    palette: Any
+    """Delayed: a `SharedPalette`."""
+    tally: Any
+    """Delayed: the pixels of each palette entry, and the squared error, as a `dither.Tally`."""
+
+
+def dask_module() -> Any:
+    """Dask with its arrays.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        import dask
+        import dask.array
+    except ImportError as error:
+        raise UsageError(f"Dask is not installed ({error}): {INSTALL}") from None
+    return dask
+
+
+def histogram(
+    source: Any,
+    *,
+    perceptual: bool = True,
+    alpha: str = "keep",
+    matte: Color | None = None,
+    icc: str = "convert",
+    max_pixels: int = MAX_PIXELS,
+) -> Any:
+    """The colors of a picture or of many, counted block by block and file by file.
+
+    Args:
+        source: A `dask.array` (H, W, 3 | 4) uint8 in any chunks, with blocks of NumPy or CuPy; or
+            a list of names of image files, which the workers have to be able to read.
+        perceptual: Whether pixels weigh what `quantize` gives them.
+        alpha: What becomes of transparency, as in `quantgpu.quantize`.
+        matte: What transparent pixels are laid on.
+        icc: Of files: what becomes of color profiles, as in the command line.
+        max_pixels: Of each file: larger ones are refused before they are decoded.
+
+    Returns:
+        Delayed: a `Histogram`, equal to that of one machine.
+
+    Raises:
+        UsageError: The array has another type or shape; later, when it is computed, if a block has.
+    """
+    dask = dask_module()
+    check_choice("alpha", alpha, ALPHAS)
+    check_matte(matte)
+    if is_array(source):
+        parts = counted_blocks(dask, checked(source), perceptual, alpha, matte)
+    else:
+        opening = {"alpha": alpha, "matte": matte, "icc": icc, "max_pixels": max_pixels}
+        way = Way({**opening, "threads": 1}, perceptual)
+        count = dask.delayed(count_one)
+        parts = [count(os.fspath(name), way) for name in listed(source)]
+    return tree(dask.delayed(added), parts)
+
+
+def palette(
+    source: Any,
+    k: int | None = None,
+    *,
+    perceptual: bool = True,
+    salient: bool = False,
+    alpha: str = "keep",
+    matte: Color | None = None,
+    **options: Any,
+) -> Any:
+    """The best K colors of a picture or of many together.
+
+    Args:
+        source: What `histogram` takes, or what it returned.
+        k: Colors, as in `quantgpu.quantize`.
+        perceptual: As in `quantgpu.quantize`.
+        salient: As in `quantgpu.quantize`.
+        alpha: As in `histogram`.
+        matte: As in `histogram`.
+        options: Of `quantgpu.shared.shared_palette`: effort, init, seed, color_space, keep, snap,
+            lock_grays, from_palette, dithered, threads, device, memory.
+
+    Returns:
+        Delayed: a `SharedPalette`.
+    """
+    dask = dask_module()
+    counted = source
+    if not hasattr(source, "key"):
+        busy = perceptual and not salient
+        counted = histogram(source, perceptual=busy, alpha=alpha, matte=matte)
+    found = dask.delayed(partial(shared_palette, **options))
+    return found(counted, k, perceptual=perceptual, salient=salient)
+
+
+def quantize(
+    source: Any,
+    k: int | None = None,
+    *,
+    effort: str = "balanced",
+    init: str = "random",
+    seed: int = 0,
+    color_space: str = "oklab",
+    perceptual: bool = True,
+    salient: bool = False,
+    keep: Any = None,
+    snap: float | None = None,
+    lock_grays: bool = False,
+    from_palette: Any = None,
+    dither: str | None = None,
+    dither_strength: float | None = None,
+    alpha: str = "keep",
+    matte: Color | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+) -> Any:
+    """Reduce a picture, or many together, to K colors.
+
+    The options are those of `quantgpu.quantize`; `threads` and `device` are about finding the
+    palette. Error diffusion runs through a picture in order: blocks are mixed by ``bayer`` or
+    ``blue-noise`` alone, which ask for the place of a pixel, or not at all.
+
+    Returns:
+        Of a `dask.array`, `Remapped`. Of a list of files, a list of Delayed `Indexed`, one for each
+        file, all in one palette.
+
+    Raises:
+        UsageError: An option is outside its range, or the method is not for blocks.
+    """
+    dask = dask_module()
+    check_options(
+        k, effort, init, seed, color_space, dither, dither_strength, threads, device, memory
+    )
+    check_weighing(effort, None, salient)
+    dithering = dithering_for("none" if k == 1 else dither, dither_strength, effort)
+    if is_array(source):
+        check_blockwise(dithering)
+    opening: dict[str, Any] = {"alpha": alpha, "matte": matte}
+    counted = histogram(source, perceptual=perceptual and not salient, **opening)
+    found = palette(
+        counted, k, perceptual=perceptual, salient=salient, effort=effort, init=init, seed=seed,
+        color_space=color_space, keep=check_kept(k, keep, snap), snap=snap, lock_grays=lock_grays,
+        from_palette=check_set(from_palette, snap), dithered=dithering.method != "none",
+        threads=threads, device=device, memory=memory,
+    )  # fmt: skip
+    if is_array(source):
+        recipe = dask.delayed(recipe_for)(counted, found, dithering, color_space, lock_grays)
+        dtype = index_dtype(DEFAULT_K if k is None else k)
+        return remapped_blocks(dask, checked(source), counted, found, recipe, dtype, opening)
+    remap = dask.delayed(
+        partial(
+            remap_file, dithering=dithering, color_space=color_space, lock_grays=lock_grays,
+            opening=opening,
+        )
+    )  # fmt: skip
+    return [remap(os.fspath(name), counted, found) for name in listed(source)]
+
+
+def check_blockwise(dithering: Dithering) -> None:
+    """Raise a UsageError for methods that run through a picture in order."""
+    if dithering.method in KERNELS:
+        raise UsageError(
+            f"dither = {dithering.method!r} runs through a whole picture in order, not through "
+            "blocks; use --dither none, bayer or blue-noise"
+        )
+
+
+def is_array(source: Any) -> bool:
+    """Whether it has chunks, as a `dask.array` has; names of files have none."""
+    return hasattr(source, "chunks") and hasattr(source, "to_delayed")
+
+
+def listed(source: Any) -> Sequence[Any]:
+    """Names of files."""
+    if isinstance(source, str | os.PathLike) or not isinstance(source, Sequence) or not source:
+        raise UsageError(
+            f"{source!r} is neither a dask.array (height, width, 3 or 4) nor a list of image files"
+        )
+    return source
+
+
+def checked(array: Any) -> Any:
+    """The array, with all channels of a pixel in one chunk."""
+    check_pixels(array.dtype, array.shape)
+    if any(np.isnan(size) for size in array.shape) or 0 in array.shape:
+        raise UsageError(
+            f"array of shape {array.shape}: there are no pixels, or nobody knows how many; "
+            "call compute_chunk_sizes()"
+        )
+    return array.rechunk({2: -1})
+
+
+def counted_blocks(
+    dask: Any, array: Any, perceptual: bool, alpha: str, matte: Color | None
+) -> list[Any]:
+    """Delayed histograms of all blocks."""
+    around = array
+    if perceptual:
+        around = with_edges(dask, array)
+    blocks = around.to_delayed()[:, :, 0]
+    count = dask.delayed(count_block)
+    way: dict[str, Any] = {"perceptual": perceptual, "alpha": alpha, "matte": matte}
+    return [
+        count(block, Halo.within(at, blocks.shape) if perceptual else Halo(), **way)
+        for at, block in np.ndenumerate(blocks)
+    ]
+
+
+def with_edges(dask: Any, array: Any) -> Any:
+    """The array with blocks that overlap by their halos; thin ones are laid together before."""
+    thin = {axis: -1 for axis in (0, 1) if array.shape[axis] <= max(BELOW, RIGHT)}
+    depth = {0: (ABOVE, BELOW), 1: (LEFT, RIGHT), 2: 0} | dict.fromkeys(thin, 0)
+    return dask.array.overlap.overlap(array.rechunk(thin), depth, boundary="none")
+
+
+def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
+    """The sum of some parts, a few at a time."""
+    while len(parts) > 1:
+        parts = [add(parts[at : at + FAN_IN]) for at in range(0, len(parts), FAN_IN)]
+    return parts[0]
+
+
+def remapped_blocks(
+    dask: Any, array: Any, counted: Any, found: Any, recipe: Any, dtype: Any, opening: Any
+) -> Remapped:
+    """A picture of which each block is remapped on its own."""
+    blocks = array.to_delayed()[:, :, 0]
+    rows, columns = ([sum(sizes[:at]) for at in range(len(sizes))] for sizes in array.chunks[:2])
+    remap = dask.delayed(remap_block)
+    index: list[list[Any]] = []
+    tallies = []
+    for row, line in enumerate(blocks):
+        index.append([])
+        for column, block in enumerate(line):
+            done = remap(block, recipe, (rows[row], columns[column]), **opening)
+            tallies.append(dask.delayed(tally_of_block)(done))
+            shape = array.chunks[0][row], array.chunks[1][column]
+            index[-1].append(
+                dask.array.from_delayed(dask.delayed(index_of)(done, dtype), shape, dtype)
+            )
+    tally = dask.delayed(tally_in_all)(counted, found, tallies)
+    return Remapped(dask.array.block(index), found, tally)
+
+
+def tally_of_block(done: tuple[Any, Any]) -> Any:
+    """What `remap_block` says beside the indices."""
+    return done[1]
+
+
+def count_one(name: str, way: Way) -> Histogram:
+    """The histogram of an image file."""
+    counted, _ = count_file(name, no_progress, way)
+    return parcel(counted.histogram)
+
+
+def remap_file(
+    name: str,
+    counted: Histogram,
+    found: SharedPalette,
+    *,
+    dithering: Dithering,
+    color_space: str,
+    lock_grays: bool,
+    opening: dict[str, Any],
+) -> Indexed:
+    """An image file in a palette that it shares."""
+    from quantgpu.decode import read_image
+
+    [picture] = remapped(
+        read_image(name, **opening).image, counted, [found], dithering=dithering,
+        color_space=color_space, lock_grays=lock_grays, threads=1, device="cpu", memory=None,
+    )  # fmt: skip
+    return picture

@@ -1,0 +1,219 @@
+"""One huge picture on a cluster: workers read blocks, and write them, wherever the store is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from quantgpu.blocks import (
+    Parcel,
+    Recipe,
+    added,
+    parcel_bytes,
+    recipe_bytes,
+    recipe_for,
+    remap_block,
+    tally_in_all,
+)
+from quantgpu.cluster import check_blockwise
+from quantgpu.crew import Crew
+from quantgpu.crew_files import FAN_IN, renamed, result_of
+from quantgpu.dither import Tally, dithering_for
+from quantgpu.errors import QuantgpuError, UsageError
+from quantgpu.files import Report, as_bytes
+from quantgpu.options import DEFAULT_K, check_kept, check_set, k_for
+from quantgpu.pipeline import stopwatch
+from quantgpu.progress import Bar
+from quantgpu.quality import decibels
+from quantgpu.shared import SharedPalette, shared_palette
+from quantgpu.stores import (
+    Picture,
+    Region,
+    check_store_output,
+    count_region,
+    created,
+    inspect,
+    read_region,
+    regions,
+    size_of,
+    write_region,
+)
+from quantgpu.transparency import Color
+
+
+class Way(NamedTuple):
+    """How a picture is reduced."""
+
+    k: int | None
+    options: dict[str, Any]
+    """Those of `quantgpu.quantize` that the command line takes."""
+    alpha: str
+    matte: Color | None
+
+
+SINGLE = "target", "min_quality", "weights"
+"""Options that are not for pictures in blocks."""
+
+
+def quantize_store(
+    crew: Crew, name: str, output: str, way: Way, force: bool, shown: bool, measured: bool
+) -> tuple[Report, str]:
+    """Reduce a picture to K colors, block by block; report on it, and on what crossed the network.
+
+    Args:
+        crew: The workers, who have to reach both stores under the names that they have here.
+        name: A Zarr array or a TIFF file.
+        output: A ``.zarr`` or ``.tif``.
+        way: How.
+        force: Whether an output that exists is replaced.
+        shown: Whether there may be a bar.
+        measured: Whether to find out what crossed the network, which takes a while.
+
+    Raises:
+        QuantgpuError: Anything that the user can mend; the output is not there then.
+    """
+    lap = stopwatch(time.perf_counter())
+    check_way(way)
+    most = DEFAULT_K if way.k is None else way.k
+    check_store_output(output, most, force)
+    picture = inspect(os.path.abspath(name))
+    k_for(way.k, picture.shape[0] * picture.shape[1])
+    seconds = {"open": lap()}
+    try:
+        with Bar(name, shown) as bar:
+            histogram, crossed = counted_in(crew, picture, way, bar, measured)
+            seconds["count"] = lap()
+            shared = clustered(histogram, way, bar)
+            seconds["cluster"] = lap()
+            with created(output, picture, shared.palette.colors, most) as there:
+                recipe = recipe_from(histogram, shared, way)
+                tallies = remapped_in(crew, picture, there, recipe, way, bar)
+            seconds["remap"] = lap()
+    except QuantgpuError as error:
+        raise renamed(error, {picture.path: name}) from None
+    tally = tally_in_all(histogram, shared, tallies)
+    pixels = histogram.pixels
+    report = Report(
+        name, output, picture.shape[1], picture.shape[0], len(histogram), len(shared.palette),
+        tally.squared_error / pixels, decibels(tally.squared_error, pixels), size_of(name),
+        size_of(output), seconds, list(picture.notes), shared.device, shared.notes, False, None, [],
+    )  # fmt: skip
+    return report, traffic(histogram, crossed, recipe) if measured else ""
+
+
+def check_way(way: Way) -> None:
+    """Raise a UsageError for what is not for blocks."""
+    for option in SINGLE:
+        if way.options.get(option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} is not for pictures in blocks")
+    check_blockwise(dithering_of(way))
+
+
+def dithering_of(way: Way) -> Any:
+    """How colors are mixed."""
+    dither = "none" if way.k == 1 else way.options["dither"]
+    return dithering_for(dither, way.options["dither_strength"], way.options["effort"])
+
+
+def counted_in(
+    crew: Crew, picture: Picture, way: Way, bar: Callable[[str, float], None], measured: bool
+) -> tuple[Parcel, int]:
+    """The histogram of a picture; and if `measured`, the bytes of those of all blocks, else 0."""
+    perceptual = way.options["perceptual"] and not way.options["salient"]
+    parts = [
+        crew.client.submit(
+            count_region, picture, region, perceptual, way.alpha, way.matte, pure=False
+        )
+        for region in regions(picture)
+    ]
+    following(parts, "count", bar)
+    sizes = crew.client.map(bytes_of, parts, pure=False) if measured else []
+    while len(parts) > 1:
+        groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
+        parts = [crew.client.submit(added, group, pure=False) for group in groups]
+    crossed = sum(result_of(size, picture.path) for size in sizes)
+    return result_of(parts[0], picture.path), crossed
+
+
+def following(futures: Sequence[Any], stage: str, bar: Callable[[str, float], None]) -> None:
+    """Let a bar tell how many of some tasks are done."""
+    done: set[str] = set()
+
+    def one_more(future: Any) -> None:
+        done.add(future.key)
+        bar(stage, len(done) / len(futures))
+
+    for future in futures:
+        future.add_done_callback(one_more)
+
+
+def bytes_of(part: Parcel) -> int:
+    """What crosses the network for a histogram."""
+    return len(parcel_bytes(part))
+
+
+def clustered(histogram: Parcel, way: Way, bar: Callable[[str, float], None]) -> SharedPalette:
+    """The palette, found here."""
+    options = way.options
+    named = (
+        *("effort", "init", "seed", "color_space", "perceptual", "salient", "snap", "lock_grays"),
+        *("device", "memory"),
+    )
+    return shared_palette(
+        histogram, way.k, progress=bar, dithered=dithering_of(way).method != "none",
+        keep=check_kept(way.k, options["keep"], options["snap"]),
+        from_palette=check_set(options["from_palette"], options["snap"]),
+        **{name: options[name] for name in named},
+    )  # fmt: skip
+
+
+def recipe_from(histogram: Parcel, shared: SharedPalette, way: Way) -> Recipe:
+    """What the blocks are remapped by."""
+    space, lock_grays = way.options["color_space"], way.options["lock_grays"]
+    return recipe_for(histogram, shared, dithering_of(way), space, lock_grays)
+
+
+def itself(recipe: Recipe) -> Recipe:
+    """The recipe, as the result of a task: workers pass it on, and can have it again."""
+    return recipe
+
+
+def remapped_in(
+    crew: Crew,
+    picture: Picture,
+    output: str,
+    recipe: Recipe,
+    way: Way,
+    bar: Callable[[str, float], None],
+) -> list[Tally | None]:
+    """Let the workers write all blocks; what each adds up to."""
+    carried = crew.client.submit(itself, recipe, pure=False)
+    futures = [
+        crew.client.submit(
+            remap_region, picture, output, region, carried, way.alpha, way.matte, pure=False
+        )
+        for region in regions(picture)
+    ]
+    following(futures, "remap", bar)
+    return [result_of(future, picture.path) for future in futures]
+
+
+def remap_region(
+    picture: Picture, output: str, region: Region, recipe: Recipe, alpha: str, matte: Color | None
+) -> Tally | None:
+    """Remap a block and write it, on a worker; again if need be, with the same bytes."""
+    block = read_region(picture, region)
+    index, tally = remap_block(block, recipe, (region[0], region[2]), alpha, matte)
+    write_region(output, region, index)
+    return tally
+
+
+def traffic(histogram: Parcel, crossed: int, recipe: Recipe) -> str:
+    """What crossed the network, for people."""
+    return (
+        f"histograms of the blocks {as_bytes(crossed)}, their sum "
+        f"{as_bytes(len(parcel_bytes(histogram)))}, the table for each worker "
+        f"{as_bytes(len(recipe_bytes(recipe)))}"
+    )

@@ -1,0 +1,61 @@
+"""A real scheduler and real workers on the loopback interface, for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def four_workers() -> Iterator[Any]:
+    """A client of a scheduler with four workers, each a process that is started again if killed."""
+    with workers(4) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[Any]:
+    """The same with two, which have less to import."""
+    with workers(2) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def workers(count: int) -> Iterator[Any]:
+    """A client of a cluster on the loopback interface, with so many workers."""
+    import dask
+    import distributed
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0",
+            host="127.0.0.1", silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        yield client
+
+
+def processes(client: Any) -> dict[str, int]:
+    """Worker to process."""
+    found: dict[str, int] = client.run(os.getpid)
+    return found
+
+
+def kill_one(client: Any, pids: dict[str, int]) -> None:
+    """SIGKILL for a worker that is at work."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for worker, tasks in client.processing().items():
+            if tasks and worker in pids:
+                os.kill(pids[worker], signal.SIGKILL)
+                return
+        time.sleep(0.005)
+    raise AssertionError("no worker was at work")

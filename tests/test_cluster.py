@@ -1,0 +1,257 @@
+"""Blocks and files over Dask give the bytes of the plain call, whatever the chunks and workers."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array
+import numpy as np
+import pytest
+from clusters import kill_one, processes
+from image_files import encoded
+from numpy.typing import NDArray
+from pictures import photo, soft_photo
+
+import quantgpu
+from quantgpu import UsageError, blocks, cluster
+from quantgpu.blocks import Recipe, count_block
+from quantgpu.dither import Dithering
+from quantgpu.histogram import Histogram, count_colors
+from quantgpu.image import Pixels
+
+CHUNKS = [(1, 83), (7, 83), (512, 512), (23, 31)]
+BLOCKWISE = ["none", "bayer", "blue-noise"]
+
+
+def in_chunks(picture: NDArray[np.uint8], chunks: tuple[int, int]) -> Any:
+    return dask.array.from_array(picture, chunks=(*chunks, -1))
+
+
+def assert_same_histogram(found: Histogram, expected: Histogram) -> None:
+    assert np.array_equal(found.keys, expected.keys)
+    assert np.array_equal(found.counts, expected.counts)
+    if expected.weights is None:
+        assert found.weights is None
+    else:
+        assert np.array_equal(found.weights, expected.weights)
+
+
+def assert_same(found: cluster.Remapped, plain: quantgpu.Indexed, **how: Any) -> None:
+    index, palette, tally = dask.compute(*found, **how)
+    assert np.array_equal(palette.palette.colors, plain.palette.colors)
+    assert index.dtype == plain.index.dtype
+    assert np.array_equal(index, plain.index)
+    assert np.array_equal(tally.counts, plain.counts)
+    assert tally.squared_error == plain.squared_error
+
+
+@pytest.mark.parametrize("chunks", CHUNKS)
+@pytest.mark.parametrize("picture", [photo(), soft_photo()])
+@pytest.mark.parametrize("perceptual", [True, False])
+def test_counts_and_weights_of_blocks_add_up_to_those_of_the_picture(
+    picture: NDArray[np.uint8], chunks: tuple[int, int], perceptual: bool
+) -> None:
+    found = cluster.histogram(in_chunks(picture, chunks), perceptual=perceptual)
+    expected = count_colors(Pixels(picture), perceptual=perceptual)
+    assert_same_histogram(found.compute(scheduler="sync"), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1), (2, 9), (3, 3), (7, 11)])
+@pytest.mark.parametrize("chunks", [(1, 1), (2, 3), (99, 4)])
+def test_thin_pictures_have_the_weights_of_the_plain_call(
+    shape: tuple[int, int], chunks: tuple[int, int]
+) -> None:
+    picture = photo(*shape)
+    found = cluster.histogram(in_chunks(picture, chunks)).compute(scheduler="sync")
+    assert_same_histogram(found, count_colors(Pixels(picture), perceptual=True))
+
+
+@pytest.mark.parametrize("few", [1, 1 << 18])
+def test_large_blocks_are_counted_like_small_ones(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "FEW", few)
+    for picture in (photo(), soft_photo()):
+        found = cluster.histogram(in_chunks(picture, (50, 40))).compute(scheduler="sync")
+        assert_same_histogram(found, count_colors(Pixels(picture), perceptual=True))
+
+
+@pytest.mark.parametrize("dither", BLOCKWISE)
+@pytest.mark.parametrize("picture", [photo(37, 53), soft_photo(30, 61)])
+def test_remapped_blocks_have_the_bytes_of_the_plain_call(
+    picture: NDArray[np.uint8], dither: str
+) -> None:
+    plain = quantgpu.quantize(picture, 6, dither=dither, device="cpu")
+    for chunks in CHUNKS[1:]:
+        found = cluster.quantize(in_chunks(picture, chunks), 6, dither=dither, device="cpu")
+        assert_same(found, plain, scheduler="threads")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": "binary"}, {"alpha": "flatten", "matte": (9, 200, 30)}, {"perceptual": False},
+        {"keep": [(1, 2, 3)], "snap": 0.01}, {"lock_grays": True}, {"salient": True},
+        {"from_palette": [(0, 0, 0), (255, 255, 255), (200, 100, 90), (90, 120, 99)]},
+        {"effort": "none", "init": "random"}, {"color_space": "srgb", "seed": 4},
+    ],
+)  # fmt: skip
+def test_options_mean_what_they_mean_in_the_plain_call(options: dict[str, Any]) -> None:
+    picture = soft_photo(40, 61)
+    how: dict[str, Any] = {"dither": "bayer:4", "device": "cpu", **options}
+    plain = quantgpu.quantize(picture, 5, **how)
+    found = cluster.quantize(in_chunks(picture, (20, 31)), 5, **how)
+    assert_same(found, plain, scheduler="sync")
+
+
+def test_one_color_and_no_k_are_those_of_the_plain_call() -> None:
+    picture = photo(20, 20)
+    for k in (1, None):
+        plain = quantgpu.quantize(picture, k, dither=None if k == 1 else "none", device="cpu")
+        how: dict[str, Any] = {"dither": None if k == 1 else "none", "device": "cpu"}
+        found = cluster.quantize(in_chunks(picture, (9, 9)), k, **how)
+        assert_same(found, plain, scheduler="sync")
+
+
+def test_processes_give_the_same_bytes() -> None:
+    picture = soft_photo()
+    plain = quantgpu.quantize(picture, 6, dither="blue-noise", device="cpu")
+    found = cluster.quantize(in_chunks(picture, (31, 50)), 6, dither="blue-noise", device="cpu")
+    assert_same(found, plain, scheduler="processes", num_workers=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_one_two_and_four_workers_give_the_same_bytes(four_workers: Any, workers: int) -> None:
+    picture = photo()
+    plain = quantgpu.quantize(picture, 6, dither="blue-noise", device="cpu")
+    names = list(four_workers.scheduler_info(n_workers=-1)["workers"])[:workers]
+    found = cluster.quantize(in_chunks(picture, (20, 50)), 6, dither="blue-noise", device="cpu")
+    assert_same(found, plain, scheduler=four_workers, workers=names)
+
+
+def slowly(block: Any) -> Any:
+    """The block, after a while."""
+    time.sleep(0.1)
+    return block
+
+
+def test_a_worker_that_is_killed_while_counting_changes_nothing(four_workers: Any) -> None:
+    picture = photo()
+    slow = in_chunks(picture, (8, 40)).map_blocks(slowly, dtype=np.uint8)
+    pids = processes(four_workers)
+    future = four_workers.compute(cluster.histogram(slow))
+    kill_one(four_workers, pids)
+    assert not future.done()
+    assert_same_histogram(future.result(30), count_colors(Pixels(picture), perceptual=True))
+
+
+def test_a_worker_that_is_killed_while_remapping_changes_nothing(four_workers: Any) -> None:
+    picture = photo()
+    plain = quantgpu.quantize(picture, 6, dither="bayer", device="cpu")
+    found = cluster.quantize(in_chunks(picture, (8, 40)), 6, dither="bayer", device="cpu")
+    pids = processes(four_workers)
+    palette = four_workers.compute(found.palette)
+    slow = four_workers.compute(found.index.map_blocks(slowly, dtype=np.uint8))
+    assert len(palette.result(30).palette) == 6
+    kill_one(four_workers, pids)
+    assert not slow.done()
+    assert np.array_equal(slow.result(30), plain.index)
+
+
+def test_files_share_a_palette_whatever_the_method(tmp_path: Path) -> None:
+    names = []
+    for number, picture in enumerate((photo(), soft_photo(30, 41), photo(9, 70, 2))):
+        names.append(tmp_path / f"{number}.png")
+        names[-1].write_bytes(encoded(picture, "PNG"))
+    found = dask.compute(
+        cluster.histogram(names), *cluster.quantize(names, 7, device="cpu"), scheduler="threads"
+    )
+    histogram, *pictures = found
+    whole = sum(
+        (count_colors(Pixels(p), perceptual=True) for p in (soft_photo(30, 41), photo(9, 70, 2))),
+        count_colors(Pixels(photo()), perceptual=True),
+    )
+    assert_same_histogram(histogram, whole)
+    assert [picture.index.shape for picture in pictures] == [(61, 83), (30, 41), (9, 70)]
+    assert len({picture.palette.colors.tobytes() for picture in pictures}) == 1
+
+
+# What travels
+
+
+def test_histograms_and_recipes_travel_compressed_and_arrive_whole() -> None:
+    picture = soft_photo()
+    counted = count_block(picture, blocks.Halo())
+    data = pickle.dumps(counted)
+    columns = counted.keys, counted.counts, counted.weights
+    assert len(data) < sum(column.nbytes for column in columns) / 4 < sys.getsizeof(counted)
+    assert_same_histogram(pickle.loads(data), counted)
+    shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
+    method = Dithering("bayer")
+    recipe = blocks.recipe_for(counted, shared, method, "oklab", False)
+    data = pickle.dumps(recipe)
+    assert len(data) < sys.getsizeof(recipe) / 4
+    there = pickle.loads(data)
+    assert isinstance(there, Recipe)
+    assert np.array_equal(there.keys, recipe.keys)
+    assert np.array_equal(there.labels, recipe.labels)
+    assert np.array_equal(there.colors, recipe.colors)
+    assert there.how == recipe.how
+
+
+def counted_later(counted: Histogram) -> Any:
+    return dask.delayed(lambda: counted)()
+
+
+def test_a_process_builds_one_table_for_all_blocks() -> None:
+    counted = count_block(photo(), blocks.Halo())
+    shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
+    data = pickle.dumps(blocks.recipe_for(counted, shared, Dithering("none"), "oklab", False))
+    assert pickle.loads(data) is pickle.loads(data)
+    assert pickle.loads(data).mapper is pickle.loads(data).mapper
+
+
+# What is refused
+
+
+def test_error_diffusion_of_blocks_is_refused_with_what_to_type() -> None:
+    array = in_chunks(photo(), (20, 20))
+    for dither in (None, "floyd-steinberg", "adaptive"):
+        with pytest.raises(UsageError, match="use --dither none, bayer or blue-noise"):
+            cluster.quantize(array, 6, dither=dither)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (dask.array.zeros((4, 4, 3)), "blocks of float64: they are uint8"),
+        (dask.array.zeros((4, 4, 3), dtype=np.uint16), "blocks of uint16"),
+        (dask.array.zeros((4, 4), dtype=np.uint8), r"blocks of shape \(4, 4\)"),
+        (dask.array.zeros((4, 4, 2), dtype=np.uint8), r"blocks of shape \(4, 4, 2\)"),
+        (dask.array.zeros((0, 4, 3), dtype=np.uint8), "no pixels"),
+        ("photo.png", "neither a dask.array"),
+        ([], "neither a dask.array"),
+        (photo(), "neither a dask.array"),
+    ],
+)
+def test_what_is_no_picture_is_refused_before_any_work(source: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        cluster.histogram(source)
+
+
+def test_blocks_of_another_type_than_promised_are_refused() -> None:
+    lying = in_chunks(photo(), (20, 20)).map_blocks(np.float32, dtype=np.uint8)
+    with pytest.raises(UsageError, match="blocks of float32"):
+        cluster.histogram(lying).compute(scheduler="sync")
+
+
+def test_dask_is_not_imported_before_it_is_used() -> None:
+    text = "import sys, quantgpu.cli, quantgpu.cluster; print('dask' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

@@ -1,0 +1,117 @@
+"""Workers are asked before the work begins, and what is wrong is told with what to type."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from quantgpu import ClusterError, UsageError, __version__, crew
+from quantgpu.crew import check_scheduler, crew_of
+from quantgpu.device import default_threads
+
+
+def address_of(client: Any) -> str:
+    return str(client.scheduler.address)
+
+
+def test_workers_that_can_do_the_work_are_a_crew(two_workers: Any) -> None:
+    with crew_of(address_of(two_workers)) as found:
+        assert found.workers == len(two_workers.nthreads()) > 0
+        assert found.threads == 1 or found.threads >= 2
+        assert found.client.submit(sum, [1, 2]).result(10) == 3
+
+
+def test_a_local_cluster_has_as_many_workers_as_asked_for() -> None:
+    with crew_of("local:1") as found:
+        assert (found.workers, len(found.client.nthreads())) == (1, 1)
+        assert found.threads == default_threads()
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        *("", "local:0", "local:", "local:x", "local:2:3", "10.0.0.1:8786", "tcp://host"),
+        *("tcp://:8786", "http://host:8786", "tcp://host:port", "locale", "tcp://a b:1"),
+    ],
+)
+def test_what_is_no_scheduler_is_refused(scheduler: str) -> None:
+    with pytest.raises(UsageError, match=r"is not tcp://HOST:PORT, local, or local:N"):
+        check_scheduler(scheduler)
+
+
+def test_a_scheduler_that_does_not_answer_is_told_with_what_to_check() -> None:
+    started = time.monotonic()
+    with (
+        pytest.raises(ClusterError, match=r"no scheduler answers at tcp://127.0.0.1:9 in 0.5 s"),
+        crew_of("tcp://127.0.0.1:9", 0.5),
+    ):
+        pass
+    assert time.monotonic() - started < 5
+
+
+def test_a_scheduler_without_workers_is_told_with_what_to_start() -> None:
+    import distributed
+
+    with distributed.LocalCluster(
+        n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as cluster:
+        address = cluster.scheduler_address
+        with (
+            pytest.raises(ClusterError, match=f"start one: dask worker {address}"),
+            crew_of(address, 0.5),
+        ):
+            pass
+
+
+def test_workers_of_another_version_are_refused_with_both(
+    two_workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "__version__", "9.8.7")
+    with (
+        pytest.raises(ClusterError, match=rf"has quantgpu {__version__}, and this is 9\.8\.7"),
+        crew_of(address_of(two_workers)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("missing", [["no_such_module"], ["zarr_", "tifffile_"]])
+def test_workers_that_lack_something_are_refused_with_what_to_type(
+    two_workers: Any, monkeypatch: pytest.MonkeyPatch, missing: Sequence[str]
+) -> None:
+    monkeypatch.setattr(crew, "NEEDED", (*crew.NEEDED, *missing))
+    said = rf"has no {', '.join(missing)}; there: pip install 'quantgpu\[cluster\]'"
+    with pytest.raises(ClusterError, match=said), crew_of(address_of(two_workers)):
+        pass
+
+
+def test_what_asks_a_worker_takes_no_quantgpu_there() -> None:
+    """It is pickled whole, so that a worker that has none can say so."""
+    import cloudpickle
+
+    data = cloudpickle.dumps(crew.self_description())
+    text = (
+        "import sys, pickle; sys.modules['quantgpu'] = None\n"
+        "describe = pickle.loads(sys.stdin.buffer.read())\n"
+        "del sys.modules['quantgpu']; sys.path[:] = [p for p in sys.path if 'lib' in p]\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f).lower()]\n"
+        "sys.path = [p for p in sys.path if not p.startswith(sys.argv[1])]\n"
+        "print(describe(['json', 'no_such'])[1:])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", text, "/nowhere"], input=data, capture_output=True, check=False
+    )
+    assert found.stdout == b"(None, ['no_such'])\n", found.stderr.decode()
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(UsageError, match=r"takes Dask .*pip install 'quantgpu\[cluster\]'"),
+        crew_of("local:1"),
+    ):
+        pass

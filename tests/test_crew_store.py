@@ -1,0 +1,113 @@
+"""One huge picture on a cluster has the palette and pixels of the plain call."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from clusters import kill_one, processes
+from pictures import photo, soft_photo
+from PIL import Image
+from test_cli_palette import Ran
+
+import quantgpu
+from quantgpu import stores
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stores, "SIDE", 64)
+    monkeypatch.setattr(stores, "TILE", 16)
+    tifffile.imwrite("tiles.tif", photo(150, 210), photometric="rgb", tile=(64, 48))
+    soft = soft_photo(130, 99)
+    zarr.open("soft.zarr", mode="w", shape=soft.shape, chunks=(40, 30, 4), dtype="u1")[:] = soft
+
+
+def quantize(two_workers: Any, *arguments: str) -> Ran:
+    return Ran("quantize", *arguments, "--scheduler", two_workers.scheduler.address)
+
+
+def test_a_store_gets_the_bytes_of_the_plain_call(two_workers: Any) -> None:
+    for name, picture, dither in (
+        ("tiles.tif", photo(150, 210), "none"),
+        ("soft.zarr", soft_photo(130, 99), "blue-noise"),
+    ):
+        plain = quantgpu.quantize(picture, 9, dither=dither, device="cpu")
+        ran = quantize(
+            two_workers, name, "-k", "9", "--dither", dither, "-o", "out.zarr", "--json", "--force"
+        )
+        assert (ran.code, ran.err) == (0, "")
+        group = zarr.open("out.zarr", mode="r")
+        assert np.array_equal(group["index"][:], plain.index)
+        assert np.array_equal(group["palette"][:], plain.palette.colors)
+        said = json.loads(ran.lines[0])
+        assert (said["mse"], said["colors_in"]) == (plain.mse, plain.colors_in)
+        assert (said["height"], said["width"]) == picture.shape[:2]
+
+
+def test_a_tiff_is_what_the_plain_call_writes(two_workers: Any) -> None:
+    plain = quantgpu.quantize(photo(150, 210), 9, dither="bayer", device="cpu")
+    ran = quantize(two_workers, "tiles.tif", "-k", "9", "--dither", "bayer", "-o", "out.tif", "-v")
+    assert ran.code == 0
+    assert "over the network: histograms of the blocks" in ran.err
+    assert np.array_equal(tifffile.imread("out.tif"), plain.index)
+
+
+def test_a_worker_that_is_killed_leaves_no_trace(two_workers: Any) -> None:
+    picture = photo(300, 400)
+    zarr.open("large.zarr", mode="w", shape=picture.shape, chunks=(100, 90, 3), dtype="u1")[:] = (
+        picture
+    )
+    plain = quantgpu.quantize(picture, 9, dither="none", device="cpu")
+    killer = threading.Thread(target=kill_one, args=(two_workers, processes(two_workers)))
+    killer.start()
+    ran = quantize(two_workers, "large.zarr", "-k", "9", "--dither", "none", "-o", "out.zarr")
+    killer.join()
+    assert (ran.code, ran.err) == (0, "")
+    assert np.array_equal(zarr.open("out.zarr", mode="r")["index"][:], plain.index)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["tiles.tif", "-o", "o.tif"], 2, "use --dither none, bayer or blue-noise"),
+        (["tiles.tif"], 2, "tiles.tif is read in blocks; name one K, and -o"),
+        (["tiles.tif", "-k", "2,3", "-o", "{k}.tif"], 2, "name one K"),
+        (["tiles.tif", "-o", "tiles.tif", "--force"], 2, "originals are never replaced"),
+        (["tiles.tif", "-o", "o.png", "--dither", "none"], 2, ".zarr and .tif are written"),
+        (["tiles.tif", "-o", "o.tif", "--target", "mse=9"], 2, "--target is not for pictures"),
+        (["none.zarr", "-o", "o.tif", "--dither", "none"], 3, "none.zarr: cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_told_before_any_work(
+    two_workers: Any, arguments: list[str], code: int, message: str
+) -> None:
+    ran = quantize(two_workers, *arguments)
+    assert (ran.code, ran.lines, Path("o.tif").exists()) == (code, [], False)
+    assert message in ran.err
+
+
+def test_palettes_and_counts_of_stores_are_those_of_their_pixels(two_workers: Any) -> None:
+    address = two_workers.scheduler.address
+    Image.fromarray(soft_photo(130, 99)).save("soft.png")
+    for command in (["palette", "-k", "7", "--json"], ["palette", "--alpha", "binary", "--json"]):
+        plain = Ran(*command, "soft.png", "soft.png")
+        ran = Ran(*command, "soft.zarr", "soft.png", "--scheduler", address)
+        assert ran.code == 0, ran.err
+        assert json.loads(ran.lines[0])["colors"] == json.loads(plain.lines[0])["colors"]
+
+
+def test_a_damaged_store_is_one_error(two_workers: Any) -> None:
+    for chunk in Path("soft.zarr").rglob("*"):
+        if chunk.is_file() and chunk.suffix != ".json" and not chunk.name.startswith(".z"):
+            chunk.write_bytes(b"no chunk")
+    ran = Ran("palette", "soft.zarr", "none.zarr", "--scheduler", two_workers.scheduler.address)
+    assert (ran.code, ran.lines, len(ran.err.splitlines())) == (3, [], 1)
+    assert "soft.zarr: cannot be read" in ran.err
