@@ -52,7 +52,8 @@ def apply_palette(
         colors: 1 to 65,536 colors: (K, 3) uint8 or triples (red, green, blue), a `Palette`, or the
             path of a palette file, such as a ``.gpl``.
         color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
-        dither: ``none``, or another method of `quantgpu.quantize`, which mixes colors.
+        dither: ``none``, or another method of `quantgpu.quantize`, which mixes the colors of
+            pictures.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.

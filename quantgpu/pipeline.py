@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -122,7 +123,8 @@ def quantize(
             ``blue-noise``, ``floyd-steinberg``, ``jarvis``, ``stucki``, ``burkes``, ``sierra``,
             ``sierra-lite``, ``atkinson``, ``stevenson-arce`` or ``adaptive``. When not given,
             ``adaptive``; but ``none`` with one color, the effort ``none``, a `target` or a
-            `min_quality`. Colors that are in the palette are not disturbed.
+            `min_quality`. Colors that are in the palette are not disturbed, and colors without a
+            picture are not mixed.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
             ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
@@ -215,12 +217,13 @@ def quantized(
     threads = default_threads() if threads is None else threads
     least = 0 if kept is None else len(kept)
     curve: dict[int, float] = {}
+    is_picture = True
 
     def palette_of(
         k: int | None, histogram: Histogram, pixels: int, tell: Progress
     ) -> tuple[Palette, Any]:
         def palette_at(k: int, tell: Progress) -> tuple[Palette, Any]:
-            mixes = k > 1 and dithering.method != "none"
+            mixes = k > 1 and is_picture and dithering.method != "none"
             return cluster(
                 histogram, k, effort=effort, init=init, seed=seed, keep=kept, snap=snap,
                 lock_grays=lock_grays, from_palette=among, perceptual=perceptual, salient=salient,
@@ -237,9 +240,11 @@ def quantized(
             check_quality(least_good, histogram, *found, threads)
         return found
 
-    def check(pixels: int) -> None:
+    def check(shape: tuple[int, ...]) -> None:
+        nonlocal is_picture
+        is_picture = len(shape) == 2
         for k in ks if goal is None else []:
-            k_for(k, pixels)
+            k_for(k, math.prod(shape))
 
     found = convert(
         image, [partial(palette_of, k) for k in ks], "cluster", check=check, dithering=dithering,
@@ -273,7 +278,7 @@ def convert(
     weights: Any = None,
     alpha: str = "keep",
     matte: Color | None = None,
-    check: Callable[[int], object] = lambda pixels: None,
+    check: Callable[[tuple[int, ...]], object] = lambda shape: None,
 ) -> list[Indexed]:
     """Count an image's colors, find palettes for them, and map the pixels to each, on a device.
 
@@ -282,7 +287,7 @@ def convert(
         stage: The name of that step among `Indexed.seconds`.
         dithering: How colors are mixed.
         kinds: From a number of channels to the kinds of colors that are kept apart.
-        check: Called with the number of pixels before any work is done.
+        check: Called with the shape of the pixels, (H, W) or (N,), before any work is done.
 
     The others are those of `quantize`.
     """
@@ -304,7 +309,8 @@ def convert(
             mapping = Mapping(
                 histogram, palette, labels, COLOR_SPACES[color_space], kinds(channels), threads
             )
-            index, tally = mapper_for(mapping, dithering)(pixels, keep_on_device, tell)
+            mixing = dithering if len(pixels.shape) == 2 else NO_DITHERING
+            index, tally = mapper_for(mapping, mixing)(pixels, keep_on_device, tell)
             tally = tally or tally_of(mapping)
             pixels.wait()
             seconds["remap"] = lap()
@@ -342,7 +348,7 @@ def convert(
     check_choice("alpha", alpha, ALPHAS)
     check_matte(matte)
     pixels = as_pixels(image, alpha, matte)
-    check(len(pixels))
+    check(pixels.shape)
     if weights is not None:
         pixels.mask = as_mask(weights, pixels.shape)
     ready["read"] = time.perf_counter() - started

@@ -181,3 +181,14 @@ def test_tables_give_each_pixel_the_value_of_its_color(picture: NDArray[np.uint8
     seen = flat.copy()
     seen[..., :3] *= (seen[..., 3:] > 0) if seen.shape[1] == 4 else True
     np.testing.assert_array_equal(found.colors[out], seen)
+
+
+@pytest.mark.parametrize("dither", [None, *MIXING])
+def test_colors_without_a_picture_are_not_mixed(dither: str | None) -> None:
+    colors = [tuple(color) for color in photo()[3].tolist()]
+    plain = quantize(colors, 5, dither="none")
+    found = quantize(colors, 5, dither=dither)
+    assert found.palette.hex() == plain.palette.hex()
+    assert found.index.tolist() == plain.index.tolist()
+    given = apply_palette(colors, PALETTE, dither=dither or "none")
+    assert given.index.tolist() == apply_palette(colors, PALETTE).index.tolist()

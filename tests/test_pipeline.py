@@ -157,7 +157,7 @@ def test_every_kind_of_image_gives_the_same_result(tmp_path: Path) -> None:
         np.testing.assert_array_equal(result.index, expected.index)
         np.testing.assert_array_equal(result.palette.colors, expected.palette.colors)
     expected = quantize(PHOTO, 9, perceptual=False, dither="none")
-    flat = quantize(PHOTO.reshape(-1, 3).tolist(), 9, dither="none")
+    flat = quantize(PHOTO.reshape(-1, 3).tolist(), 9)
     assert flat.index.shape == (PHOTO.shape[0] * PHOTO.shape[1],)
     np.testing.assert_array_equal(flat.index, expected.index.ravel())
 
