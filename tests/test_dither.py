@@ -26,6 +26,7 @@ PALETTE = [(0, 0, 0), (90, 60, 200), (250, 20, 3), (210, 190, 150), (255, 255, 2
         ("none", None, Dithering("none")),
         ("burkes", 1, Dithering("burkes", None, FULL)),
         ("adaptive", 0.0, Dithering("adaptive", None, 0)),
+        ("bayer:16", None, Dithering("bayer", 16)),
         ("atkinson", 0.26, Dithering("atkinson", None, 17)),
     ],
 )
@@ -42,6 +43,9 @@ def test_methods_and_strengths_are_understood(
         ("", None, "is not one of none"),
         (None, None, "dither = None is not one of none"),
         ("jarvis:4", None, "only bayer takes a size, such as bayer:4"),
+        ("bayer:3", None, "dither = 'bayer:3': the matrix has 2, 4, 8 or 16 rows"),
+        ("bayer:32", None, "the matrix has 2, 4, 8 or 16 rows"),
+        ("bayer:0", None, "the matrix has 2, 4, 8 or 16 rows"),
         ("jarvis", 1.01, r"dither_strength = 1.01 is outside 0..1"),
         ("jarvis", -0.1, r"dither_strength = -0.1 is outside 0..1"),
         ("jarvis", float("nan"), "dither_strength = nan is outside"),
