@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.colorspace import grid_centers
-from quantgpu.device import Progress, array_module, map_ahead, ranges, to_host
+from quantgpu.device import Progress, array_module, map_ahead, on_host, ranges, to_host
 from quantgpu.diffusion import FULL
 from quantgpu.dither import (
     PIECE,
@@ -26,7 +26,7 @@ from quantgpu.dither import (
     index_dtype,
     table_of,
 )
-from quantgpu.histogram import BATCH, unpack
+from quantgpu.histogram import BATCH, pack, unpack
 from quantgpu.image import Pixels
 from quantgpu.kinds import Kinds
 from quantgpu.mixtures import SHARES, Mixtures, mixtures
@@ -55,7 +55,7 @@ def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
     def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
         if isinstance(pixels, GpuPixels):
             return on_gpu(pixels, plan, stay, progress)
-        return on_host(pixels, plan, mapping.threads, progress)
+        return by_threads(pixels, plan, mapping.threads, progress)
 
     return mapped
 
@@ -77,8 +77,58 @@ class Plan(NamedTuple):
     k: int
     """Palette colors."""
 
+    def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> Tallied:
+        """Put the entries of the pixels of rows into `out`, (m,); the first one is at that place.
 
-def plan_for(mapping: Mapping, dithering: Dithering) -> Plan:
+        Returns the pixels of each entry, (K,), and the sum of their errors, () int64.
+        """
+        xp = array_module(colors)
+        ranks = xp.empty(len(colors), xp.int32)
+        self.rank_of(colors, ranks)
+        is_second = put(self.words.take(ranks), self.bounds, place, width, out)
+        ranks += ranks
+        ranks += is_second
+        error = self.errors.take(ranks).sum(dtype=xp.int64)
+        return xp.bincount(out, minlength=self.k), error
+
+
+class PlainPlan(NamedTuple):
+    """The same, found sooner, for opaque pictures in up to 256 colors on the host.
+
+    Each word is a gather away, and errors are told by levels: 9 ns a pixel instead of 14.
+    """
+
+    word_of: Callable[[Any, Any], None]
+    """Puts the word of each pixel's color where it is told to."""
+    bounds: NDArray[Any]
+    """See `Plan`."""
+    keys: NDArray[np.uint32]
+    """(K,): the palette's colors as in `histogram.pack`."""
+
+    @property
+    def k(self) -> int:
+        """Palette colors."""
+        return len(self.keys)
+
+    @property
+    def sides(self) -> int:
+        """How often errors are in the sum of errors."""
+        return 1
+
+    def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> Tallied:
+        """See `Plan`."""
+        words = np.empty(len(colors), np.uint32)
+        self.word_of(colors, words)
+        put(words, self.bounds, place, width, out)
+        error = squared_gaps(pack(colors).astype(np.uint32), self.keys.take(out))
+        return np.bincount(out, minlength=self.k), error
+
+
+Tallied = tuple[Any, Any]
+"""The pixels of each entry, (K,), and the sum of their errors, an integer."""
+
+
+def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
     """What does not change from picture to picture."""
     histogram, palette, labels, space, kinds, threads = mapping
     xp = array_module(labels)
@@ -92,10 +142,14 @@ def plan_for(mapping: Mapping, dithering: Dithering) -> Plan:
     groups = Kinds(kinds, colors).groups(entries) if kinds else None
     points, centers = space.points(colors), grid_centers(entries, space)
     mixed = mixtures(points, centers, labels, exact, strength, threads, groups)
+    words = words_of(mixed, len(entries))
+    bounds = bounds_of(MATRICES[dithering.method](dithering.size), len(entries))
+    if channels == 3 and len(entries) <= 256 and on_host(words):
+        return PlainPlan(table_of(histogram, words), bounds, pack(entries).astype(np.uint32))
     return Plan(
         table_of(histogram, xp.arange(len(labels), dtype=xp.int32)),
-        words_of(mixed, len(entries)),
-        xp.asarray(bounds_of(MATRICES[dithering.method](dithering.size), len(entries))),
+        words,
+        xp.asarray(bounds),
         errors_of(mixed, colors, entries),
         1 if channels == 3 else 2,
         len(entries),
@@ -140,25 +194,38 @@ def errors_of(mixed: Mixtures, colors: Any, entries: NDArray[np.uint8]) -> Any:
     return errors.reshape(-1)
 
 
-def switch(
-    plan: Plan, colors: Any, place: tuple[int, int], width: int, out: Any
-) -> tuple[Any, Any]:
-    """Put the entries of the pixels of rows into `out`, (m,); the first one is at that place.
+def put(words: Any, bounds: Any, place: tuple[int, int], width: int, out: Any) -> Any:
+    """Put the entries that words, (m,), say at their places into `out`; words do not outlast it.
 
-    Returns the pixels of each entry, (K,), and the sum of their errors, () int64.
+    Returns which are the second ones, (m,) bool.
     """
-    xp = array_module(colors)
-    ranks = xp.empty(len(colors), xp.int32)
-    plan.rank_of(colors, ranks)
-    words = plan.words.take(ranks)
-    bounds = bounds_at(plan.bounds, place, len(words) // width, width)
-    is_high = (words.reshape(-1, width) > bounds).reshape(-1)
-    words >>= is_high * layout(plan.k)[1]
+    here = bounds_at(bounds, place, len(words) // width, width)
+    is_second = (words.reshape(-1, width) > here).reshape(-1)
+    words >>= is_second * words.dtype.type(8 * out.dtype.itemsize)
     out[:] = words.astype(out.dtype)
-    ranks += ranks
-    ranks += is_high
-    error = plan.errors.take(ranks).sum(dtype=xp.int64)
-    return xp.bincount(out, minlength=plan.k), error
+    return is_second
+
+
+EVEN = np.uint64(0x0000FFFF0000FFFF)
+"""Two of the four 16-bit parts of a word."""
+
+ROOM = 1 << 15
+"""Colors of which two squared differences each can be added in 32 bits."""
+
+
+def squared_gaps(keys: NDArray[np.uint32], others: NDArray[np.uint32]) -> int:
+    """Squared differences of the bytes of 32-bit words, (m,), summed; many at a time."""
+    levels, found = keys.view(np.uint8), others.view(np.uint8)
+    gaps = np.maximum(levels, found)
+    gaps -= np.minimum(levels, found)
+    squares = gaps.astype(np.uint16)
+    squares *= squares
+    fours = squares.view(np.uint64)
+    pairs = fours & EVEN
+    fours >>= np.uint64(16)
+    pairs += fours & EVEN
+    sums = np.add.reduceat(pairs, np.arange(0, len(pairs), ROOM)).view(np.uint32)
+    return int(sums.sum(dtype=np.int64))
 
 
 def bounds_at(bounds: Any, place: tuple[int, int], count: int, width: int) -> Any:
@@ -171,7 +238,7 @@ def bounds_at(bounds: Any, place: tuple[int, int], count: int, width: int) -> An
     return xp.tile(rows, (1, -(-width // across)))[:, :width]
 
 
-def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
+def on_gpu(pixels: GpuPixels, plan: Plan | PlainPlan, stay: bool, progress: Progress) -> Mapped:
     """An index map, slab by slab, and these in parts."""
     width = pixels.width
     row, column = pixels.place
@@ -181,23 +248,22 @@ def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Map
         for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
             part = slice(start * width, stop * width)
             at = row + first + start, column
-            tallies.append(switch(plan, colors[part], at, width, out[part]))
+            tallies.append(plan.switch(colors[part], at, width, out[part]))
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
     return Mapped(index, summed(plan, tallies))
 
 
-def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
+def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: Progress) -> Mapped:
     """An index map, piece by piece, by several threads."""
     index = np.empty((pixels.height, pixels.width), index_dtype(plan.k))
     row, column = pixels.place
     tallies = []
 
-    def on_rows(rows: tuple[int, int]) -> tuple[int, list[tuple[Any, Any]]]:
+    def on_rows(rows: tuple[int, int]) -> tuple[int, list[Tallied]]:
         return rows[1], [
-            switch(
-                plan,
+            plan.switch(
                 pixels.slab(start, stop),
                 (row + start, column),
                 pixels.width,
@@ -212,7 +278,7 @@ def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Map
     return Mapped(index, summed(plan, tallies))
 
 
-def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
+def summed(plan: Plan | PlainPlan, tallies: list[Tallied]) -> Tally:
     """The sum of what `switch` returned, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
     whole, rest = divmod(int(error), plan.sides)

@@ -295,3 +295,13 @@ def assert_same(found: Indexed, expected: Indexed) -> None:
     np.testing.assert_array_equal(found.counts, expected.counts)
     assert found.index.dtype == expected.index.dtype
     assert found.squared_error == expected.squared_error
+
+
+@pytest.mark.parametrize("count", [1, 2, 32767, 32768, 32769, 100_000])
+def test_squared_gaps_of_black_and_white_do_not_overflow(count: int) -> None:
+    keys = np.full(count, 0xFFFFFF, np.uint32)
+    keys[::3] = 0x030201
+    assert ordered.squared_gaps(keys, np.zeros(count, np.uint32)) == sum(
+        int(gap) ** 2 for gap in keys.view(np.uint8).tolist()
+    )
+    assert ordered.squared_gaps(keys, keys) == 0
