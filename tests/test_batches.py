@@ -163,7 +163,7 @@ def test_an_interruption_leaves_complete_files_and_resume_makes_the_others(
 ) -> None:
     names = [f"n{number}.png" for number in range(9)]
     for name in names:
-        Path(name).write_bytes(encoded(noise(300, 350, 3), "PNG", compress_level=0))
+        Path(name).write_bytes(encoded(noise(150, 350, 3), "PNG", compress_level=0))
     quantize(*names, *shared)
     expected = emptied()
     arguments = ["quantize", "--device", "cpu", *names, *shared, *IN_HASTE, "--output-dir", "out"]

@@ -177,7 +177,9 @@ def test_ctrl_c_leaves_no_partial_file() -> None:
     video(Path("long.mkv"), 40 * moving())
     before = names()
     process = subprocess.Popen(
-        quantgpu("long.mkv", "out.gif", "--palette", "frame"), stderr=subprocess.PIPE
+        quantgpu("long.mkv", "out.gif", "--palette", "frame"),
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     while names() == before and time.monotonic() < deadline:

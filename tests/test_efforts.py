@@ -10,20 +10,20 @@ from quantgpu.pipeline import quantize
 from quantgpu.scene import render_scene
 from quantgpu.seeding import SEEDINGS
 
-SCENE = render_scene(300, 200)
+SCENE = render_scene(210, 140)
 
 PLAIN: dict[str, Any] = {"color_space": "srgb", "perceptual": False, "dither": "none"}
 """What the squared error of 8-bit levels is measured by."""
 
 SQUARED_ERRORS = {
-    (16, "none"): (47_143_564, 31_206_606, 112_956_700, 23_873_050),
-    (16, "fast"): (21_217_955, 21_200_275, 21_224_541, 21_224_541),
-    (16, "balanced"): (21_132_747, 21_132_886, 21_134_722, 21_132_747),
-    (16, "best"): (21_130_432, 21_130_139, 21_130_432, 21_130_432),
-    (256, "none"): (8_172_370, 2_198_020, 6_645_614, 2_004_479),
-    (256, "fast"): (1_799_408, 1_790_071, 1_801_434, 1_802_500),
-    (256, "balanced"): (1_730_325, 1_735_640, 1_726_975, 1_735_939),
-    (256, "best"): (1_723_471, 1_729_257, 1_717_250, 1_725_201),
+    (16, "none"): (19_311_793, 15_071_737, 37_356_441, 11_689_513),
+    (16, "fast"): (10_327_315, 10_312_944, 10_327_315, 10_327_315),
+    (16, "balanced"): (10_282_648, 10_282_690, 10_282_648, 10_282_648),
+    (16, "best"): (10_281_763, 10_281_763, 10_281_763, 10_281_763),
+    (256, "none"): (3_142_234, 1_098_018, 3_038_046, 1_006_655),
+    (256, "fast"): (878_368, 878_978, 880_142, 877_944),
+    (256, "balanced"): (847_723, 845_171, 847_930, 843_665),
+    (256, "best"): (844_946, 842_557, 844_367, 841_206),
 }
 """(K, effort): the summed squared error from each row of `SEEDINGS`."""
 
@@ -51,6 +51,8 @@ def test_every_effort_and_seeding_is_recorded() -> None:
 
 
 def test_a_seed_of_its_own_leads_to_nearly_the_same_error() -> None:
-    errors = [quantize(SCENE, 64, seed=seed, **PLAIN).squared_error for seed in range(3)]
+    errors = [
+        quantize(render_scene(300, 200), 64, seed=seed, **PLAIN).squared_error for seed in range(3)
+    ]
     assert len(set(errors)) > 1
     assert np.ptp(errors) < 0.01 * min(errors)

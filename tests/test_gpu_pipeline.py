@@ -1,6 +1,7 @@
 """The whole pipeline on a GPU, which the stand-in plays, gives the bytes that NumPy gives."""
 
 from collections.abc import Iterator
+from itertools import cycle, product
 from typing import Any
 
 import gpu_double
@@ -67,8 +68,10 @@ def test_every_effort_and_seeding_gives_the_same_bytes(k: int, effort: str, init
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("effort", ["none", "fast", "balanced"])
-@pytest.mark.parametrize("k", [1, 255, 256, 257, 1025])
+@pytest.mark.parametrize(
+    ("k", "effort"),
+    [*product([1, 255, 256, 257], ["none", "fast", "balanced"]), (1025, "none"), (1025, "fast")],
+)
 def test_every_k_gives_the_same_bytes(k: int, effort: str) -> None:
     assert_same_everywhere(SCENE, k, effort=effort)
 
@@ -82,11 +85,12 @@ def test_every_color_space_gives_the_same_bytes(color_space: str, effort: str) -
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("perceptual", [False, True])
-@pytest.mark.parametrize("color_space", COLOR_SPACES)
+@pytest.mark.parametrize(
+    ("color_space", "perceptual"), [*zip(COLOR_SPACES, cycle([False, True])), ("oklab", True)]
+)
 def test_transparent_pixels_give_the_same_bytes(color_space: str, perceptual: bool) -> None:
     thorough = "best" if color_space == "oklab" else "fast"
-    for k, effort in ((1, "none"), (6, "fast"), (17, thorough), (50, "balanced"), (300, "fast")):
+    for k, effort in ((1, "none"), (17, thorough), (50, "balanced"), (300, "fast")):
         found = assert_same_everywhere(
             soft_photo(), k, color_space=color_space, effort=effort, perceptual=perceptual
         )
@@ -110,7 +114,7 @@ def test_kept_colors_and_locked_grays_give_the_same_bytes(
     picture: NDArray[np.uint8], effort: str
 ) -> None:
     keep = [(0, 0, 255, 255), (3, 2, 1, 255), (250, 20, 3, 9), (3, 2, 1, 255)]
-    for k in (4, 20, 64):
+    for k in (4, 40):
         options: dict[str, Any] = {"effort": effort, "lock_grays": True, "snap": 0.01}
         found = assert_same_everywhere(picture, k, keep=keep, color_space="oklab", **options)
         assert {"#0000ff", "#030201", "#fa140309"} < set(found.palette.hex())
@@ -161,12 +165,13 @@ def test_pictures_and_masks_on_the_gpu_give_the_same_bytes(
         SCENE[5], 9, weights=mask[5], device="cpu"))  # fmt: skip
 
 
-@pytest.mark.parametrize("budget", [450 << 20, 200 << 20])
+@pytest.mark.parametrize("budget", [440 << 20, 200 << 20])
 def test_device_memory_stays_under_the_budget_with_a_mask(
-    gpu: gpu_double.Double, budget: int
+    gpu: gpu_double.Double, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = np.tile(SCENE, (50, 60, 1))
-    mask = np.tile(SCENE[..., 0], (50, 60))
+    monkeypatch.setattr(transfer, "SLAB", 8 << 20)
+    picture = np.tile(SCENE, (26, 30, 1))
+    mask = np.tile(SCENE[..., 0], (26, 30))
     found = quantize(picture, 16, weights=mask, perceptual=True, device="gpu", memory=budget)
     assert_same(found, quantize(picture, 16, weights=mask, perceptual=True, device="cpu"))
     assert gpu.log.peak_bytes <= budget
@@ -344,9 +349,12 @@ def test_page_locked_pixels_go_up_without_a_copy_or_a_wait(gpu: gpu_double.Doubl
     assert gpu.log.moved("up", pinned=True) >= picture.nbytes
 
 
-@pytest.mark.parametrize("budget", [430 << 20, 405 << 20, 160 << 20])
-def test_device_memory_stays_under_the_budget(gpu: gpu_double.Double, budget: int) -> None:
-    picture = np.tile(SCENE, (50, 60, 1))
+@pytest.mark.parametrize("budget", [440 << 20, 405 << 20, 160 << 20])
+def test_device_memory_stays_under_the_budget(
+    gpu: gpu_double.Double, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SLAB", 8 << 20)
+    picture = np.tile(SCENE, (26, 30, 1))
     found = quantize(picture, 16, device="gpu", memory=budget)
     assert_same(found, quantize(picture, 16, device="cpu"))
     assert gpu.log.peak_bytes <= budget
@@ -437,7 +445,7 @@ def test_what_the_caller_raises_reaches_the_caller(
 
 def test_a_budget_is_no_more_than_is_free(gpu: gpu_double.Double) -> None:
     gpu.model.used_by_others = gpu.model.memory - (300 << 20)
-    picture = np.tile(SCENE, (50, 60, 1))
+    picture = np.tile(SCENE, (26, 30, 1))
     found = quantize(picture, 16, device="gpu", memory=100 << 30)
     assert (found.device, found.notes) == ("gpu:0", [])
 

@@ -271,7 +271,7 @@ def test_flipped_bytes_in_a_profile_never_crash(profile: bytes) -> None:
     image = Image.fromarray(PIXELS[:2, :3]).convert(mode)
     rng = np.random.default_rng(5)
     kinds = set()
-    for _ in range(150):
+    for _ in range(40 if profile is INKS else 150):  # each builds a table of four inks
         damaged = bytearray(profile)
         for place in rng.integers(0, min(len(profile), 600), 3):
             damaged[place] = rng.integers(0, 256)
