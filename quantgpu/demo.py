@@ -10,7 +10,8 @@ from quantgpu.output import check_target, replacing
 from quantgpu.pipeline import quantize
 from quantgpu.progress import Bar
 from quantgpu.report import contact_sheet
-from quantgpu.scene import FRAME_WIDTH, render_scene
+from quantgpu.scene import render_scene
+from quantgpu.scenery import FRAME_WIDTH
 
 COLORS = 4, 16, 64, 256
 

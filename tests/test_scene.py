@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantgpu import scene
+from quantgpu import scene, scenery
 from quantgpu.noise import Color
 from quantgpu.scene import render_scene, render_window
 
@@ -81,11 +81,11 @@ def test_a_photo_has_this_many_colors() -> None:
 @pytest.mark.parametrize(
     ("name", "color"),
     [
-        ("red", scene.RED),
-        ("yellow", scene.YELLOW),
-        ("teal", scene.TEAL),
-        ("violet", scene.VIOLET),
-        ("orange", scene.ORANGE),
+        ("red", scenery.RED),
+        ("yellow", scenery.YELLOW),
+        ("teal", scenery.TEAL),
+        ("violet", scenery.VIOLET),
+        ("orange", scenery.ORANGE),
     ],
 )
 def test_saturated_colors_are_few_but_present(name: str, color: Color) -> None:
