@@ -131,11 +131,20 @@ def check_shared(shared: bool, target: str | None, min_quality: str | None) -> N
 
 
 def sharing_of(
-    ks: Sequence[int | None], options: dict[str, Any], jobs: int, threads: int | None
+    ks: Sequence[int | None],
+    options: dict[str, Any],
+    jobs: int,
+    threads: int | None,
+    here: str | None = None,
 ) -> Sharing:
-    """Options of `quantize` for a shared palette; `threads` are those of all jobs together."""
+    """Options of `quantize` for a shared palette.
+
+    `threads` are those of all jobs together; `here` is the device that finds the palette, if it is
+    another than counts and remaps the images.
+    """
     clustering = {name: value for name, value in options.items() if name not in ALONE}
     clustering["threads"] = threads
+    clustering["device"] = here or options["device"]
     clustering["from_palette"] = check_set(options["from_palette"], options["snap"])
     dithering = dithering_for(options["dither"], options["dither_strength"], options["effort"])
     clustering["dithered"] = dithering.method != "none"
@@ -169,7 +178,10 @@ def with_shared_palettes(
         return work, tasks
     form = check_output(sound[0].outputs[0], work.k, force=True)
     busy = sharing.clustering["perceptual"] and not sharing.clustering["salient"]
-    way = Way(opening_for(form, work)[0], busy, sharing.mask)
+    way = Way(
+        opening_for(form, work)[0], busy, sharing.mask,
+        device=sharing.remapping["device"], memory=sharing.remapping["memory"],
+    )  # fmt: skip
     names = [task.name for task in sound]
     total = count_files(names, [], way, sharing.jobs, shown, failures, crew)
     lost = {id(sound[number]) for number in total.failed}

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from threading import Lock
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from quantgpu.clustering import kinds_of
 from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.device import array_module, no_progress, to_host
-from quantgpu.dither import Dithering, Mapper, Mapping, Tally, mapper_for, tally_of
+from quantgpu.device import Device, array_module, beside, no_progress, on_host
+from quantgpu.dither import Dithering, Mapped, Mapper, Mapping, Tally, mapper_for, tally_of
 from quantgpu.errors import UsageError
+from quantgpu.fallback import on_device
 from quantgpu.histogram import Histogram, count_colors, pack, sum_of, transparent_keys
 from quantgpu.histogram_files import (
     Counted,
@@ -29,13 +31,11 @@ from quantgpu.histogram_files import (
     encode_histogram,
 )
 from quantgpu.image import Pixels
-from quantgpu.importance import Weighed, pixel_weights, rows_around
 from quantgpu.palette import Palette
 from quantgpu.shared import SharedPalette
+from quantgpu.tiles import GpuTile, Halo, Tile
+from quantgpu.transfer import GpuPixels, attended
 from quantgpu.transparency import Color, visible
-
-ABOVE, BELOW, LEFT, RIGHT = 1, 2, 1, 2
-"""Pixels around a block that the weights of its own depend on, see `importance`."""
 
 FEW = 1 << 18
 """Pixels that are counted by sorting them: bins of 2^24 colors would take longer to look through.
@@ -43,48 +43,6 @@ FEW = 1 << 18
 
 LEVEL = 1
 """Of deflate, for recipes, which are sent once to each worker."""
-
-
-class Halo(NamedTuple):
-    """How much of a block is there only for the weights of the pixels beside it."""
-
-    above: int = 0
-    below: int = 0
-    left: int = 0
-    right: int = 0
-
-    @classmethod
-    def within(cls, at: Sequence[int], of: Sequence[int]) -> Halo:
-        """That of a block of a grid of blocks, at (row, column)."""
-        (row, column), (rows, columns) = at, of
-        return cls(
-            *(ABOVE * (row > 0), BELOW * (row < rows - 1)),
-            *(LEFT * (column > 0), RIGHT * (column < columns - 1)),
-        )
-
-    def cut_from(self, around: Any) -> Any:
-        """(h, w, …) without the halo."""
-        height, width = around.shape[:2]
-        return around[self.above : height - self.below, self.left : width - self.right]
-
-
-class Tile(Pixels):
-    """A block of a picture, in which pixels weigh what they do in the whole."""
-
-    def __init__(self, around: NDArray[np.uint8], halo: Halo) -> None:
-        """`around`: (h, w, 3 | 4), with the halo, which ends at the borders of the picture."""
-        super().__init__(halo.cut_from(around))
-        self.around, self.halo = around, halo
-
-    def busy_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
-        """`Pixels.busy_slabs`, of the block's own pixels."""
-        left = self.halo.left
-        for start, stop in self.row_ranges(batch):
-            at = start + self.halo.above
-            first, last = rows_around(at, at + stop - start, len(self.around))
-            weights = pixel_weights(self.around[first:last], at - first, stop - start)
-            inner = weights.reshape(stop - start, -1)[:, left : left + self.width]
-            yield (start, stop), self.slab(start, stop), inner.reshape(-1)
 
 
 class Parcel(Histogram):
@@ -100,9 +58,8 @@ class Parcel(Histogram):
 
 def parcel(histogram: Histogram) -> Parcel:
     """The same histogram, on the host."""
-    weights = None if histogram.weights is None else to_host(histogram.weights)
-    keys, counts = to_host(histogram.keys), to_host(histogram.counts)
-    return Parcel(keys, counts, weights, histogram.channels)
+    here = histogram.to_host()
+    return Parcel(here.keys, here.counts, here.weights, here.channels)
 
 
 def parcel_bytes(histogram: Histogram) -> bytes:
@@ -121,26 +78,59 @@ def added(parts: Sequence[Histogram]) -> Parcel:
     return parcel(sum_of(list(parts)))
 
 
+class Done(NamedTuple):
+    """What was done with a block."""
+
+    result: Any
+    device: str
+    """Where."""
+    notes: list[str]
+    """Why it was not done where it was meant to be."""
+
+
+def where(block: Any, device: str) -> str:
+    """The device for a block: on the host the one that is named, else the GPU that it is on."""
+    return device if on_host(block) else "auto"
+
+
 def count_block(
     around: Any,
     halo: Halo,
     perceptual: bool = True,
     alpha: str = "keep",
     matte: Color | None = None,
-) -> Parcel:
-    """The colors of a block, with the weights that they have in the whole picture.
+    device: str = "cpu",
+    memory: int | None = None,
+) -> Done:
+    """The colors of a block, with the weights that they have in the whole picture: a `Parcel`.
 
     Args:
-        around: (h, w, 3 | 4) uint8: the block and its halo; on a GPU it is fetched.
+        around: (h, w, 3 | 4) uint8: the block and its halo; on a GPU it is counted there.
         halo: How much of that is the halo.
         perceptual: Whether pixels weigh what `importance` says.
         alpha: What becomes of transparency, as `quantize` takes it.
         matte: What transparent pixels are laid on.
+        device: Where a block on the host is counted, as `choose_device` takes it.
+        memory: Bytes of device memory to use; most of what is free when None.
 
     Raises:
         UsageError: It is of another type or shape.
+        DeviceError: The GPU that was asked for cannot be used.
     """
     tile = Tile(opened(around, alpha, matte), halo)
+
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Parcel:
+        with attended(GpuTile(tile, xp, device)) as there:
+            return parcel(count_colors(there, perceptual=perceptual))
+
+    def on_cpu() -> Parcel:
+        return counted_here(tile.to_host(), perceptual)
+
+    return Done(*on_device(where(around, device), memory, on_gpu, on_cpu, tile.gpu))
+
+
+def counted_here(tile: Tile, perceptual: bool) -> Parcel:
+    """The colors of a block on the host."""
     if len(tile) > FEW:
         return parcel(count_colors(tile, 1, perceptual=perceptual))
     return parcel(sum_of([count_few(*slab) for slab in slabs_of(tile, perceptual)]))
@@ -167,12 +157,11 @@ def count_few(colors: NDArray[np.uint8], weights: NDArray[np.uint8] | None) -> H
     return Histogram(found, counts, sums, channels)
 
 
-def opened(block: Any, alpha: str, matte: Color | None) -> NDArray[np.uint8]:
-    """The pixels of a block on the host; with a fourth channel if one of them is not opaque."""
-    block = to_host(block)
+def opened(block: Any, alpha: str, matte: Color | None) -> Any:
+    """The pixels of a block, where it is; with a fourth channel if one of them is not opaque."""
     check_pixels(block.dtype, block.shape)
-    pixels: NDArray[np.uint8] = block if block.shape[2] == 3 else visible(block, alpha, matte)
-    return pixels
+    with beside(block):
+        return block if block.shape[2] == 3 else visible(block, alpha, matte)
 
 
 def check_pixels(dtype: Any, shape: tuple[Any, ...]) -> None:
@@ -200,7 +189,7 @@ class Recipe:
         color space, whether grays are kept apart, and the channels of the histogram."""
         self.keys, self.labels, self.colors, self.how = keys, labels, colors, how
         self.lock = Lock()
-        self.built: Mapper | None = None
+        self.built: dict[int | None, Mapper] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         size, width = len(self.keys), self.colors.shape[1]
@@ -209,21 +198,20 @@ class Recipe:
     def __sizeof__(self) -> int:
         return int(self.keys.nbytes + self.labels.nbytes)
 
-    @property
-    def mapper(self) -> Mapper:
-        """What maps pictures; built by who asks first."""
+    def mapper(self, xp: Any = np, gpu: int | None = None) -> Mapper:
+        """What maps pictures in arrays of a module, on a GPU, the current one, or the host; built
+        by who asks first."""
         with self.lock:
-            if self.built is None:
-                dithering, space, lock_grays, channels = self.how
-                channels = max(channels, self.colors.shape[1])
+            if gpu not in self.built:
+                dithering, space, lock_grays, counted = self.how
+                channels = max(counted, self.colors.shape[1])
+                keys, labels = xp.asarray(self.keys), xp.asarray(self.labels)
+                histogram = Histogram(keys, xp.ones(len(keys), xp.int64), None, counted)
                 kinds = kinds_of(channels, lock_grays)
-                nothing = np.ones(len(self.keys), np.int64)
-                histogram = Histogram(self.keys, nothing, None, self.how[-1])
-                mapping = Mapping(
-                    histogram, Palette(self.colors), self.labels, COLOR_SPACES[space], kinds
-                )
-                self.built = mapper_for(mapping, dithering)
-            return self.built
+                palette = Palette(self.colors)
+                mapping = Mapping(histogram, palette, labels, COLOR_SPACES[space], kinds)
+                self.built[gpu] = mapper_for(mapping, dithering)
+            return self.built[gpu]
 
 
 def recipe_bytes(recipe: Recipe) -> bytes:
@@ -256,21 +244,41 @@ def recipe_for(
 
 
 def remap_block(
-    block: Any, recipe: Recipe, place: tuple[int, int], alpha: str, matte: Color | None
-) -> tuple[NDArray[Any], Tally | None]:
-    """The palette entries, (h, w), of a block's pixels, and what they add up to.
+    block: Any,
+    recipe: Recipe,
+    place: tuple[int, int],
+    alpha: str,
+    matte: Color | None,
+    device: str = "cpu",
+    memory: int | None = None,
+) -> Done:
+    """The palette entries, (h, w), of a block's pixels, where they are: a `Mapped`.
 
     Args:
-        block: (h, w, 3 | 4) uint8, without a halo; on a GPU it is fetched.
+        block: (h, w, 3 | 4) uint8, without a halo; on a GPU it is mapped there.
         recipe: Made for a histogram that counts these pixels, too.
         place: The row and the column of its upper left pixel in the picture.
         alpha: As `count_block`.
         matte: As `count_block`.
+        device: As `count_block`.
+        memory: As `count_block`.
     """
     pixels = Pixels(opened(block, alpha, matte))
     pixels.place = place
-    index, tally = recipe.mapper(pixels, False, no_progress)
-    return index, tally
+
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Mapped:
+        with attended(GpuPixels(pixels, xp, device, keep=False)) as there:
+            stay = pixels.gpu is not None
+            found = recipe.mapper(xp, device.gpu)(there, stay, no_progress)
+            there.wait()
+            return found
+
+    def on_cpu() -> Mapped:
+        index, tally = recipe.mapper()(pixels.to_host(), False, no_progress)
+        with beside(block):
+            return Mapped(array_module(block).asarray(index), tally)
+
+    return Done(*on_device(where(block, device), memory, on_gpu, on_cpu, pixels.gpu))
 
 
 def tally_in_all(
@@ -286,7 +294,8 @@ def tally_in_all(
     return Tally(counts, halves // 2, halves % 2)
 
 
-def index_of(remapped: tuple[NDArray[Any], Tally | None], dtype: Any) -> NDArray[Any]:
-    """The indices, in the type that was promised."""
-    index: NDArray[Any] = array_module(remapped[0]).asarray(remapped[0], dtype=dtype)
-    return index
+def index_of(remapped: Done, dtype: Any) -> Any:
+    """The indices, where the block is, in the type that was promised."""
+    index = remapped.result.index
+    with beside(index):
+        return array_module(index).asarray(index, dtype=dtype)

@@ -262,8 +262,9 @@ def quantize(
         str,
         typer.Option(
             metavar="auto|cpu|gpu|gpu:N",
-            help="Where the work is done; auto takes a GPU that works, else the CPU. "
-            "The result does not depend on it.",
+            help="Where the work is done; auto takes a GPU that works, else the CPU. quantize, "
+            "palette and count also take several GPUs: gpu:0,1 or gpu:all. The result does not "
+            "depend on it.",
         ),
     ] = "auto",
     memory: Annotated[
@@ -314,6 +315,7 @@ def quantize(
     from quantgpu.batches import check_shared, sharing_of
     from quantgpu.device import parse_bytes
     from quantgpu.files import STREAM, Destination, quantizing
+    from quantgpu.gpus import first_of
     from quantgpu.jobs import shared_out
     from quantgpu.mask import read_mask
     from quantgpu.metadata import METADATA
@@ -331,7 +333,8 @@ def quantize(
     destination = Destination(output, output_dir, force, compress_level, metadata, skip_if_larger)
     options: dict[str, Any] = {
         "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "dither": dither, "dither_strength": dither_strength, "threads": threads, "device": device,
+        "dither": dither, "dither_strength": dither_strength, "threads": threads,
+        "device": first_of(device),
     }  # fmt: skip
     goals = {"target": target, "min_quality": min_quality}
     stack = contextlib.ExitStack()
@@ -354,8 +357,11 @@ def quantize(
         check_set(options["from_palette"], snap)
         check_shared(shared_palette, **goals)
         jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
-        crew = stack.enter_context(crew_for(scheduler, [*inputs, output]))
-        options["threads"] = options["threads"] if crew is None else threads or crew.threads
+        crew = stack.enter_context(
+            crew_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet)
+        )
+        if crew is not None:
+            options |= {"threads": threads or crew.threads, "device": crew.device}
         opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
         check_choice("metadata", metadata, METADATA)
         options["weights"] = None if weights is None else read_mask(weights, max_pixels)
@@ -366,7 +372,8 @@ def quantize(
         decided = ", ".join(f"{name} {value}" for name, value in shown.items())
         say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
     work = quantizing(ks, options | goals, opening)
-    sharing = sharing_of(ks, options, jobs, threads) if shared_palette else None
+    here = None if crew is None else crew.here
+    sharing = sharing_of(ks, options, jobs, threads, here) if shared_palette else None
     others = given(weights)
     with stack:
         if crew is not None and in_blocks(inputs):

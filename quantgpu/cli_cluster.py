@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,24 +28,74 @@ Scheduler = Annotated[
 
 
 @contextlib.contextmanager
-def crew_for(scheduler: str | None, names: Sequence[str | None]) -> Iterator[Crew | None]:
-    """The workers that a command asks for, which read and write these files; or None."""
-    if scheduler is None:
+def crew_for(
+    scheduler: str | None,
+    names: Sequence[str | None],
+    device: str = "auto",
+    inputs: Sequence[str] = (),
+    is_divided: Callable[[Sequence[str]], bool] = lambda inputs: False,
+    quiet: bool = True,
+) -> Iterator[Crew | None]:
+    """The workers that a command asks for, by its scheduler or by several GPUs; or None.
+
+    Args:
+        scheduler: The option, None if it is not given.
+        names: Of files, which the workers read and write.
+        device: The option.
+        inputs: What is done by several GPUs.
+        is_divided: Whether inputs are done in parts, so that there are enough for all GPUs.
+        quiet: Whether nothing is said of GPUs for which there is nothing to do.
+    """
+    numbers = gpus_for(scheduler, device)
+    if numbers and not is_divided(inputs):
+        numbers = busy_among(numbers, len(inputs), quiet)
+    if scheduler is None and len(numbers) < 2:
         yield None
         return
-    from quantgpu.crew import crew_of
+    from quantgpu.crew import crew_of, crew_of_gpus
     from quantgpu.crew_files import check_names
 
-    check_names(names)
-    with crew_of(scheduler) as crew:
-        yield crew
+    check_names(names, "--scheduler" if scheduler is not None else f"--device {device}")
+    crew = crew_of_gpus(device, numbers) if scheduler is None else crew_of(scheduler, device=device)
+    with crew as workers:
+        yield workers
+
+
+def gpus_for(scheduler: str | None, device: str) -> Sequence[int]:
+    """The GPUs that are named, if they are several; else none."""
+    from quantgpu.gpus import is_several, numbers_of
+
+    if not is_several(device):
+        return []
+    if scheduler is not None:
+        raise UsageError(
+            f"--device {device} is about the GPUs of this machine; with --scheduler each worker "
+            "has its own: use --device gpu, or auto"
+        )
+    return numbers_of(device)
+
+
+def busy_among(numbers: Sequence[int], pictures: int, quiet: bool) -> Sequence[int]:
+    """Those of some GPUs that there is a picture for; the others are told."""
+    used = numbers[: max(pictures, 1)]
+    if len(used) < len(numbers) and not quiet:
+        idle = ", ".join(f"gpu:{number}" for number in numbers[len(used) :])
+        say(f"quantgpu: warning: nothing to do for {idle}: a GPU does a picture alone", err=True)
+    return used
 
 
 def in_blocks(inputs: Sequence[str]) -> bool:
-    """Whether there is one input, which a cluster reads block by block."""
+    """Whether there is one input, which a cluster reads and writes block by block."""
     from quantgpu.stores import is_blockwise
 
     return len(inputs) == 1 and is_blockwise(inputs[0])
+
+
+def counted_in_blocks(inputs: Sequence[str]) -> bool:
+    """Whether there is an input that a cluster counts block by block."""
+    from quantgpu.stores import is_zarr
+
+    return any(map(is_zarr, inputs))
 
 
 def convert_store(

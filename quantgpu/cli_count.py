@@ -6,12 +6,21 @@ import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 
 from quantgpu.cli import app, opening_options, quantize
-from quantgpu.cli_cluster import Scheduler, crew_for
+from quantgpu.cli_cluster import Scheduler, counted_in_blocks, crew_for
 from quantgpu.console import complaining, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
@@ -59,6 +68,24 @@ Histograms = Annotated[
     ),
 ]
 
+
+class Place(NamedTuple):
+    """Where images are counted."""
+
+    scheduler: str | None
+    device: str
+    memory: int | None
+    """Bytes of device memory to use; most of what is free when None."""
+    quiet: bool
+
+    @property
+    def first(self) -> str:
+        """The device, or the first of several GPUs."""
+        from quantgpu.gpus import first_of
+
+        return first_of(self.device)
+
+
 COUNT_EXAMPLES = """Examples:
 
   quantgpu count monday/*.jpg -o monday.qhist           the colors of a folder, in one file
@@ -85,31 +112,32 @@ def count(
     threads: int | None = None,
     jobs: int | None = None,
     scheduler: Scheduler = None,
+    device: str = "auto",
+    memory: str | None = None,
     max_pixels: int = 1_000_000_000,
     force: bool = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: bool = False,
 ) -> None:
     """Write the colors of all inputs together, and how often each occurs, into one small file."""
+    from quantgpu.device import parse_bytes
     from quantgpu.histogram_files import check_suffix, write_histogram
     from quantgpu.mask import read_mask
-    from quantgpu.options import MOST_THREADS, check_number
+    from quantgpu.options import check_resources
 
     gc.enable()
     inputs, histograms = images or [], histogram or []
     failures: list[QuantgpuError] = []
     with complaining(failures):
         check_suffix(output)
-        if threads is not None:
-            check_number("threads", threads, 1, MOST_THREADS)
+        place = Place(scheduler, device, None if memory is None else parse_bytes(memory), quiet)
+        check_resources(threads, place.first, place.memory)
         others = [] if weights is None else [weights]
         check_written([*inputs, *histograms, *others], output, force)
         opening = opening_options(max_pixels, alpha, matte, icc, threads)
         mask = None if weights is None else read_mask(weights, max_pixels)
         shown = not (quiet or as_json)
-        total = count_inputs(
-            inputs, histograms, opening, perceptual, mask, jobs, shown, scheduler=scheduler
-        )
+        total, _ = count_inputs(inputs, histograms, opening, perceptual, mask, jobs, shown, place)
         assert total.counted is not None
         size = write_histogram(output, total.counted, force)
         for warning in [] if quiet else total.notes:
@@ -138,10 +166,13 @@ def count_inputs(
     mask: Any,
     jobs: int | None,
     shown: bool,
+    place: Place,
     holder: tuple[str, str] = ("keep", ""),
-    scheduler: str | None = None,
-) -> Total:
-    """The colors of images and histogram files, as far as their holder shows transparency."""
+) -> tuple[Total, str]:
+    """The colors of images and histogram files, as far as their holder shows transparency.
+
+    And the device for what is done with them here.
+    """
     import logging
 
     from quantgpu.counting import Way, count_files
@@ -157,10 +188,14 @@ def count_inputs(
     if alpha != opening["alpha"]:
         reason = f"{name} holds {HELD[limit]}"
     jobs, threads = shared_out(jobs, opening["threads"], len(inputs), STREAM in inputs)
-    with crew_for(scheduler, inputs) as crew:
+    scheduler, device, memory, quiet = place
+    there = here = place.first
+    with crew_for(scheduler, inputs, device, inputs, counted_in_blocks, quiet) as crew:
         if crew is not None:
             threads = opening["threads"] or crew.threads
-        way = Way({**opening, "alpha": alpha, "threads": threads}, perceptual, mask, reason)
+            there, here = crew.device, crew.here
+        opening = {**opening, "alpha": alpha, "threads": threads}
+        way = Way(opening, perceptual, mask, reason, there, memory)
         total = count_files(inputs, histograms, way, jobs, shown, crew=crew)
     assert total.counted is not None
     if (
@@ -171,7 +206,7 @@ def count_inputs(
             f"{name} holds {HELD[limit]}, but the histogram has others; write .png, or count the "
             f"images again with --alpha {limit}"
         )
-    return total
+    return total, here
 
 
 def tell_of_count(

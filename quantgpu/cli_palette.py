@@ -14,7 +14,7 @@ import typer
 from quantgpu import __version__
 from quantgpu.cli import app, opening_options, quantize
 from quantgpu.cli_cluster import Scheduler
-from quantgpu.cli_count import Histograms, Images, count_inputs, described_as
+from quantgpu.cli_count import Histograms, Images, Place, count_inputs, described_as
 from quantgpu.console import complaining, convert_each, fail, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
@@ -95,10 +95,12 @@ def palette(
     quiet: bool = False,
 ) -> None:
     """Print the best K colors of one or several images together; no picture is written."""
+    from quantgpu.gpus import first_of
+
     inputs, histograms = images or [], histogram or []
     options: dict[str, Any] = {
         "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "threads": threads, "device": device,
+        "threads": threads, "device": first_of(device),
     }  # fmt: skip
     gc.enable()
     failures: list[QuantgpuError] = []
@@ -108,8 +110,8 @@ def palette(
         options |= {"perceptual": perceptual, "salient": salient}
         mask = checked_mask(weights, effort, salient, output, max_pixels)
         shown = not (quiet or as_json)
-        limit = holder_of(output)
-        total = count_inputs(
+        place = Place(scheduler, device, options["memory"], quiet)
+        total, options["device"] = count_inputs(
             inputs,
             histograms,
             opening,
@@ -117,8 +119,8 @@ def palette(
             mask,
             jobs,
             shown,
-            limit,
-            scheduler,
+            place,
+            holder_of(output),
         )
         print_palette(inputs, histograms, total, k, output, sort, force, as_json, quiet, options)
     if failures:
@@ -200,7 +202,8 @@ def print_palette(
         found = shared_palette(total.counted.histogram, k, progress=bar, **options).sorted_by(sort)
     if output is not None:
         write_palette(output, found.palette, force)
-    for warning in [] if quiet else total.notes + found.notes:
+    more = [f"the palette: {note}" for note in found.notes if note not in total.notes]
+    for warning in [] if quiet else total.notes + more:
         say(f"quantgpu: warning: {warning}", err=True)
     if as_json:
         say(json.dumps({**found.as_json(inputs), "histograms": histograms}))

@@ -25,11 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quantgpu.blocks import (
-    ABOVE,
-    BELOW,
-    LEFT,
-    RIGHT,
-    Halo,
+    Done,
+    Parcel,
     added,
     check_pixels,
     count_block,
@@ -41,7 +38,7 @@ from quantgpu.blocks import (
 )
 from quantgpu.counting import Way, count_file
 from quantgpu.decode import MAX_PIXELS
-from quantgpu.device import no_progress
+from quantgpu.device import array_module, beside, check_device, no_progress
 from quantgpu.diffusion import KERNELS
 from quantgpu.dither import Dithering, dithering_for, index_dtype
 from quantgpu.errors import UsageError
@@ -57,6 +54,7 @@ from quantgpu.options import (
     check_weighing,
 )
 from quantgpu.shared import SharedPalette, remapped, shared_palette
+from quantgpu.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
 from quantgpu.transparency import ALPHAS, Color
 
 INSTALL = "pip install 'quantgpu[cluster]'"
@@ -99,6 +97,8 @@ def histogram(
     matte: Color | None = None,
     icc: str = "convert",
     max_pixels: int = MAX_PIXELS,
+    device: str = "auto",
+    memory: int | None = None,
 ) -> Any:
     """The colors of a picture or of many, counted block by block and file by file.
 
@@ -110,6 +110,9 @@ def histogram(
         matte: What transparent pixels are laid on.
         icc: Of files: what becomes of color profiles, as in the command line.
         max_pixels: Of each file: larger ones are refused before they are decoded.
+        device: Of files: where each worker counts them, as in `quantgpu.quantize`. Blocks are
+            counted where they are.
+        memory: Of files: bytes of device memory to use; most of what is free when None.
 
     Returns:
         Delayed: a `Histogram`, equal to that of one machine.
@@ -120,11 +123,12 @@ def histogram(
     dask = dask_module()
     check_choice("alpha", alpha, ALPHAS)
     check_matte(matte)
+    check_device(device)
     if is_array(source):
         parts = counted_blocks(dask, checked(source), perceptual, alpha, matte)
     else:
         opening = {"alpha": alpha, "matte": matte, "icc": icc, "max_pixels": max_pixels}
-        way = Way({**opening, "threads": 1}, perceptual)
+        way = Way({**opening, "threads": 1}, perceptual, device=device, memory=memory)
         count = dask.delayed(count_one)
         parts = [count(os.fspath(name), way) for name in listed(source)]
     return tree(dask.delayed(added), parts)
@@ -138,6 +142,8 @@ def palette(
     salient: bool = False,
     alpha: str = "keep",
     matte: Color | None = None,
+    device: str = "auto",
+    memory: int | None = None,
     **options: Any,
 ) -> Any:
     """The best K colors of a picture or of many together.
@@ -149,8 +155,10 @@ def palette(
         salient: As in `quantgpu.quantize`.
         alpha: As in `histogram`.
         matte: As in `histogram`.
+        device: As in `histogram`; and where the palette is found.
+        memory: As in `histogram`; and for the palette.
         options: Of `quantgpu.shared.shared_palette`: effort, init, seed, color_space, keep, snap,
-            lock_grays, from_palette, dithered, threads, device, memory.
+            lock_grays, from_palette, dithered, threads.
 
     Returns:
         Delayed: a `SharedPalette`.
@@ -159,8 +167,9 @@ def palette(
     counted = source
     if not hasattr(source, "key"):
         busy = perceptual and not salient
-        counted = histogram(source, perceptual=busy, alpha=alpha, matte=matte)
-    found = dask.delayed(partial(shared_palette, **options))
+        how: dict[str, Any] = {"device": device, "memory": memory}
+        counted = histogram(source, perceptual=busy, alpha=alpha, matte=matte, **how)
+    found = dask.delayed(partial(shared_palette, device=device, memory=memory, **options))
     return found(counted, k, perceptual=perceptual, salient=salient)
 
 
@@ -188,9 +197,11 @@ def quantize(
 ) -> Any:
     """Reduce a picture, or many together, to K colors.
 
-    The options are those of `quantgpu.quantize`; `threads` and `device` are about finding the
-    palette. Error diffusion runs through a picture in order: blocks are mixed by ``bayer`` or
-    ``blue-noise`` alone, which ask for the place of a pixel, or not at all.
+    The options are those of `quantgpu.quantize`; `threads` are about finding the palette, `device`
+    is about that and about files. Blocks are counted and remapped where they are: NumPy's on the
+    CPU, CuPy's on their GPU, where the indices stay. Error diffusion runs through a picture in
+    order: blocks are mixed by ``bayer`` or ``blue-noise`` alone, which ask for the place of a
+    pixel, or not at all.
 
     Returns:
         Of a `dask.array`, `Remapped`. Of a list of files, a list of Delayed `Indexed`, one for each
@@ -208,12 +219,13 @@ def quantize(
     if is_array(source):
         check_blockwise(dithering)
     opening: dict[str, Any] = {"alpha": alpha, "matte": matte}
-    counted = histogram(source, perceptual=perceptual and not salient, **opening)
+    on: dict[str, Any] = {"device": device, "memory": memory}
+    counted = histogram(source, perceptual=perceptual and not salient, **opening, **on)
     found = palette(
         counted, k, perceptual=perceptual, salient=salient, effort=effort, init=init, seed=seed,
         color_space=color_space, keep=check_kept(k, keep, snap), snap=snap, lock_grays=lock_grays,
         from_palette=check_set(from_palette, snap), dithered=dithering.method != "none",
-        threads=threads, device=device, memory=memory,
+        threads=threads, **on,
     )  # fmt: skip
     if is_array(source):
         recipe = dask.delayed(recipe_for)(counted, found, dithering, color_space, lock_grays)
@@ -222,7 +234,7 @@ def quantize(
     remap = dask.delayed(
         partial(
             remap_file, dithering=dithering, color_space=color_space, lock_grays=lock_grays,
-            opening=opening,
+            opening=opening, **on,
         )
     )  # fmt: skip
     return [remap(os.fspath(name), counted, found) for name in listed(source)]
@@ -265,24 +277,49 @@ def checked(array: Any) -> Any:
 def counted_blocks(
     dask: Any, array: Any, perceptual: bool, alpha: str, matte: Color | None
 ) -> list[Any]:
-    """Delayed histograms of all blocks."""
-    around = array
-    if perceptual:
-        around = with_edges(dask, array)
-    blocks = around.to_delayed()[:, :, 0]
-    count = dask.delayed(count_block)
-    way: dict[str, Any] = {"perceptual": perceptual, "alpha": alpha, "matte": matte}
-    return [
-        count(block, Halo.within(at, blocks.shape) if perceptual else Halo(), **way)
-        for at, block in np.ndenumerate(blocks)
-    ]
+    """Delayed histograms of all blocks, each counted where it is."""
+    count = partial(dask.delayed(count_pieces), perceptual=perceptual, alpha=alpha, matte=matte)
+    if not perceptual:
+        blocks = array.to_delayed()[:, :, 0].flat
+        return [count([[None] * 3, [None, block, None], [None] * 3]) for block in blocks]
+    blocks = at_least(array, max(ABOVE, BELOW), max(LEFT, RIGHT)).to_delayed()[:, :, 0]
+    return [count(with_edges(dask, blocks, at)) for at in np.ndindex(blocks.shape)]
 
 
-def with_edges(dask: Any, array: Any) -> Any:
-    """The array with blocks that overlap by their halos; thin ones are laid together before."""
-    thin = {axis: -1 for axis in (0, 1) if array.shape[axis] <= max(BELOW, RIGHT)}
-    depth = {0: (ABOVE, BELOW), 1: (LEFT, RIGHT), 2: 0} | dict.fromkeys(thin, 0)
-    return dask.array.overlap.overlap(array.rechunk(thin), depth, boundary="none")
+def at_least(array: Any, rows: int, columns: int) -> Any:
+    """The array in chunks of no fewer rows and columns, as far as it has so many."""
+    from dask.array.overlap import ensure_minimum_chunksize
+
+    sizes = zip((0, 1), (rows, columns), strict=True)
+    return array.rechunk(
+        {
+            axis: ensure_minimum_chunksize(min(size, array.shape[axis]), array.chunks[axis])
+            for axis, size in sizes
+        }
+    )
+
+
+def with_edges(dask: Any, blocks: Any, at: tuple[int, ...]) -> list[list[Any]]:
+    """A block of a grid, Delayed, and what those around it lend, as `pieced` takes them.
+
+    Edges are fetched to the host, so that blocks need not be all on GPUs, or all not.
+    """
+    edge = dask.delayed(edge_of)
+
+    def piece(down: int, right: int) -> Any:
+        row, column = at[0] + down, at[1] + right
+        if not (0 <= row < blocks.shape[0] and 0 <= column < blocks.shape[1]):
+            return None
+        block = blocks[row, column]
+        return edge(block, down, right) if down or right else block
+
+    return [[piece(down, right) for right in (-1, 0, 1)] for down in (-1, 0, 1)]
+
+
+def count_pieces(lines: Sequence[Sequence[Any]], **way: Any) -> Parcel:
+    """The histogram of a block between edges of others, see `pieced`."""
+    histogram: Parcel = count_block(*pieced(lines), **way).result
+    return histogram
 
 
 def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
@@ -299,6 +336,9 @@ def remapped_blocks(
     blocks = array.to_delayed()[:, :, 0]
     rows, columns = ([sum(sizes[:at]) for at in range(len(sizes))] for sizes in array.chunks[:2])
     remap = dask.delayed(remap_block)
+    xp = array_module(array._meta)
+    with beside(array._meta):
+        meta = xp.empty((0, 0), dtype)
     index: list[list[Any]] = []
     tallies = []
     for row, line in enumerate(blocks):
@@ -307,22 +347,20 @@ def remapped_blocks(
             done = remap(block, recipe, (rows[row], columns[column]), **opening)
             tallies.append(dask.delayed(tally_of_block)(done))
             shape = array.chunks[0][row], array.chunks[1][column]
-            index[-1].append(
-                dask.array.from_delayed(dask.delayed(index_of)(done, dtype), shape, dtype)
-            )
+            entries = dask.delayed(index_of)(done, dtype)
+            index[-1].append(dask.array.from_delayed(entries, shape, meta=meta))
     tally = dask.delayed(tally_in_all)(counted, found, tallies)
     return Remapped(dask.array.block(index), found, tally)
 
 
-def tally_of_block(done: tuple[Any, Any]) -> Any:
+def tally_of_block(done: Done) -> Any:
     """What `remap_block` says beside the indices."""
-    return done[1]
+    return done.result.tally
 
 
 def count_one(name: str, way: Way) -> Histogram:
     """The histogram of an image file."""
-    counted, _ = count_file(name, no_progress, way)
-    return parcel(counted.histogram)
+    return parcel(count_file(name, no_progress, way).counted.histogram)
 
 
 def remap_file(
@@ -334,12 +372,14 @@ def remap_file(
     color_space: str,
     lock_grays: bool,
     opening: dict[str, Any],
+    device: str,
+    memory: int | None,
 ) -> Indexed:
     """An image file in a palette that it shares."""
     from quantgpu.decode import read_image
 
     [picture] = remapped(
         read_image(name, **opening).image, counted, [found], dithering=dithering,
-        color_space=color_space, lock_grays=lock_grays, threads=1, device="cpu", memory=None,
+        color_space=color_space, lock_grays=lock_grays, threads=1, device=device, memory=memory,
     )  # fmt: skip
     return picture

@@ -6,18 +6,21 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quantgpu.console import complaining
 from quantgpu.decode import read_image
-from quantgpu.device import Progress, default_threads
+from quantgpu.device import Device, Progress, choose_device, default_threads
 from quantgpu.errors import QuantgpuError
+from quantgpu.fallback import carried, on_device
 from quantgpu.files import STREAM, naming, standard_input
-from quantgpu.histogram import count_colors
+from quantgpu.histogram import Histogram, count_colors
 from quantgpu.histogram_files import Counted, read_histogram
 from quantgpu.image import Pixels
 from quantgpu.jobs import in_turn
 from quantgpu.mask import as_mask
+from quantgpu.transfer import GpuPixels, attended
 from quantgpu.transparency import WHITE
 
 if TYPE_CHECKING:
@@ -35,6 +38,20 @@ class Way(NamedTuple):
     """How much each pixel counts, as `as_mask` takes it; None for fully."""
     reason: str = ""
     """Why transparency is not kept as it was asked for; empty if it is."""
+    device: str = "cpu"
+    """Where pixels are counted, as `choose_device` takes it."""
+    memory: int | None = None
+    """Bytes of device memory to use; most of what is free when None."""
+
+
+class Counting(NamedTuple):
+    """What an image counts."""
+
+    counted: Counted
+    notes: list[str]
+    """What was changed on reading it."""
+    device_notes: list[str]
+    """Why it was not counted where it was meant to be."""
 
 
 class Total(NamedTuple):
@@ -43,13 +60,14 @@ class Total(NamedTuple):
     counted: Counted | None
     """None if there is no file that could be counted."""
     notes: list[str]
-    """What was changed on reading them."""
+    """What was changed on reading them, and why they were not counted where they were meant to be.
+    """
     failed: list[int]
     """Which of the images could not be counted."""
 
 
-def count_file(name: str, progress: Progress, way: Way) -> tuple[Counted, list[str]]:
-    """The colors of one image, and what was changed on reading it."""
+def count_file(name: str, progress: Progress, way: Way) -> Counting:
+    """The colors of one image."""
     progress("read", 0)
     decoded = read_image(standard_input() if name == STREAM else name, **way.opening)
     image, alpha, matte = decoded.image, way.opening["alpha"], way.opening["matte"]
@@ -59,13 +77,27 @@ def count_file(name: str, progress: Progress, way: Way) -> tuple[Counted, list[s
     pixels = Pixels(image)
     with naming(name):
         pixels.mask = None if way.mask is None else as_mask(way.mask, pixels.shape)
-    threads = way.opening["threads"] or default_threads()
-    histogram = count_colors(pixels, threads, progress, way.perceptual)
+    histogram, device_notes = count_pixels(pixels, progress, way)
     counted = Counted(histogram, way.perceptual, way.mask is not None, icc=way.opening["icc"])
     if image.mode == "RGBA" or "alpha" in decoded.effective:
         laid_on = {"keep": None, "binary": matte, "flatten": matte or WHITE}
         counted = replace(counted, alpha=alpha, matte=laid_on[alpha])
-    return counted, notes
+    return Counting(counted, notes, device_notes)
+
+
+def count_pixels(pixels: Pixels, progress: Progress, way: Way) -> tuple[Histogram, list[str]]:
+    """The colors of pixels, counted on a device, and why it was another than was meant."""
+    threads, tell = way.opening["threads"] or default_threads(), carried(progress)
+
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Histogram:
+        with attended(GpuPixels(pixels, xp, device, keep=False)) as there:
+            return count_colors(there, threads, tell, way.perceptual).to_host()
+
+    def on_cpu() -> Histogram:
+        return count_colors(pixels, threads, tell, way.perceptual)
+
+    histogram, _, notes = on_device(way.device, way.memory, on_gpu, on_cpu)
+    return histogram, notes
 
 
 def count_files(
@@ -110,7 +142,9 @@ def counted_here(
     shown: bool,
     failures: list[QuantgpuError] | None,
 ) -> Total:
-    """The colors of images together, see `count_files`."""
+    """The colors of images together, see `count_files`; a GPU that is not there is told once."""
+    if images:
+        choose_device(way.device, way.memory)
     total: Counted | None = None
     notes: list[str] = []
     failed = []
@@ -118,9 +152,9 @@ def counted_here(
         for number, turn in enumerate(turns):
             failed.append(number)
             with contextlib.nullcontext() if failures is None else complaining(failures):
-                counted, said = turn()
+                counted, said, of_device = turn()
                 total = counted if total is None else total + counted
-                notes += said
+                notes += [*said, *(note for note in of_device if note not in notes)]
                 failed.pop()
     return Total(total, notes, failed)
 

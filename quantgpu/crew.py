@@ -9,12 +9,15 @@ import asyncio
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from quantgpu import __version__
-from quantgpu.device import default_threads
-from quantgpu.errors import ClusterError, UsageError
+from quantgpu.blocks import Done
+from quantgpu.device import choose_device, default_threads
+from quantgpu.errors import ClusterError, DeviceError, UsageError
+from quantgpu.gpus import VISIBLE, first_of, surroundings
 
 INSTALL = "pip install 'quantgpu[cluster]'"
 """What to type when Dask is missing."""
@@ -51,6 +54,59 @@ class Crew(NamedTuple):
     """For each task, so that those at work at once share the processors of a machine."""
     workers: int
     """How many there are."""
+    device: str
+    """Where each does its work, as `choose_device` takes it."""
+    here: str
+    """Where the command does what it does itself."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A future of a function of the package, done by a worker that is asked again: it may have
+        come since the others were."""
+        key = f"{function.__name__}-{uuid4().hex}"
+        return self.client.submit(
+            by_worker, __version__, NEEDED, function, *arguments, key=key, pure=False
+        )
+
+
+def by_worker(
+    version: str, needed: Sequence[str], function: Callable[..., Any], *arguments: Any
+) -> Any:
+    """What a function gives on a worker, if that is one that can do the work of a version."""
+    import distributed
+
+    _, found, missing = self_description()(needed)
+    check_worker(distributed.get_worker().address, found, missing, version)
+    return function(*arguments)
+
+
+def done_there(function: Callable[..., Done], *arguments: Any) -> Done:
+    """What was done with a block on a worker, told so that the worker is named."""
+    try:
+        done = function(*arguments)
+    except DeviceError as error:
+        raise DeviceError(*notes_told([str(error)])) from None
+    return Done(done.result, as_told(done.device), notes_told(done.notes))
+
+
+def worker_name() -> str:
+    """What to call the worker that this is asked on: by its GPU, if it is there for that alone."""
+    import distributed
+
+    worker = distributed.get_worker()
+    return str(worker.name) if str(worker.name).startswith("gpu:") else str(worker.address)
+
+
+def as_told(device: str) -> str:
+    """What to call a device of the worker that this is asked on."""
+    name = worker_name()
+    if device == "cpu":
+        return device
+    return name if name.startswith("gpu:") else f"{device} of {name}"
+
+
+def notes_told(notes: Sequence[str]) -> list[str]:
+    """Notes on a device of the worker that this is asked on; each is the same for all files."""
+    return [f"the worker {worker_name()}: {note}" for note in notes]
 
 
 def check_scheduler(scheduler: str) -> int | None:
@@ -73,34 +129,74 @@ def check_scheduler(scheduler: str) -> int | None:
 
 
 @contextlib.contextmanager
-def crew_of(scheduler: str, patience: float = PATIENCE) -> Iterator[Crew]:
+def crew_of(scheduler: str, patience: float = PATIENCE, device: str = "auto") -> Iterator[Crew]:
     """The workers of a scheduler, or of a local cluster that ends with the context.
 
     Args:
         scheduler: ``tcp://HOST:PORT``, ``local`` or ``local:N``.
         patience: Seconds to wait for a scheduler, and for its first worker.
+        device: Where each worker does its work, as `choose_device` takes it.
 
     Raises:
         UsageError: It is none of these, or Dask is not installed.
         ClusterError: The scheduler does not answer or has no worker, or a worker cannot do the
             work: it lacks something, or has another version of quantgpu.
+        DeviceError: A worker has not the GPU that is asked for.
     """
     workers = check_scheduler(scheduler)
-    try:
-        import distributed
-    except ImportError as error:
-        raise UsageError(f"--scheduler takes Dask ({error}): {INSTALL}") from None
+    distributed = distributed_for("--scheduler")
     with contextlib.ExitStack() as stack:
         address: Any = scheduler
         if workers is not None:
-            address = stack.enter_context(local_cluster(distributed, workers))
+            names: dict[int | str, dict[str, str] | None] = dict.fromkeys(range(workers))
+            address = stack.enter_context(local_cluster(distributed, names))
         client = stack.enter_context(connected(distributed, address, patience))
-        yield asked(client, scheduler, patience)
+        here = device if device == "cpu" else "auto"
+        yield asked(client, scheduler, patience, device, here)
 
 
 @contextlib.contextmanager
-def local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
-    """A scheduler and so many processes on this machine, on its loopback interface."""
+def crew_of_gpus(device: str, numbers: Sequence[int]) -> Iterator[Crew]:
+    """A process of this machine for each of some GPUs, which it sees alone; they end with the
+    context.
+
+    Args:
+        device: What named the GPUs.
+        numbers: Of them.
+
+    Raises:
+        UsageError: Dask is not installed.
+        DeviceError: One of the GPUs cannot be used.
+    """
+    distributed = distributed_for(f"--device {device}")
+    environments = zip(numbers, surroundings(numbers), strict=True)
+    workers: dict[int | str, dict[str, str] | None]
+    workers = {f"gpu:{number}": {VISIBLE: shown} for number, shown in environments}
+    with (
+        local_cluster(distributed, workers) as cluster,
+        connected(distributed, cluster, PATIENCE) as client,
+    ):
+        yield asked(client, "local", PATIENCE, "gpu", first_of(device))
+
+
+def distributed_for(option: str) -> Any:
+    """Dask's scheduler and workers, for an option that takes them."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError(f"{option} takes Dask ({error}): {INSTALL}") from None
+    return distributed
+
+
+@contextlib.contextmanager
+def local_cluster(
+    distributed: Any, workers: Mapping[int | str, dict[str, str] | None]
+) -> Iterator[Any]:
+    """A scheduler and processes on this machine, on its loopback interface.
+
+    Args:
+        workers: For each process its name, and what is in its environment alone.
+    """
     import dask
 
     settings = {
@@ -108,10 +204,20 @@ def local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
         "distributed.nanny.pre-spawn-environ": SURROUNDINGS,
         "distributed.worker.profile.enabled": False,
     }
+    common = {
+        "nthreads": 1, "host": HERE, "dashboard": False, "silence_logs": LOUDEST,
+        "memory_limit": distributed.system.MEMORY_LIMIT // len(workers),
+    }  # fmt: skip
     with (
         dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=f"{HERE}:0", host=HERE,
+        distributed.SpecCluster(
+            workers={
+                name: {"cls": distributed.Nanny, "options": {**common, "env": environment}}
+                for name, environment in workers.items()
+            },
+            scheduler={
+                "cls": distributed.Scheduler, "options": {"host": HERE, "dashboard": False},
+            },
             silence_logs=LOUDEST,
         ) as cluster,
     ):  # fmt: skip
@@ -133,8 +239,8 @@ def connected(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
         yield client
 
 
-def asked(client: Any, scheduler: str, patience: float) -> Crew:
-    """The workers, all of which have what is needed in this version."""
+def asked(client: Any, scheduler: str, patience: float, device: str, here: str) -> Crew:
+    """The workers, all of which have what is needed, in this version, and the GPU that is named."""
     try:
         client.wait_for_workers(1, timeout=patience)
     except TIMEOUTS:
@@ -142,9 +248,11 @@ def asked(client: Any, scheduler: str, patience: float) -> Crew:
             f"the scheduler at {scheduler} has no workers after {patience:g} s; start one: "
             f"dask worker {scheduler}"
         ) from None
-    answers = client.run(self_description(), NEEDED)
-    for worker, (_, version, missing) in sorted(answers.items()):
-        check_worker(worker, version, missing)
+    answers = check_workers(client)
+    if device.startswith("gpu"):
+        for _, trouble in sorted(client.run(trouble_with, device).items()):
+            if trouble:
+                raise DeviceError(trouble)
     at_once: Counter[str] = Counter()
     processors: dict[str, int] = {}
     for worker, threads in client.nthreads().items():
@@ -152,7 +260,29 @@ def asked(client: Any, scheduler: str, patience: float) -> Crew:
         at_once[host] += threads
         processors[host] = answers[worker][0] if worker in answers else threads
     shares = [processors[host] // tasks for host, tasks in at_once.items()]
-    return Crew(client, max(min(shares), 1), len(answers))
+    return Crew(client, max(min(shares), 1), len(answers), device, here)
+
+
+def check_workers(client: Any) -> dict[str, tuple[int, str | None, list[str]]]:
+    """What all workers say of themselves, see `self_description`.
+
+    Raises:
+        ClusterError: One of them cannot do the work.
+    """
+    answers: dict[str, tuple[int, str | None, list[str]]]
+    answers = client.run(self_description(), NEEDED)
+    for worker, (_, version, missing) in sorted(answers.items()):
+        check_worker(worker, version, missing, __version__)
+    return answers
+
+
+def trouble_with(device: str) -> str:
+    """Why a GPU of the worker that this is asked on cannot be used; empty if it can."""
+    try:
+        choose_device(device)
+    except DeviceError as error:
+        return f"the worker {worker_name()} cannot use --device {device}: {error}; or use auto"
+    return ""
 
 
 def self_description() -> Callable[[Sequence[str]], tuple[int, str | None, list[str]]]:
@@ -174,12 +304,12 @@ def self_description() -> Callable[[Sequence[str]], tuple[int, str | None, list[
     return describe
 
 
-def check_worker(worker: str, version: str | None, missing: Sequence[str]) -> None:
-    """Raise a ClusterError unless a worker can do the work."""
+def check_worker(worker: str, version: str | None, missing: Sequence[str], wanted: str) -> None:
+    """Raise a ClusterError unless a worker can do the work of the version that is `wanted`."""
     if missing:
         raise ClusterError(f"the worker {worker} has no {', '.join(missing)}; there: {INSTALL}")
-    if version != __version__:
+    if version != wanted:
         raise ClusterError(
-            f"the worker {worker} has quantgpu {version}, and this is {__version__}; install the "
-            f"same on both: pip install 'quantgpu[cluster]=={__version__}'"
+            f"the worker {worker} has quantgpu {version}, and this is {wanted}; install the "
+            f"same on both: pip install 'quantgpu[cluster]=={wanted}'"
         )

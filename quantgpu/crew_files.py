@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from quantgpu.batches import Task, convert_task
 from quantgpu.blocks import added, parcel
 from quantgpu.counting import Way, count_file
-from quantgpu.crew import Crew
+from quantgpu.crew import Crew, as_told, check_workers, done_there, notes_told
 from quantgpu.device import no_progress
-from quantgpu.errors import ClusterError, QuantgpuError, UsageError
+from quantgpu.errors import ClusterError, DeviceError, QuantgpuError, UsageError
 from quantgpu.files import STREAM, Destination, Report, Work
 from quantgpu.histogram_files import Counted
 from quantgpu.output import check_target
@@ -30,10 +30,10 @@ FAN_IN = 8
 """Histograms that are added by one task."""
 
 
-def check_names(names: Sequence[str | None]) -> None:
+def check_names(names: Sequence[str | None], option: str = "--scheduler") -> None:
     """Raise a UsageError for standard input and output, which workers have not."""
     if STREAM in names:
-        raise UsageError("--scheduler: workers have no standard input and output; name files")
+        raise UsageError(f"{option}: workers have no standard input and output; name files")
 
 
 class Outcome(NamedTuple):
@@ -49,25 +49,23 @@ def converted(
     crew: Crew, tasks: Sequence[Task], destination: Destination, work: Work, shown: bool
 ) -> Iterator[Iterator[Callable[[], None]]]:
     """`jobs.in_turn` of `batches.convert_task` on the workers: what waits for each, in order."""
-    client, there = crew.client, placed(destination)
+    there = placed(destination)
     carried: Any = parceled(work)
     if carried is not work:
-        carried = client.submit(parceled, carried, pure=False)  # once to each worker
+        carried = crew.submit(parceled, carried)  # once to each worker
     futures: list[Any] = []
     for task in tasks:
         task.error = task.error or trouble_with(task, destination.force)
         waiting = task.is_open
         futures.append(
-            client.submit(convert_there, absolute(task), there, carried, pure=False)
-            if waiting
-            else None
+            crew.submit(convert_there, absolute(task), there, carried) if waiting else None
         )
     try:
         yield (
             partial(settle, *each, len(tasks), shown) for each in zip(tasks, futures, strict=True)
         )
     finally:
-        client.cancel([future for future in futures if future is not None])
+        crew.client.cancel([future for future in futures if future is not None])
 
 
 def trouble_with(task: Task, force: bool) -> QuantgpuError | None:
@@ -111,11 +109,19 @@ def convert_there(task: Task, destination: Destination, work: Work) -> Outcome:
     error: QuantgpuError | None = None
     try:
         convert_task(task, no_progress, destination, work)
+    except DeviceError as trouble:
+        error = DeviceError(*notes_told([str(trouble)]))
     except QuantgpuError as trouble:
         error = trouble
     except MemoryError:
         error = QuantgpuError("not enough memory; try a smaller picture or fewer threads")
-    return Outcome(task.reports, error)
+    return Outcome([told_there(report) for report in task.reports], error)
+
+
+def told_there(report: Report) -> Report:
+    """What a worker says of a device, told so that the worker is named."""
+    notes = notes_told(report.device_notes)
+    return report._replace(device=as_told(report.device), device_notes=notes)
 
 
 def settle(task: Task, future: Any, total: int, shown: bool) -> None:
@@ -148,7 +154,8 @@ def result_of(future: Any, name: str) -> Any:
     """What a task gave.
 
     Raises:
-        ClusterError: Nobody could do it: one worker after the other died, or the cluster is gone.
+        ClusterError: Nobody could do it: one worker after the other died, or the cluster is gone;
+            or a worker that came later cannot do the work.
     """
     import distributed
 
@@ -162,6 +169,9 @@ def result_of(future: Any, name: str) -> Any:
     except (OSError, distributed.CancelledError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ClusterError(f"{name}: the scheduler is gone ({reason})") from None
+    except (ImportError, AttributeError):  # as of a worker that has another quantgpu, or none
+        check_workers(future.client)
+        raise
 
 
 # Images into one histogram
@@ -179,16 +189,15 @@ class Sum(NamedTuple):
 
 def counted(crew: Crew, images: Sequence[str], way: Way, shown: bool) -> Sum:
     """The colors of images together, counted by the workers and added as a tree."""
-    client = crew.client
     parts = [
-        client.submit(*task, way, pure=False)
+        crew.submit(*task, way)
         for number, name in enumerate(images)
         for task in countings(number, name)
     ]
     everything = list(parts)
     while len(parts) > 1:
         groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
-        parts = [client.submit(summed, group, pure=False) for group in groups]
+        parts = [crew.submit(summed, group) for group in groups]
         everything += parts
     with Bar(f"{len(images)} files", shown) as bar:
         bar("count on the cluster", 0)
@@ -230,26 +239,30 @@ def count_part(number: int, name: str, picture: Picture, region: Region, way: Wa
     try:
         if way.mask is not None:
             raise UsageError(f"{name}: --weights is not for pictures in blocks")
-        histogram = count_region(picture, region, way.perceptual, alpha, matte)
+        how = way.perceptual, alpha, matte, way.device, way.memory
+        done = done_there(count_region, picture, region, *how)
     except QuantgpuError as error:
         return refused(number, renamed(error, {picture.path: name}), way)
-    found = Counted(histogram, way.perceptual, icc=way.opening["icc"])
+    found = Counted(done.result, way.perceptual, icc=way.opening["icc"])
     if picture.shape[2] == 4:
         laid_on = {"keep": None, "binary": matte, "flatten": matte or WHITE}
         found = replace(found, alpha=alpha, matte=laid_on[alpha])
-    return Sum(found, [], [])
+    return Sum(found, done.notes, [])
 
 
 def count_one(number: int, name: str, there: str, way: Way) -> Sum:
     """The colors of an image."""
     try:
-        found, notes = count_file(there, no_progress, way)
+        found, notes, device_notes = count_file(there, no_progress, way)
+    except DeviceError as error:
+        return Sum(None, [], [(number, DeviceError(f"{name}: {notes_told([str(error)])[0]}"))])
     except QuantgpuError as error:
         return Sum(None, [], [(number, renamed(error, {there: name}))])
     except MemoryError:
         return Sum(None, [], [(number, QuantgpuError(f"{name}: not enough memory"))])
     found = replace(found, histogram=parcel(found.histogram))
-    return Sum(found, [note.replace(there, name) for note in notes], [])
+    notes = [note.replace(there, name) for note in notes]
+    return Sum(found, [*notes, *notes_told(device_notes)], [])
 
 
 def summed(parts: Sequence[Sum]) -> Sum:
@@ -262,7 +275,7 @@ def summed(parts: Sequence[Sum]) -> Sum:
         total = replace(total, histogram=added([total.histogram]))
     return Sum(
         total,
-        [note for part in parts for note in part.notes],
+        list(dict.fromkeys(note for part in parts for note in part.notes)),
         first_each([error for part in parts for error in part.errors]),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from quantgpu.blocks import (
+    Done,
     Parcel,
     Recipe,
     added,
@@ -18,9 +19,9 @@ from quantgpu.blocks import (
     tally_in_all,
 )
 from quantgpu.cluster import check_blockwise
-from quantgpu.crew import Crew
+from quantgpu.crew import Crew, done_there
 from quantgpu.crew_files import FAN_IN, renamed, result_of
-from quantgpu.dither import Tally, dithering_for
+from quantgpu.dither import dithering_for
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.files import Report, as_bytes
 from quantgpu.options import DEFAULT_K, check_kept, check_set, k_for
@@ -41,6 +42,9 @@ from quantgpu.stores import (
     write_region,
 )
 from quantgpu.transparency import Color
+
+MOST_NAMED = 4
+"""Devices that are named one by one."""
 
 
 class Way(NamedTuple):
@@ -83,22 +87,25 @@ def quantize_store(
     seconds = {"open": lap()}
     try:
         with Bar(name, shown) as bar:
-            histogram, crossed = counted_in(crew, picture, way, bar, measured)
+            counted, crossed = counted_in(crew, picture, way, bar, measured)
+            histogram: Parcel = counted.result
             seconds["count"] = lap()
-            shared = clustered(histogram, way, bar)
+            shared = clustered(histogram, way, crew.here, bar)
             seconds["cluster"] = lap()
             with created(output, picture, shared.palette.colors, most) as there:
                 recipe = recipe_from(histogram, shared, way)
-                tallies = remapped_in(crew, picture, there, recipe, way, bar)
+                mapped = remapped_in(crew, picture, there, recipe, way, bar)
             seconds["remap"] = lap()
     except QuantgpuError as error:
         raise renamed(error, {picture.path: name}) from None
-    tally = tally_in_all(histogram, shared, tallies)
+    tally = tally_in_all(histogram, shared, [done.result for done in mapped])
     pixels = histogram.pixels
     report = Report(
         name, output, picture.shape[1], picture.shape[0], len(histogram), len(shared.palette),
         tally.squared_error / pixels, decibels(tally.squared_error, pixels), size_of(name),
-        size_of(output), seconds, list(picture.notes), shared.device, shared.notes, False, None, [],
+        size_of(output), seconds, list(picture.notes), devices_of(mapped),
+        [*(f"the palette: {note}" for note in shared.notes), *notes_of([counted, *mapped])],
+        False, None, [],
     )  # fmt: skip
     return report, traffic(histogram, crossed, recipe) if measured else ""
 
@@ -117,22 +124,32 @@ def dithering_of(way: Way) -> Any:
     return dithering_for(dither, way.options["dither_strength"], way.options["effort"])
 
 
+def devices_of(parts: Sequence[Done]) -> str:
+    """The devices that blocks were done on, for people."""
+    devices = sorted({part.device for part in parts})
+    if len(devices) <= MOST_NAMED:
+        return ", ".join(devices)
+    gpus = [device for device in devices if device != "cpu"]
+    return f"{len(gpus)} GPUs" + ", cpu" * (len(gpus) < len(devices))
+
+
+def notes_of(parts: Sequence[Done]) -> list[str]:
+    """What is to be said of the devices that blocks were done on, once."""
+    return list(dict.fromkeys(note for part in parts for note in part.notes))
+
+
 def counted_in(
     crew: Crew, picture: Picture, way: Way, bar: Callable[[str, float], None], measured: bool
-) -> tuple[Parcel, int]:
+) -> tuple[Done, int]:
     """The histogram of a picture; and if `measured`, the bytes of those of all blocks, else 0."""
     perceptual = way.options["perceptual"] and not way.options["salient"]
-    parts = [
-        crew.client.submit(
-            count_region, picture, region, perceptual, way.alpha, way.matte, pure=False
-        )
-        for region in regions(picture)
-    ]
+    how = perceptual, way.alpha, way.matte, crew.device, way.options["memory"]
+    parts = [crew.submit(count_there, picture, region, *how) for region in regions(picture)]
     following(parts, "count", bar)
-    sizes = crew.client.map(bytes_of, parts, pure=False) if measured else []
+    sizes = [crew.submit(bytes_of, part) for part in parts] if measured else []
     while len(parts) > 1:
         groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
-        parts = [crew.client.submit(added, group, pure=False) for group in groups]
+        parts = [crew.submit(added_there, group) for group in groups]
     crossed = sum(result_of(size, picture.path) for size in sizes)
     return result_of(parts[0], picture.path), crossed
 
@@ -149,20 +166,32 @@ def following(futures: Sequence[Any], stage: str, bar: Callable[[str, float], No
         future.add_done_callback(one_more)
 
 
-def bytes_of(part: Parcel) -> int:
+def count_there(picture: Picture, region: Region, *how: Any) -> Done:
+    """`count_region`, on a worker."""
+    return done_there(count_region, picture, region, *how)
+
+
+def added_there(parts: Sequence[Done]) -> Done:
+    """The sum of the histograms of some blocks, and what is to be said of their devices."""
+    return Done(added([part.result for part in parts]), "", notes_of(parts))
+
+
+def bytes_of(part: Done) -> int:
     """What crosses the network for a histogram."""
-    return len(parcel_bytes(part))
+    return len(parcel_bytes(part.result))
 
 
-def clustered(histogram: Parcel, way: Way, bar: Callable[[str, float], None]) -> SharedPalette:
+def clustered(
+    histogram: Parcel, way: Way, device: str, bar: Callable[[str, float], None]
+) -> SharedPalette:
     """The palette, found here."""
     options = way.options
     named = (
         *("effort", "init", "seed", "color_space", "perceptual", "salient", "snap", "lock_grays"),
-        *("device", "memory"),
+        "memory",
     )
     return shared_palette(
-        histogram, way.k, progress=bar, dithered=dithering_of(way).method != "none",
+        histogram, way.k, progress=bar, dithered=dithering_of(way).method != "none", device=device,
         keep=check_kept(way.k, options["keep"], options["snap"]),
         from_palette=check_set(options["from_palette"], options["snap"]),
         **{name: options[name] for name in named},
@@ -187,27 +216,28 @@ def remapped_in(
     recipe: Recipe,
     way: Way,
     bar: Callable[[str, float], None],
-) -> list[Tally | None]:
-    """Let the workers write all blocks; what each adds up to."""
-    carried = crew.client.submit(itself, recipe, pure=False)
+) -> list[Done]:
+    """Let the workers write all blocks; what each adds up to, a `Tally` or None."""
+    carried = crew.submit(itself, recipe)
+    how = way.alpha, way.matte, crew.device, way.options["memory"]
     futures = [
-        crew.client.submit(
-            remap_region, picture, output, region, carried, way.alpha, way.matte, pure=False
-        )
+        crew.submit(remap_there, picture, output, region, carried, *how)
         for region in regions(picture)
     ]
     following(futures, "remap", bar)
     return [result_of(future, picture.path) for future in futures]
 
 
-def remap_region(
-    picture: Picture, output: str, region: Region, recipe: Recipe, alpha: str, matte: Color | None
-) -> Tally | None:
+def remap_there(picture: Picture, output: str, region: Region, *how: Any) -> Done:
     """Remap a block and write it, on a worker; again if need be, with the same bytes."""
-    block = read_region(picture, region)
-    index, tally = remap_block(block, recipe, (region[0], region[2]), alpha, matte)
-    write_region(output, region, index)
-    return tally
+    return done_there(remap_region, picture, output, region, *how)
+
+
+def remap_region(picture: Picture, output: str, region: Region, recipe: Recipe, *how: Any) -> Done:
+    """Remap a block and write it; what it adds up to, a `Tally` or None."""
+    done = remap_block(read_region(picture, region), recipe, (region[0], region[2]), *how)
+    write_region(output, region, done.result.index)
+    return done._replace(result=done.result.tally)
 
 
 def traffic(histogram: Parcel, crossed: int, recipe: Recipe) -> str:

@@ -62,6 +62,11 @@ def on_host(array: Any) -> bool:
     return isinstance(array, np.ndarray)
 
 
+def beside(array: Any) -> contextlib.AbstractContextManager[Any]:
+    """The GPU that `array` is on, if it is on one, is the current one inside."""
+    return contextlib.nullcontext() if on_host(array) else array.device
+
+
 def to_host(array: Any) -> Any:
     """`array` as a NumPy array; waits for the GPU that it is on."""
     return array if on_host(array) else array.get()
@@ -102,8 +107,17 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
+SEVERAL = r"gpu:(all|\d{1,4}(,\d{1,4})+)"
+"""What names several GPUs."""
+
+
 def check_device(option: str) -> None:
     """Raise unless `option` is ``auto``, ``cpu``, ``gpu`` or ``gpu:N``."""
+    if isinstance(option, str) and re.fullmatch(SEVERAL, option):
+        raise UsageError(
+            f"device = {option!r}: several GPUs are for the commands quantize, palette and count; "
+            "name one here, such as gpu:0"
+        )
     if not isinstance(option, str) or not re.fullmatch(r"auto|cpu|gpu(:\d{1,4})?", option):
         raise UsageError(f"device = {option!r} is not one of auto, cpu, gpu, gpu:N")
 
@@ -144,15 +158,25 @@ def is_installed() -> bool:
     return "cupy" in sys.modules or find_spec("cupy") is not None
 
 
+def gpu_count() -> int:
+    """The GPUs that CUDA shows to this process.
+
+    Raises:
+        DeviceError: There is none; the message says why and what to do.
+    """
+    cupy = import_cupy()
+    with translated_errors():
+        return int(cupy.cuda.runtime.getDeviceCount())
+
+
 def open_gpu(number: int) -> None:
     """Make sure that a GPU can be used: compile, launch and compare.
 
     Raises:
         DeviceError: It cannot; the message says why and what to do.
     """
-    cupy = import_cupy()
+    count, cupy = gpu_count(), import_cupy()
     with translated_errors():
-        count = cupy.cuda.runtime.getDeviceCount()
         if number >= count:
             raise DeviceError(f"there is no gpu:{number}; this machine has {count} CUDA device(s)")
         with cupy.cuda.Device(number) as device:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Progress, array_module, map_ahead, no_progress, on_host, ranges
+from quantgpu.device import (
+    Progress,
+    array_module,
+    map_ahead,
+    no_progress,
+    on_host,
+    ranges,
+    to_host,
+)
 from quantgpu.image import Pixels
 from quantgpu.importance import MOST
 from quantgpu.kernels import pixels as kernels
@@ -102,6 +110,11 @@ class Histogram:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def to_host(self) -> Histogram:
+        """The same on the host."""
+        weights = None if self.weights is None else to_host(self.weights)
+        return Histogram(to_host(self.keys), to_host(self.counts), weights, self.channels)
 
     def __add__(self, other: Histogram) -> Histogram:
         xp = array_module(self.keys)

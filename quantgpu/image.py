@@ -65,7 +65,7 @@ class Pixels:
         if self.gpu is None:
             return self
         here = Pixels(to_host(self.source).reshape(*self.shape, self.channels))
-        here.mask = self.mask
+        here.mask, here.place = self.mask, self.place
         return here
 
     def make_room(self, colors: int) -> list[str]:

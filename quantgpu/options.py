@@ -40,13 +40,18 @@ def check_options(
     """Raise a UsageError for what is wrong with options of `quantize`, whatever the image."""
     if k is not None:
         check_number("k", k, 1, MOST_COLORS)
-    if threads is not None:
-        check_number("threads", threads, 1, MOST_THREADS)
+    check_resources(threads, device, memory)
     check_number("seed", seed, 0, 2**64 - 1)
     check_choice("effort", effort, EFFORTS)
     check_choice("init", init, SEEDINGS)
     check_choice("color_space", color_space, COLOR_SPACES)
     check_dither(k, dither, dither_strength)
+
+
+def check_resources(threads: int | None, device: str, memory: int | None) -> None:
+    """Raise a UsageError for what is wrong with options that results do not depend on."""
+    if threads is not None:
+        check_number("threads", threads, 1, MOST_THREADS)
     check_device(device)
     if memory is not None:
         check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import operator
 import time
@@ -50,7 +49,7 @@ from quantgpu.options import (
 )
 from quantgpu.palette import Palette
 from quantgpu.target import check_goals, check_quality, smallest
-from quantgpu.transfer import GpuPixels
+from quantgpu.transfer import GpuPixels, attended
 from quantgpu.transparency import ALPHAS, Color
 
 
@@ -332,13 +331,8 @@ def convert(
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> list[Indexed]:
         ready.setdefault("open", time.perf_counter() - started - sum(ready.values()))
-        there = GpuPixels(pixels, xp, device, keep)
-        try:
+        with attended(GpuPixels(pixels, xp, device, keep)) as there:
             return work(there)
-        except BaseException:
-            with contextlib.suppress(Exception):  # a GPU that failed may not even wait
-                there.wait()
-            raise
 
     def on_cpu() -> list[Indexed]:
         with translated_errors():

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.blocks import ABOVE, BELOW, LEFT, RIGHT, Halo, Parcel, check_pixels, count_block
+from quantgpu.blocks import Done, check_pixels, count_block
 from quantgpu.device import ranges
 from quantgpu.dither import index_dtype
 from quantgpu.errors import InputError, OutputError, UsageError
+from quantgpu.tiles import ABOVE, BELOW, LEFT, RIGHT, Halo
 from quantgpu.transparency import Color
 
 TILE = 256
@@ -75,7 +76,7 @@ def is_blockwise(path: str) -> bool:
         return True
     if not is_tiff(path) or not os.path.isfile(path):
         return False
-    with contextlib.suppress(InputError), first_page(path) as page:
+    with contextlib.suppress(InputError, ImportError), first_page(path) as page:
         return bool(page.is_tiled)
     return False
 
@@ -194,11 +195,18 @@ def read_region(picture: Picture, region: Region) -> NDArray[np.uint8]:
 
 
 def count_region(
-    picture: Picture, region: Region, perceptual: bool, alpha: str, matte: Color | None
-) -> Parcel:
-    """The colors of a block, with the weights that they have in the picture."""
+    picture: Picture,
+    region: Region,
+    perceptual: bool,
+    alpha: str,
+    matte: Color | None,
+    device: str,
+    memory: int | None,
+) -> Done:
+    """The colors of a block, with the weights that they have in the picture, see `count_block`."""
     around, halo = with_halo(region, picture)
-    return count_block(read_region(picture, around), halo, perceptual, alpha, matte)
+    pixels = read_region(picture, around)
+    return count_block(pixels, halo, perceptual, alpha, matte, device, memory)
 
 
 def tiff_region(page: Any, region: Region, picture: Picture) -> NDArray[np.uint8]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ ROWS = 16
 
 PINNED = 1
 """CUDA's name for page-locked host memory, which a GPU reads and writes by itself."""
+
+
+Uploading = TypeVar("Uploading", bound=Pixels)
 
 
 class GpuPixels(Pixels):
@@ -193,6 +197,17 @@ class GpuPixels(Pixels):
         self.leaving = []
         if self.mask is not None:
             self.mask.wait()
+
+
+@contextlib.contextmanager
+def attended(there: Uploading) -> Iterator[Uploading]:
+    """Pixels on a GPU; an error inside waits until nothing is on its way."""
+    try:
+        yield there
+    except BaseException:
+        with contextlib.suppress(Exception):  # a GPU that failed may not even wait
+            there.wait()
+        raise
 
 
 def aligned(colors: Any) -> Any:

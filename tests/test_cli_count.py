@@ -18,7 +18,7 @@ from quantgpu import cli, cli_count
 from quantgpu.histogram_files import read_histogram
 from quantgpu.palette_files import read_palette
 
-FEW = ["-k", "5", "--effort", "fast", "--device", "cpu"]
+FEW = ["-k", "5", "--effort", "fast"]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,8 @@ class Ran:
     """How a run of a command ended."""
 
     def __init__(self, *arguments: str, stdin: bytes | None = None) -> None:
-        result = CliRunner().invoke(cli.app, arguments, input=stdin)
+        command = [arguments[0], "--device", "cpu", *arguments[1:]]
+        result = CliRunner().invoke(cli.app, command, input=stdin)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         self.code, self.err = result.exit_code, result.stderr

@@ -24,6 +24,7 @@ from quantgpu.blocks import Recipe, count_block
 from quantgpu.dither import Dithering
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
+from quantgpu.tiles import Halo
 
 CHUNKS = [(1, 83), (7, 83), (512, 512), (23, 31)]
 BLOCKWISE = ["none", "bayer", "blue-noise"]
@@ -187,7 +188,7 @@ def test_files_share_a_palette_whatever_the_method(tmp_path: Path) -> None:
 
 def test_histograms_and_recipes_travel_compressed_and_arrive_whole() -> None:
     picture = soft_photo()
-    counted = count_block(picture, blocks.Halo())
+    counted = count_block(picture, Halo()).result
     data = pickle.dumps(counted)
     columns = counted.keys, counted.counts, counted.weights
     assert len(data) < sum(column.nbytes for column in columns) / 4 < sys.getsizeof(counted)
@@ -210,11 +211,11 @@ def counted_later(counted: Histogram) -> Any:
 
 
 def test_a_process_builds_one_table_for_all_blocks() -> None:
-    counted = count_block(photo(), blocks.Halo())
+    counted = count_block(photo(), Halo()).result
     shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
     data = pickle.dumps(blocks.recipe_for(counted, shared, Dithering("none"), "oklab", False))
     assert pickle.loads(data) is pickle.loads(data)
-    assert pickle.loads(data).mapper is pickle.loads(data).mapper
+    assert pickle.loads(data).mapper() is pickle.loads(data).mapper()
 
 
 # What is refused

@@ -52,8 +52,8 @@ def quantize(*arguments: str) -> Ran:
 
 
 def counted(*arguments: str) -> Any:
-    """`quantgpu count`, which takes no device."""
-    return CliRunner().invoke(cli.app, ["count", *arguments])
+    """`quantgpu count` on the CPU."""
+    return CliRunner().invoke(cli.app, ["count", "--device", "cpu", *arguments])
 
 
 def emptied() -> dict[str, bytes]:
