@@ -38,7 +38,7 @@ from quantgpu.blocks import (
 )
 from quantgpu.counting import Way, count_file
 from quantgpu.decode import MAX_PIXELS
-from quantgpu.device import array_module, beside, check_device, no_progress
+from quantgpu.device import check_device, no_progress
 from quantgpu.diffusion import KERNELS
 from quantgpu.dither import Dithering, dithering_for, index_dtype
 from quantgpu.errors import UsageError
@@ -332,25 +332,28 @@ def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
 def remapped_blocks(
     dask: Any, array: Any, counted: Any, found: Any, recipe: Any, dtype: Any, opening: Any
 ) -> Remapped:
-    """A picture of which each block is remapped on its own."""
-    blocks = array.to_delayed()[:, :, 0]
+    """A picture of which each block is remapped on its own, where it is."""
     rows, columns = ([sum(sizes[:at]) for at in range(len(sizes))] for sizes in array.chunks[:2])
-    remap = dask.delayed(remap_block)
-    xp = array_module(array._meta)
-    with beside(array._meta):
-        meta = xp.empty((0, 0), dtype)
-    index: list[list[Any]] = []
-    tallies = []
-    for row, line in enumerate(blocks):
-        index.append([])
-        for column, block in enumerate(line):
-            done = remap(block, recipe, (rows[row], columns[column]), **opening)
-            tallies.append(dask.delayed(tally_of_block)(done))
-            shape = array.chunks[0][row], array.chunks[1][column]
-            entries = dask.delayed(index_of)(done, dtype)
-            index[-1].append(dask.array.from_delayed(entries, shape, meta=meta))
+    remap, entries, tallied = map(dask.delayed, (remap_block, index_of, tally_of_block))
+    index, tallies = {}, []
+    for (row, column), block in np.ndenumerate(array.to_delayed()[:, :, 0]):
+        done = remap(block, recipe, (rows[row], columns[column]), **opening)
+        index[row, column] = entries(done, dtype)
+        tallies.append(tallied(done))
     tally = dask.delayed(tally_in_all)(counted, found, tallies)
-    return Remapped(dask.array.block(index), found, tally)
+    return Remapped(of_blocks(dask, index, array, dtype), found, tally)
+
+
+def of_blocks(dask: Any, blocks: dict[tuple[int, int], Any], like: Any, dtype: Any) -> Any:
+    """A `dask.array` (H, W) of Delayed blocks, in the chunks and arrays of another."""
+    from dask.array.utils import meta_from_array
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"index-{dask.base.tokenize(*blocks.values())}"
+    layer = {(name, *at): block.key for at, block in blocks.items()}
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[*blocks.values()])
+    meta = meta_from_array(like, ndim=2, dtype=dtype)
+    return dask.array.Array(graph, name, like.chunks[:2], meta=meta)
 
 
 def tally_of_block(done: Done) -> Any:

@@ -88,16 +88,17 @@ def done_there(function: Callable[..., Done], *arguments: Any) -> Done:
     return Done(done.result, as_told(done.device), notes_told(done.notes))
 
 
-def worker_name() -> str:
-    """What to call the worker that this is asked on: by its GPU, if it is there for that alone."""
+def worker_name(worker: Any = None) -> str:
+    """What to call a worker, the one that does this task if none is given: by its GPU, if it is
+    there for that alone."""
     import distributed
 
-    worker = distributed.get_worker()
+    worker = worker or distributed.get_worker()
     return str(worker.name) if str(worker.name).startswith("gpu:") else str(worker.address)
 
 
 def as_told(device: str) -> str:
-    """What to call a device of the worker that this is asked on."""
+    """What to call a device of the worker that does this task."""
     name = worker_name()
     if device == "cpu":
         return device
@@ -105,7 +106,7 @@ def as_told(device: str) -> str:
 
 
 def notes_told(notes: Sequence[str]) -> list[str]:
-    """Notes on a device of the worker that this is asked on; each is the same for all files."""
+    """Notes on a device of the worker that does this task; each is the same for all files."""
     return [f"the worker {worker_name()}: {note}" for note in notes]
 
 
@@ -276,12 +277,13 @@ def check_workers(client: Any) -> dict[str, tuple[int, str | None, list[str]]]:
     return answers
 
 
-def trouble_with(device: str) -> str:
-    """Why a GPU of the worker that this is asked on cannot be used; empty if it can."""
+def trouble_with(device: str, dask_worker: Any) -> str:
+    """Why a GPU of a worker cannot be used; empty if it can."""
     try:
         choose_device(device)
     except DeviceError as error:
-        return f"the worker {worker_name()} cannot use --device {device}: {error}; or use auto"
+        name = worker_name(dask_worker)
+        return f"the worker {name} cannot use --device {device}: {error}; or use --device auto"
     return ""
 
 

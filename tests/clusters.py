@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import gpu_worker
 import pytest
 
 
@@ -21,13 +22,18 @@ def four_workers() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def two_workers() -> Iterator[Any]:
-    """The same with two, which have less to import."""
-    with workers(2) as client:
+    """The same with two, which have less to import; one has the stand-in for a GPU, one has none.
+
+    They see nothing of it with ``--device cpu``.
+    """
+    with workers(2, preload="gpu_worker") as client:
         yield client
+        for mistakes in client.run(gpu_worker.mistakes).values():
+            assert not mistakes
 
 
 @contextlib.contextmanager
-def workers(count: int) -> Iterator[Any]:
+def workers(count: int, **options: Any) -> Iterator[Any]:
     """A client of a cluster on the loopback interface, with so many workers."""
     import dask
     import distributed
@@ -36,7 +42,7 @@ def workers(count: int) -> Iterator[Any]:
         dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
         distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0",
-            host="127.0.0.1", silence_logs=50,
+            host="127.0.0.1", silence_logs=50, **options,
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip

@@ -6,11 +6,13 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dask
 import dask.array
+import gpu_double
 import numpy as np
 import pytest
 from clusters import kill_one, processes
@@ -21,6 +23,7 @@ from pictures import photo, soft_photo
 import quantgpu
 from quantgpu import UsageError, blocks, cluster
 from quantgpu.blocks import Recipe, count_block
+from quantgpu.device import to_host
 from quantgpu.dither import Dithering
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
@@ -181,6 +184,71 @@ def test_files_share_a_palette_whatever_the_method(tmp_path: Path) -> None:
     assert_same_histogram(histogram, whole)
     assert [picture.index.shape for picture in pictures] == [(61, 83), (30, 41), (9, 70)]
     assert len({picture.palette.colors.tobytes() for picture in pictures}) == 1
+
+
+# On GPUs
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Iterator[Any]:
+    with gpu_double.installed() as double:
+        yield double
+
+
+def on_gpu(gpu: Any, array: Any, columns: int = 99) -> Any:
+    """The array, of which the blocks that begin left of a column are on a GPU."""
+
+    def moved(block: Any, block_info: Any) -> Any:
+        is_left = block_info[0]["array-location"][1][0] < columns
+        return gpu.asarray(block) if is_left else block
+
+    meta = gpu.empty((0, 0, 0), np.uint8)
+    return array.map_blocks(moved, meta=meta, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("dither", BLOCKWISE)
+@pytest.mark.parametrize(("picture", "columns"), [(photo(37, 83), 50), (soft_photo(37, 83), 99)])
+def test_blocks_on_a_gpu_stay_there_and_have_the_bytes_of_the_plain_call(
+    gpu: Any, picture: NDArray[np.uint8], columns: int, dither: str
+) -> None:
+    plain = quantgpu.quantize(picture, 6, dither=dither, device="cpu")
+    array = on_gpu(gpu, in_chunks(picture, (20, 50)), columns)
+    found = cluster.quantize(array, 6, dither=dither, device="cpu")
+    assert isinstance(found.index._meta, gpu.ndarray)
+    (*blocks, tally, palette) = dask.compute(
+        *found.index.to_delayed().flat, found.tally, found.palette, scheduler="threads"
+    )
+    kinds = [gpu.ndarray, gpu.ndarray if columns == 99 else np.ndarray] * 2
+    assert [type(block) for block in blocks] == kinds
+    here = [to_host(block) for block in blocks]
+    assert np.array_equal(np.block([here[:2], here[2:]]), plain.index)
+    assert np.array_equal(palette.palette.colors, plain.palette.colors)
+    assert np.array_equal(tally.counts, plain.counts)
+    assert tally.squared_error == plain.squared_error
+
+
+def test_neither_pixels_nor_indices_of_blocks_on_a_gpu_leave_it(gpu: Any) -> None:
+    picture = np.tile(photo(40, 50) & 0xF0, (10, 8, 1))
+    array = on_gpu(gpu, in_chunks(picture, (200, 200))).persist(scheduler="sync")
+    gpu.log.reset()
+    found = cluster.quantize(array, 6, dither="bayer", device="cpu")
+    dask.compute(*found.index.to_delayed().flat, found.tally, scheduler="sync")
+    assert gpu.log.moved("up") < picture.nbytes / 10
+    assert gpu.log.moved("down") < picture.nbytes / 10
+
+
+@pytest.mark.usefixtures("gpu")
+def test_files_are_counted_and_remapped_on_the_device_that_is_named(tmp_path: Path) -> None:
+    name = tmp_path / "a.png"
+    name.write_bytes(encoded(soft_photo(30, 41), "PNG"))
+    found = []
+    for device in ("gpu:0", "cpu"):
+        how: dict[str, Any] = {"device": device, "effort": "fast", "dither": "none"}
+        lazy = cluster.histogram([name], device=device), *cluster.quantize([name], 7, **how)
+        found.append(dask.compute(*lazy, scheduler="sync"))
+        assert found[-1][1].device == device
+    assert_same_histogram(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1].index, found[1][1].index)
 
 
 # What travels

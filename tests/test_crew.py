@@ -12,6 +12,7 @@ import pytest
 
 from quantgpu import ClusterError, UsageError, __version__, crew
 from quantgpu.crew import check_scheduler, crew_of
+from quantgpu.crew_files import result_of
 from quantgpu.device import default_threads
 
 
@@ -106,6 +107,32 @@ def test_what_asks_a_worker_takes_no_quantgpu_there() -> None:
         [sys.executable, "-c", text, "/nowhere"], input=data, capture_output=True, check=False
     )
     assert found.stdout == b"(None, ['no_such'])\n", found.stderr.decode()
+
+
+def test_a_worker_is_asked_again_with_each_task_as_it_may_have_come_later(
+    two_workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with crew_of(address_of(two_workers)) as found:
+        assert found.submit(sum, [1, 2]).result(10) == 3
+        with monkeypatch.context() as patched:
+            patched.setattr(crew, "__version__", "9.8.7")
+            with pytest.raises(ClusterError, match=rf"has quantgpu {__version__}, and this is 9"):
+                found.submit(sum, [1, 2]).result(10)
+        monkeypatch.setattr(crew, "NEEDED", (*crew.NEEDED, "no_such_module"))
+        with pytest.raises(ClusterError, match="has no no_such_module; there: pip install"):
+            found.submit(sum, [1, 2]).result(10)
+
+
+def test_a_worker_that_does_not_know_a_task_is_asked_for_its_version(
+    two_workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with crew_of(address_of(two_workers)) as found:
+        unknown = found.client.submit(getattr, sum, "of_another_version")
+        with pytest.raises(AttributeError):
+            result_of(unknown, "a.png")
+        monkeypatch.setattr(crew, "__version__", "9.8.7")
+        with pytest.raises(ClusterError, match=rf"has quantgpu {__version__}, and this is 9"):
+            result_of(unknown, "a.png")
 
 
 def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

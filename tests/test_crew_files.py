@@ -159,6 +159,51 @@ def test_a_worker_that_is_killed_costs_nothing(two_workers: Any, on_cluster: lis
     assert emptied() == expected
 
 
+def on_gpus(client: Any) -> list[Any]:
+    """The names of the workers with and without a GPU."""
+    found = client.run(lambda dask_worker: dask_worker.name)
+    return sorted(found, key=found.__getitem__)
+
+
+@pytest.mark.parametrize("options", [[], ["--shared-palette"]])
+def test_a_worker_with_a_gpu_and_one_without_give_the_same_bytes(
+    two_workers: Any, on_cluster: list[str], options: list[str]
+) -> None:
+    names = [*NAMES, "--dither", "none", *options]
+    assert quantize(*names).code == 0
+    expected = emptied()
+    with_gpu, without = on_gpus(two_workers)
+    ran = quantize(*names, *on_cluster, "--device", "auto", "--json")
+    assert ran.code == 0
+    devices = {json.loads(line)["device"] for line in ran.lines}
+    assert devices == {"cpu", f"gpu:0 of {with_gpu}"}
+    [note] = ran.err.splitlines()
+    assert f"warning: the worker {without}: no GPU is used: no NVIDIA driver" in note
+    assert emptied() == expected
+
+
+def test_counts_of_both_are_those_of_the_plain_call(
+    two_workers: Any, on_cluster: list[str]
+) -> None:
+    _, without = on_gpus(two_workers)
+    assert counted(*NAMES, "-o", "plain.qhist").exit_code == 0
+    ran = counted(*NAMES, "-o", "there.qhist", *on_cluster, "--device", "auto")
+    assert ran.exit_code == 0
+    assert ran.stderr.count("warning") == ran.stderr.count(f"the worker {without}: no GPU") == 1
+    assert Path("there.qhist").read_bytes() == Path("plain.qhist").read_bytes()
+
+
+def test_a_worker_without_the_gpu_that_is_asked_for_is_named(
+    two_workers: Any, on_cluster: list[str]
+) -> None:
+    _, without = on_gpus(two_workers)
+    ran = quantize("a.png", *on_cluster, "--device", "gpu")
+    assert (ran.code, ran.lines, emptied()) == (6, [], {})
+    said = f"the worker {without} cannot use --device gpu: no NVIDIA driver"
+    assert said in ran.err
+    assert ran.err.strip().endswith("or use --device auto")
+
+
 @pytest.mark.parametrize("names", [["-"], ["a.png", "-o", "-"]])
 def test_standard_input_and_output_are_refused(names: list[str]) -> None:
     ran = Ran("quantize", *names, "--scheduler", "local:1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,21 @@ def test_a_store_gets_the_bytes_of_the_plain_call(two_workers: Any) -> None:
         said = json.loads(ran.lines[0])
         assert (said["mse"], said["colors_in"]) == (plain.mse, plain.colors_in)
         assert (said["height"], said["width"]) == picture.shape[:2]
+
+
+def test_blocks_on_a_gpu_and_beside_it_have_the_same_bytes(two_workers: Any) -> None:
+    plain = quantgpu.quantize(soft_photo(130, 99), 9, dither="bayer", device="cpu")
+    ran = quantize(
+        two_workers, "soft.zarr", "-k", "9", "--dither", "bayer", "-o", "out.zarr", "--json",
+        "--device", "auto",
+    )  # fmt: skip
+    assert ran.code == 0
+    assert np.array_equal(zarr.open("out.zarr", mode="r")["index"][:], plain.index)
+    said = json.loads(ran.lines[0])
+    assert re.fullmatch(r"cpu, gpu:0 of tcp://127.0.0.1:\d+", said["device"])
+    there = [note for note in said["device_notes"] if note.startswith("the worker tcp://")]
+    assert len(there) == 1
+    assert "no GPU is used: no NVIDIA driver" in there[0]
 
 
 def test_a_tiff_is_what_the_plain_call_writes(two_workers: Any) -> None:
