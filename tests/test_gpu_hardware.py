@@ -1,11 +1,16 @@
 """The same bytes from a real GPU, wherever there is one."""
 
+from pathlib import Path
+
+import dask.array
 import numpy as np
 import pytest
-from pictures import photo, random_centers, random_points
+from pictures import photo, random_centers, random_points, soft_photo
+from PIL import Image
+from typer.testing import CliRunner
 
-from quantgpu import DeviceError, doctor, quantize, quantize_each
-from quantgpu.device import Device, array_module, choose_device, free_memory, using
+from quantgpu import DeviceError, cli, cluster, doctor, quantize, quantize_each
+from quantgpu.device import Device, array_module, choose_device, free_memory, gpu_count, using
 from quantgpu.efforts import EFFORTS
 from quantgpu.kernels.clusters import batched_sums, nearest_sums
 from quantgpu.kmeans import Points, assign, cluster_sums
@@ -101,3 +106,33 @@ def test_throughput_is_measured(gpu: Device, capsys: pytest.CaptureFixture[str])
         for name, value in measured.items():
             print(f"{gpu}: {name.replace('_', ' ')}: {value:,.2f}")
     assert min(measured.values()) > 0
+
+
+@pytest.mark.parametrize("dither", ["none", "bayer", "blue-noise"])
+def test_blocks_of_a_picture_stay_there_and_have_the_same_bytes(gpu: Device, dither: str) -> None:
+    picture = soft_photo(500, 700)
+    expected = quantize(picture, 64, dither=dither, device="cpu")
+    here = dask.array.from_array(picture, chunks=(200, 256, 4))
+    with using(gpu) as xp:
+        meta = xp.empty((0, 0, 0), xp.uint8)
+        there = here.map_blocks(xp.asarray, meta=meta, dtype=np.uint8)
+        found = cluster.quantize(there, 64, dither=dither)
+        index = found.index.compute(scheduler="threads")
+        assert array_module(index) is xp
+        np.testing.assert_array_equal(index.get(), expected.index)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_process_for_each_gpu_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"{number}.png" for number in range(2 * gpu_count() + 1)]
+    for number, name in enumerate(names):
+        Image.fromarray(photo(300, 400, number)).save(name)
+    made = []
+    for device in ("cpu", "gpu:all"):
+        options = ["--device", device, "--output-dir", ".", "--force", "--shared-palette"]
+        assert CliRunner().invoke(cli.app, ["quantize", *names, *options]).exit_code == 0
+        made.append([Path(f"{name[:-4]}-256.png").read_bytes() for name in names])
+    assert made[0] == made[1]
