@@ -107,7 +107,13 @@ def as_told(device: str) -> str:
 
 def notes_told(notes: Sequence[str]) -> list[str]:
     """Notes on a device of the worker that does this task; each is the same for all files."""
-    return [f"the worker {worker_name()}: {note}" for note in notes]
+    name = worker_name()
+    return [renumbered(note, name) or f"the worker {name}: {note}" for note in notes]
+
+
+def renumbered(note: str, name: str) -> str:
+    """What is said of the only GPU that a worker sees, by its number; empty if it sees others."""
+    return note.replace("gpu:0", name) if name.startswith("gpu:") else ""
 
 
 def check_scheduler(scheduler: str) -> int | None:
@@ -217,7 +223,8 @@ def local_cluster(
                 for name, environment in workers.items()
             },
             scheduler={
-                "cls": distributed.Scheduler, "options": {"host": HERE, "dashboard": False},
+                "cls": distributed.Scheduler,
+                "options": {"host": HERE, "dashboard": False, "dashboard_address": f"{HERE}:0"},
             },
             silence_logs=LOUDEST,
         ) as cluster,
@@ -282,8 +289,10 @@ def trouble_with(device: str, dask_worker: Any) -> str:
     try:
         choose_device(device)
     except DeviceError as error:
-        name = worker_name(dask_worker)
-        return f"the worker {name} cannot use --device {device}: {error}; or use --device auto"
+        name, reason = worker_name(dask_worker), str(error)
+        if renumbered(reason, name):
+            return f"{name} cannot be used: {renumbered(reason, name)}; leave it out of --device"
+        return f"the worker {name} cannot use --device {device}: {reason}; or use --device auto"
     return ""
 
 

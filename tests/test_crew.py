@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
+import gpu_double
 import pytest
 
 from quantgpu import ClusterError, UsageError, __version__, crew
@@ -142,3 +144,23 @@ def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch
         crew_of("local:1"),
     ):
         pass
+
+
+def test_what_a_process_says_of_its_only_gpu_is_told_by_the_number_of_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import distributed
+
+    worker = SimpleNamespace(name="gpu:2", address="tcp://127.0.0.1:9")
+    monkeypatch.setattr(distributed, "get_worker", lambda: worker)
+    note = "gpu:0 ran out of memory; went on with the CPU"
+    assert crew.notes_told([note]) == ["gpu:2 ran out of memory; went on with the CPU"]
+    assert (crew.as_told("gpu:0"), crew.as_told("cpu")) == ("gpu:2", "cpu")
+    with gpu_double.installed(compute_capability="70"):
+        assert crew.trouble_with("gpu", worker) == (
+            "gpu:2 cannot be used: gpu:2 has compute capability 7.0; 7.5 is the least; leave it "
+            "out of --device"
+        )
+    worker.name = "tower"
+    assert crew.notes_told([note]) == [f"the worker tcp://127.0.0.1:9: {note}"]
+    assert crew.as_told("gpu:0") == "gpu:0 of tcp://127.0.0.1:9"
