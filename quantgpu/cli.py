@@ -356,15 +356,16 @@ def quantize(
             options["from_palette"] = parse_colors(from_palette, "from_palette")
         check_set(options["from_palette"], snap)
         check_shared(shared_palette, **goals)
-        jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
-        crew = stack.enter_context(
-            crew_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet)
-        )
-        if crew is not None:
-            options |= {"threads": threads or crew.threads, "device": crew.device}
+        at_once, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
         opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
         check_choice("metadata", metadata, METADATA)
         options["weights"] = None if weights is None else read_mask(weights, max_pixels)
+        crew = stack.enter_context(
+            crew_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet, jobs)
+        )
+        if crew is not None:
+            options |= {"threads": threads or crew.threads, "device": crew.device}
+            opening["threads"] = options["threads"]
     except QuantgpuError as error:
         fail(error)
     if verbose:
@@ -373,14 +374,16 @@ def quantize(
         say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
     work = quantizing(ks, options | goals, opening)
     here = None if crew is None else crew.here
-    sharing = sharing_of(ks, options, jobs, threads, here) if shared_palette else None
+    sharing = sharing_of(ks, options, at_once, threads, here) if shared_palette else None
     others = given(weights)
     with stack:
         if crew is not None and in_blocks(inputs):
             how = ks, options | goals, opening
             convert_store(crew, inputs[0], destination, *how, quiet, as_json, verbose)
             return
-        convert_each(inputs, destination, work, quiet, as_json, others, jobs, resume, sharing, crew)
+        convert_each(
+            inputs, destination, work, quiet, as_json, others, at_once, resume, sharing, crew
+        )
 
 
 def given(*names: str | None) -> list[str]:

@@ -35,6 +35,7 @@ def crew_for(
     inputs: Sequence[str] = (),
     is_divided: Callable[[Sequence[str]], bool] = lambda inputs: False,
     quiet: bool = True,
+    jobs: int | None = None,
 ) -> Iterator[Crew | None]:
     """The workers that a command asks for, by its scheduler or by several GPUs; or None.
 
@@ -45,6 +46,7 @@ def crew_for(
         inputs: What is done by several GPUs.
         is_divided: Whether inputs are done in parts, so that there are enough for all GPUs.
         quiet: Whether nothing is said of GPUs for which there is nothing to do.
+        jobs: Pictures at work at once on all GPUs, if they are given.
     """
     numbers = gpus_for(scheduler, device)
     if numbers and not is_divided(inputs):
@@ -56,9 +58,12 @@ def crew_for(
     from quantgpu.crew_files import check_names
 
     check_names(names, "--scheduler" if scheduler is not None else f"--device {device}")
-    crew = crew_of_gpus(device, numbers) if scheduler is None else crew_of(scheduler, device=device)
-    with crew as workers:
-        yield workers
+    with (
+        crew_of_gpus(device, numbers, jobs)
+        if scheduler is None
+        else crew_of(scheduler, device=device)
+    ) as crew:
+        yield crew
 
 
 def gpus_for(scheduler: str | None, device: str) -> Sequence[int]:

@@ -187,16 +187,16 @@ def count_inputs(
     alpha, reason = fitted(opening["alpha"], limit), ""
     if alpha != opening["alpha"]:
         reason = f"{name} holds {HELD[limit]}"
-    jobs, threads = shared_out(jobs, opening["threads"], len(inputs), STREAM in inputs)
+    at_once, threads = shared_out(jobs, opening["threads"], len(inputs), STREAM in inputs)
     scheduler, device, memory, quiet = place
     there = here = place.first
-    with crew_for(scheduler, inputs, device, inputs, counted_in_blocks, quiet) as crew:
+    with crew_for(scheduler, inputs, device, inputs, counted_in_blocks, quiet, jobs) as crew:
         if crew is not None:
             threads = opening["threads"] or crew.threads
             there, here = crew.device, crew.here
         opening = {**opening, "alpha": alpha, "threads": threads}
         way = Way(opening, perceptual, mask, reason, there, memory)
-        total = count_files(inputs, histograms, way, jobs, shown, crew=crew)
+        total = count_files(inputs, histograms, way, at_once, shown, crew=crew)
     assert total.counted is not None
     if (
         total.counted.alpha is not None

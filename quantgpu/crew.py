@@ -17,7 +17,7 @@ from quantgpu import __version__
 from quantgpu.blocks import Done
 from quantgpu.device import choose_device, default_threads
 from quantgpu.errors import ClusterError, DeviceError, UsageError
-from quantgpu.gpus import VISIBLE, first_of, surroundings
+from quantgpu.gpus import VISIBLE, at_once, first_of, surroundings
 
 INSTALL = "pip install 'quantgpu[cluster]'"
 """What to type when Dask is missing."""
@@ -163,13 +163,14 @@ def crew_of(scheduler: str, patience: float = PATIENCE, device: str = "auto") ->
 
 
 @contextlib.contextmanager
-def crew_of_gpus(device: str, numbers: Sequence[int]) -> Iterator[Crew]:
+def crew_of_gpus(device: str, numbers: Sequence[int], jobs: int | None = None) -> Iterator[Crew]:
     """A process of this machine for each of some GPUs, which it sees alone; they end with the
     context.
 
     Args:
         device: What named the GPUs.
         numbers: Of them.
+        jobs: Pictures at work in all, see `gpus.at_once`.
 
     Raises:
         UsageError: Dask is not installed.
@@ -177,10 +178,11 @@ def crew_of_gpus(device: str, numbers: Sequence[int]) -> Iterator[Crew]:
     """
     distributed = distributed_for(f"--device {device}")
     environments = zip(numbers, surroundings(numbers), strict=True)
+    threads = at_once(len(numbers), jobs, default_threads())
     workers: dict[int | str, dict[str, str] | None]
     workers = {f"gpu:{number}": {VISIBLE: shown} for number, shown in environments}
     with (
-        local_cluster(distributed, workers) as cluster,
+        local_cluster(distributed, workers, threads) as cluster,
         connected(distributed, cluster, PATIENCE) as client,
     ):
         yield asked(client, "local", PATIENCE, "gpu", first_of(device))
@@ -197,12 +199,13 @@ def distributed_for(option: str) -> Any:
 
 @contextlib.contextmanager
 def local_cluster(
-    distributed: Any, workers: Mapping[int | str, dict[str, str] | None]
+    distributed: Any, workers: Mapping[int | str, dict[str, str] | None], threads: int = 1
 ) -> Iterator[Any]:
     """A scheduler and processes on this machine, on its loopback interface.
 
     Args:
         workers: For each process its name, and what is in its environment alone.
+        threads: Tasks that each does at once.
     """
     import dask
 
@@ -212,7 +215,7 @@ def local_cluster(
         "distributed.worker.profile.enabled": False,
     }
     common = {
-        "nthreads": 1, "host": HERE, "dashboard": False, "silence_logs": LOUDEST,
+        "nthreads": threads, "host": HERE, "dashboard": False, "silence_logs": LOUDEST,
         "memory_limit": distributed.system.MEMORY_LIMIT // len(workers),
     }  # fmt: skip
     with (

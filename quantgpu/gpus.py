@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from quantgpu.device import SEVERAL, gpu_count
 from quantgpu.errors import DeviceError, UsageError
+from quantgpu.jobs import MOST_JOBS
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The GPUs that CUDA shows to a process, which numbers them from 0 on."""
@@ -51,6 +52,23 @@ def numbers_of(device: str) -> list[int]:
                 "device(s); use --device gpu:all for all of them"
             )
     return named or list(range(count))
+
+
+def at_once(gpus: int, jobs: int | None, processors: int) -> int:
+    """Pictures that the process of each GPU has at work: one is there while others are read and
+    written.
+
+    Args:
+        gpus: How many there are.
+        jobs: Pictures at work in all; up to `MOST_JOBS` for each GPU, one for each processor, when
+            not given.
+        processors: That may be used.
+
+    >>> at_once(2, None, 16), at_once(2, None, 6), at_once(4, 8, 16), at_once(4, None, 2)
+    (4, 3, 2, 1)
+    """
+    wanted = min(MOST_JOBS * gpus, processors) if jobs is None else jobs
+    return max(wanted // gpus, 1)
 
 
 def surroundings(numbers: Sequence[int], outer: Mapping[str, str] = os.environ) -> list[str]:
