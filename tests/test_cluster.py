@@ -206,8 +206,15 @@ def on_gpu(gpu: Any, array: Any, columns: int = 99) -> Any:
     return array.map_blocks(moved, meta=meta, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("dither", BLOCKWISE)
-@pytest.mark.parametrize(("picture", "columns"), [(photo(37, 83), 50), (soft_photo(37, 83), 99)])
+@pytest.mark.parametrize(
+    ("picture", "columns", "dither"),
+    [
+        (photo(37, 83), 99, "none"),
+        (photo(37, 83), 50, "bayer"),
+        (soft_photo(37, 83), 99, "bayer"),
+        (soft_photo(37, 83), 50, "blue-noise"),
+    ],
+)
 def test_blocks_on_a_gpu_stay_there_and_have_the_bytes_of_the_plain_call(
     gpu: Any, picture: NDArray[np.uint8], columns: int, dither: str
 ) -> None:

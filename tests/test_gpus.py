@@ -20,7 +20,7 @@ import quantgpu
 from quantgpu import DeviceError, UsageError, cli, crew
 from quantgpu.gpus import first_of, is_several, numbers_of, surroundings
 
-NAMES = ["a.png", "b.png", "c.png", "d.png", "e.png"]
+NAMES = [f"{letter}.png" for letter in "abcdefg"]
 """More than two for each of two workers, which Dask spreads."""
 
 IN_HASTE = ["-k", "5", "--effort", "fast", "--dither", "none"]
