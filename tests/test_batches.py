@@ -430,6 +430,8 @@ def test_options_go_where_they_belong() -> None:
     left_out = {"dither", "dither_strength", "weights"}
     assert sharing.clustering.keys() == options.keys() - left_out | {"dithered"}
     assert (sharing.clustering["threads"], sharing.remapping["threads"]) == (6, 2)
+    sharing = sharing_of([5], options, 3, 6, here="gpu:1")
+    assert (sharing.clustering["device"], sharing.remapping["device"]) == ("gpu:1", None)
     assert options.keys() <= set(inspect.signature(quantgpu.quantize).parameters)
 
 

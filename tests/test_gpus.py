@@ -20,8 +20,7 @@ import quantgpu
 from quantgpu import DeviceError, UsageError, cli, crew
 from quantgpu.gpus import first_of, is_several, numbers_of, surroundings
 
-NAMES = [f"{letter}.png" for letter in "abcdefg"]
-"""More than two for each of two workers, which Dask spreads."""
+NAMES = [f"{letter}.png" for letter in "abcd"]
 
 IN_HASTE = ["-k", "5", "--effort", "fast", "--dither", "none"]
 
@@ -138,7 +137,7 @@ def test_processes_are_shown_the_gpus_that_this_one_sees() -> None:
 def test_each_gpu_has_a_process_that_sees_it_alone_and_the_bytes_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = run("quantize", *NAMES, *IN_HASTE, "--shared-palette", "--device", "cpu")
+    plain = run("quantize", *NAMES, *IN_HASTE, "--device", "cpu")
     assert plain.exit_code == 0
     expected = {path: path.read_bytes() for path in Path().glob("*-5.png")}
     seen: dict[str, str | None] = {}
@@ -146,13 +145,14 @@ def test_each_gpu_has_a_process_that_sees_it_alone_and_the_bytes_are_the_same(
 
     def spying(client: Any, *arguments: Any) -> Any:
         found = asked(client, *arguments)
+        assert (found.device, found.here) == ("gpu", "gpu:2")
         names = client.run(lambda dask_worker: dask_worker.name)
         seen.update({names[at]: visible for at, visible in client.run(gpu_worker.shown).items()})
         return found
 
     monkeypatch.setattr(crew, "asked", spying)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,9")
-    options = [*IN_HASTE, "--shared-palette", "--device", "gpu:2,0", "--force", "--json"]
+    options = [*IN_HASTE, "--device", "gpu:2,0", "--force", "--json"]
     with (
         gpu_double.installed(devices=3),
         dask.config.set({"distributed.worker.preload": ["gpu_worker"]}),
