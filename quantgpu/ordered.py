@@ -26,7 +26,7 @@ from quantgpu.dither import (
     index_dtype,
     table_of,
 )
-from quantgpu.histogram import BATCH, pack, unpack
+from quantgpu.histogram import BATCH, KEYS, pack, unpack
 from quantgpu.image import Pixels
 from quantgpu.kinds import Kinds
 from quantgpu.mixtures import SHARES, Mixtures, mixtures
@@ -95,11 +95,11 @@ class Plan(NamedTuple):
 class PlainPlan(NamedTuple):
     """The same, found sooner, for opaque pictures in up to 256 colors on the host.
 
-    Each word is a gather away, and errors are told by levels: 9 ns a pixel instead of 14.
+    Each word is a gather away, and errors are told by levels: 10 ns a pixel instead of 19.
     """
 
-    word_of: Callable[[Any, Any], None]
-    """Puts the word of each pixel's color where it is told to."""
+    table: NDArray[np.uint32]
+    """(2^24,): the word of each color that occurs, at its key."""
     bounds: NDArray[Any]
     """See `Plan`."""
     keys: NDArray[np.uint32]
@@ -117,10 +117,9 @@ class PlainPlan(NamedTuple):
 
     def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> Tallied:
         """See `Plan`."""
-        words = np.empty(len(colors), np.uint32)
-        self.word_of(colors, words)
-        put(words, self.bounds, place, width, out)
-        error = squared_gaps(pack(colors).astype(np.uint32), self.keys.take(out))
+        keys = pack(colors)
+        put(self.table.take(keys, mode="clip"), self.bounds, place, width, out)
+        error = squared_gaps(keys.astype(np.uint32), self.keys.take(out, mode="clip"))
         return np.bincount(out, minlength=self.k), error
 
 
@@ -145,7 +144,9 @@ def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
     words = words_of(mixed, len(entries))
     bounds = bounds_of(MATRICES[dithering.method](dithering.size), len(entries))
     if channels == 3 and len(entries) <= 256 and on_host(words):
-        return PlainPlan(table_of(histogram, words), bounds, pack(entries).astype(np.uint32))
+        table = np.empty(KEYS, np.uint32)
+        table[histogram.keys] = words
+        return PlainPlan(table, bounds, pack(entries).astype(np.uint32))
     return Plan(
         table_of(histogram, xp.arange(len(labels), dtype=xp.int32)),
         words,
@@ -223,7 +224,8 @@ def squared_gaps(keys: NDArray[np.uint32], others: NDArray[np.uint32]) -> int:
     fours = squares.view(np.uint64)
     pairs = fours & EVEN
     fours >>= np.uint64(16)
-    pairs += fours & EVEN
+    fours &= EVEN
+    pairs += fours
     sums = np.add.reduceat(pairs, np.arange(0, len(pairs), ROOM)).view(np.uint32)
     return int(sums.sum(dtype=np.int64))
 
