@@ -41,12 +41,13 @@ from quantgpu.dither import (
 from quantgpu.histogram import BATCH, unpack
 from quantgpu.image import Pixels
 from quantgpu.importance import activity, lightness, rows_around
+from quantgpu.kernels.diffusing import diffuse_frames
 from quantgpu.kinds import Kinds
 from quantgpu.kmeans import two_nearest, weighted_points
 from quantgpu.nearest import cells_around, nearest_entries
 from quantgpu.palette import of_channels
 from quantgpu.quality import seen
-from quantgpu.transfer import GpuPixels
+from quantgpu.transfer import GpuFrames, GpuPixels
 
 STRENGTHS = {"adaptive": FULL, "atkinson": FULL}
 """What of the error is passed on if nothing else is said; by all others 3/4, as their errors run
@@ -83,6 +84,8 @@ def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
     plan = plan_for(mapping, dithering, colors)
 
     def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+        if isinstance(pixels, GpuFrames):
+            return on_frames(pixels, plan)
         if isinstance(pixels, GpuPixels):
             return on_gpu(pixels, plan, stay, progress)
         return on_host(pixels, plan, mapping.threads, progress)
@@ -201,6 +204,11 @@ class Plan(NamedTuple):
         return int(self.seen[1].shape[1])
 
     @property
+    def sides(self) -> int:
+        """How often errors are counted: on black and on white where not all is opaque."""
+        return len(self.seen[0]) // 3
+
+    @property
     def is_adaptive(self) -> bool:
         """Whether areas matter."""
         return self.wanted is not None
@@ -244,28 +252,37 @@ def entries_of(
         ranks.reshape(-1, width), strength.reshape(-1, width), plan.kernel, plan.scheme, above,
         plan.dtype, progress,
     )  # fmt: skip
-    index = index.reshape(-1)
-    if plan.forced is not None:
-        own = plan.forced.take(ranks)
-        index = array_module(own).where(own < 0, index, own.astype(plan.dtype))
-    return index, below
+    return with_forced(plan, ranks, index.reshape(-1)), below
+
+
+def with_forced(plan: Plan, ranks: Any, index: Any) -> Any:
+    """The palette entries, (m,), of pixels with these colors, of which some have their own."""
+    if plan.forced is None:
+        return index
+    own = plan.forced.take(ranks)
+    return array_module(own).where(own < 0, index, own.astype(plan.dtype))
 
 
 def tally_of(plan: Plan, ranks: Any, index: Any) -> tuple[Any, Any]:
     """The pixels of each palette entry, (K,) int64, and the squared error, () int64."""
     xp = array_module(index)
+    counts = xp.bincount(index, minlength=plan.k)
+    return counts.astype(xp.int64), error_of(plan, ranks, index)
+
+
+def error_of(plan: Plan, ranks: Any, index: Any) -> Any:
+    """The squared error, () int64, of pixels of these colors, `Plan.sides` times."""
     before, after = plan.seen
     gaps = before.take(ranks, axis=1)
     gaps -= after.take(index, axis=1)
     gaps *= gaps
-    counts = xp.bincount(index, minlength=plan.k)
-    return counts.astype(xp.int64), gaps.sum(dtype=xp.int64)
+    return gaps.sum(dtype=array_module(index).int64)
 
 
 def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
     """The sum of some tallies, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
-    return Tally(to_host(counts), int(error) // (len(plan.seen[0]) // 3))
+    return Tally(to_host(counts), int(error) // plan.sides)
 
 
 def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
@@ -282,6 +299,33 @@ def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Map
     slabs = pixels.active_slabs() if plan.is_adaptive else pixels.slabs()
     index = pixels.map(plan.dtype, on_slab, stay, progress, slabs)
     return Mapped(index, summed(plan, tallies))
+
+
+def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
+    """The index maps of some frames, which stay where they are, and their errors."""
+    xp, width = frames.xp, frames.width
+    count, pixels = len(frames.colors), frames.height * width
+    ranks, strength = xp.empty((count, pixels), xp.int32), xp.empty((count, pixels), xp.uint8)
+    for turn, colors in enumerate(frames.colors[:, :pixels]):
+        busy = None
+        if plan.is_adaptive:
+            light = lightness(colors.reshape(frames.height, width, -1))
+            busy = activity(light, 0, frames.height).reshape(-1)
+        ranks[turn], strength[turn] = prepared(plan, colors, busy)
+    above = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
+    shape = count, frames.height, width
+    found, _ = diffuse_frames(
+        ranks.reshape(shape), strength.reshape(shape), plan.kernel, plan.scheme,
+        xp.stack([above] * count), plan.dtype,
+    )  # fmt: skip
+    del strength
+    index = xp.empty(frames.colors.shape[:2], plan.dtype)
+    errors = []
+    for turn, own in enumerate(ranks):
+        index[turn, :pixels] = with_forced(plan, own, found[turn].reshape(-1))
+        errors.append(error_of(plan, own, index[turn, :pixels]))
+    frames.errors = xp.stack(errors) // plan.sides
+    return Mapped(index)
 
 
 def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:

@@ -18,7 +18,7 @@ from quantgpu.image import Pixels
 from quantgpu.kernels import pixels as kernels
 from quantgpu.palette import Palette
 from quantgpu.quality import squared_error
-from quantgpu.transfer import GpuPixels
+from quantgpu.transfer import GpuFrames, GpuPixels
 
 PIECE = 8 * BATCH
 """Pixels that a thread maps at a time, in batches."""
@@ -46,9 +46,9 @@ class Mapped(NamedTuple):
     """An index map, and what it says where colors alone do not decide it."""
 
     index: Any
-    """(H, W) uint8, or uint16 if K > 256."""
+    """(H, W) uint8, or uint16 if K > 256; of `GpuFrames`, (frames, stride) on the GPU."""
     tally: Tally | None = None
-    """None where each color has its own entry: the histogram tells."""
+    """None where each color has its own entry: the histogram tells; and of `GpuFrames`."""
 
 
 class Tally(NamedTuple):
@@ -189,6 +189,8 @@ def each_slab(
     progress: Progress,
 ) -> Any:
     """(H, W) of a type: what a function puts there for the colors of each slab, in any order."""
+    if isinstance(pixels, GpuFrames):
+        return pixels.mapped(dtype, look_up)
     if isinstance(pixels, GpuPixels):
         return pixels.map(dtype, look_up, stay, progress)
     index = np.empty((pixels.height, pixels.width), dtype)
@@ -212,9 +214,11 @@ def error_diffusion(mapping: Mapping, dithering: Dithering) -> Mapper:
 
 def ordered_dither(mapping: Mapping, dithering: Dithering) -> Mapper:
     """Each color is mixed of two palette colors, by place, see `ordered`."""
-    from quantgpu.ordered import ordered
+    from quantgpu import ordered, ordered_gpu
 
-    return ordered(mapping, dithering)
+    if ordered_gpu.serves(mapping):
+        return ordered_gpu.ordered(mapping, dithering)
+    return ordered.ordered(mapping, dithering)
 
 
 DITHERS: dict[str, Callable[[Mapping, Dithering], Mapper]] = {

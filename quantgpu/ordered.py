@@ -7,7 +7,7 @@ the same place whatever is around it, so pictures of a video do not crawl.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ from quantgpu.mixtures import SHARES, Mixtures, mixtures
 from quantgpu.palette import of_channels
 from quantgpu.quality import seen
 from quantgpu.thresholds import bayer, blue_noise
-from quantgpu.transfer import GpuPixels
+from quantgpu.transfer import GpuFrames, GpuPixels
 
 MATRICES: dict[str, Callable[[int | None], NDArray[np.uint16]]] = {
     "bayer": lambda size: bayer(size or 8),
@@ -53,6 +53,8 @@ def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
     plan = plan_for(mapping, dithering)
 
     def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+        if isinstance(pixels, GpuFrames):
+            return on_frames(pixels, plan)
         if isinstance(pixels, GpuPixels):
             return on_gpu(pixels, plan, stay, progress)
         return by_threads(pixels, plan, mapping.threads, progress)
@@ -129,18 +131,10 @@ Tallied = tuple[Any, Any]
 
 def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
     """What does not change from picture to picture."""
-    histogram, palette, labels, space, kinds, threads = mapping
-    xp = array_module(labels)
-    channels = max(histogram.channels, palette.colors.shape[1])
-    colors = unpack(histogram.keys, channels)
-    entries = of_channels(palette.colors, channels)
-    exact = (colors == xp.asarray(entries)[labels]).all(axis=1)
-    if channels == 4:
-        exact |= colors[:, 3] == 0
-    strength = FULL if dithering.strength is None else dithering.strength
-    groups = Kinds(kinds, colors).groups(entries) if kinds else None
-    points, centers = space.points(colors), grid_centers(entries, space)
-    mixed = mixtures(points, centers, labels, exact, strength, threads, groups)
+    histogram = mapping.histogram
+    xp = array_module(mapping.labels)
+    mixed, colors, entries = mixed_for(mapping, dithering)
+    channels = colors.shape[1]
     words = words_of(mixed, len(entries))
     bounds = bounds_of(MATRICES[dithering.method](dithering.size), len(entries))
     if channels == 3 and len(entries) <= 256 and on_host(words):
@@ -148,13 +142,29 @@ def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
         table[histogram.keys] = words
         return PlainPlan(table, bounds, pack(entries).astype(np.uint32))
     return Plan(
-        table_of(histogram, xp.arange(len(labels), dtype=xp.int32)),
+        table_of(histogram, xp.arange(len(mapping.labels), dtype=xp.int32)),
         words,
         xp.asarray(bounds),
         errors_of(mixed, colors, entries),
         1 if channels == 3 else 2,
         len(entries),
     )
+
+
+def mixed_for(mapping: Mapping, dithering: Dithering) -> tuple[Mixtures, Any, NDArray[np.uint8]]:
+    """What colors are mixed of; these, (n, channels); and those of the palette, on the host."""
+    histogram, palette, labels, space, kinds, threads = mapping
+    channels = max(histogram.channels, palette.colors.shape[1])
+    colors = unpack(histogram.keys, channels)
+    entries = of_channels(palette.colors, channels)
+    exact = (colors == array_module(labels).asarray(entries)[labels]).all(axis=1)
+    if channels == 4:
+        exact |= colors[:, 3] == 0
+    strength = FULL if dithering.strength is None else dithering.strength
+    groups = Kinds(kinds, colors).groups(entries) if kinds else None
+    points, centers = space.points(colors), grid_centers(entries, space)
+    mixed = mixtures(points, centers, labels, exact, strength, threads, groups)
+    return mixed, colors, entries
 
 
 def layout(k: int) -> tuple[Any, Any]:
@@ -242,19 +252,35 @@ def bounds_at(bounds: Any, place: tuple[int, int], count: int, width: int) -> An
 
 def on_gpu(pixels: GpuPixels, plan: Plan | PlainPlan, stay: bool, progress: Progress) -> Mapped:
     """An index map, slab by slab, and these in parts."""
-    width = pixels.width
     row, column = pixels.place
-    tallies = []
+    tallies: list[Tallied] = []
 
     def on_slab(colors: Any, out: Any, first: int) -> None:
-        for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
-            part = slice(start * width, stop * width)
-            at = row + first + start, column
-            tallies.append(plan.switch(colors[part], at, width, out[part]))
+        tallies.extend(in_parts(plan, colors, (row + first, column), pixels.width, out))
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
     return Mapped(index, summed(plan, tallies))
+
+
+def on_frames(frames: GpuFrames, plan: Plan | PlainPlan) -> Mapped:
+    """The index maps of some frames, which stay where they are, and their errors."""
+
+    def on_frame(colors: Any, out: Any) -> Any:
+        parts = in_parts(plan, colors, (0, 0), frames.width, out)
+        return sum(error for _, error in parts) // plan.sides
+
+    return Mapped(frames.map(index_dtype(plan.k), on_frame))
+
+
+def in_parts(
+    plan: Plan | PlainPlan, colors: Any, place: tuple[int, int], width: int, out: Any
+) -> Iterator[Tallied]:
+    """What `Plan.switch` returns for parts of some rows, of which a GPU holds less at a time."""
+    row, column = place
+    for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
+        part = slice(start * width, stop * width)
+        yield plan.switch(colors[part], (row + start, column), width, out[part])
 
 
 def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: Progress) -> Mapped:

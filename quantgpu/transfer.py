@@ -210,6 +210,46 @@ def attended(there: Uploading) -> Iterator[Uploading]:
         raise
 
 
+class GpuFrames(Pixels):
+    """Pictures of one size on a GPU, one after the other, which are mapped where they are."""
+
+    def __init__(self, colors: Any, height: int, width: int) -> None:
+        """`colors`: (frames, stride, 3 | 4) uint8, of which the first H * W of each are a picture.
+
+        The stride is `stride_of` such pictures.
+        """
+        self.xp, self.colors = array_module(colors), colors
+        self.height, self.width, self.channels = height, width, colors.shape[2]
+        self.shape = height, width
+        self.errors: Any = None
+        """(frames,) integers: the squared error of each once they are mapped, where the colors
+        alone do not decide it."""
+
+    def mapped(self, dtype: Any, function: Callable[[Any, Any], None]) -> Any:
+        """(frames, stride): what `function` writes into its second argument, for the colors in its
+        first, those between the pictures among them."""
+        index = self.xp.empty(self.colors.shape[:2], dtype)
+        function(self.colors.reshape(-1, self.channels), index.reshape(-1))
+        return index
+
+    def map(self, dtype: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """(frames, stride): what `function` writes, picture by picture; it returns their errors."""
+        index = self.xp.empty(self.colors.shape[:2], dtype)
+        pixels = slice(self.height * self.width)
+        found = [
+            function(colors[pixels], out[pixels])
+            for colors, out in zip(self.colors, index, strict=True)
+        ]
+        self.errors = self.xp.stack(found)
+        return index
+
+
+def stride_of(height: int, width: int, channels: int) -> int:
+    """From a picture to the next on a GPU, in pixels: kernels take `kernels.RUN` at a time."""
+    run = kernels.RUN if channels == 3 else 1
+    return -(-height * width // run) * run
+
+
 def aligned(colors: Any) -> Any:
     """`colors`, C-contiguous and from a multiple of 4 bytes on; a copy only if it must be."""
     colors = array_module(colors).ascontiguousarray(colors)

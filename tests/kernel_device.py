@@ -42,6 +42,8 @@ VARIANTS: list[Kernel] = [
     ("histogram",),
     ("histogram", "-DWEIGHTED=1"),
     ("weigh",),
+    ("ordered",),
+    ("ordered", "-DCOUNTED=1"),
     diffusion("adaptive"),
     diffusion("stevenson-arce", 4, 2),
 ]

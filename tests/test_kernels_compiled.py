@@ -72,6 +72,8 @@ BUDGETS = {
     ("reduce", "-DKIND=2", "-DAXES=4"): MANY._replace(shared=4080, registers=80),
     ("reduce", "-DKIND=3", "-DAXES=3"): MANY,
     ("reduce", "-DKIND=3", "-DAXES=4"): MANY._replace(shared=4080),
+    ("ordered",): Budget(72, shared=1024),
+    ("ordered", "-DCOUNTED=1"): Budget(80, shared=2048),
     ("remap", "-DINDEX=unsigned char"): Budget(40),
     ("remap", "-DINDEX=unsigned short"): Budget(40),
     ("spread", "-DAXES=3"): Budget(72, threads=128),
@@ -165,6 +167,10 @@ def launches(k: int) -> set[Launch]:
         pixels.weigh(colors, colors[:0], colors[:0], 5, None)
         for dtype in (np.uint8, np.uint16):
             pixels.remap(np.zeros(1, dtype), colors, None)
+        entries, index = np.zeros(min(k, 256), np.uint32), np.zeros((1, 5), np.uint8)
+        for counts in (None, np.zeros(len(entries), np.uint64)):
+            tables = np.zeros(1, np.uint32), np.zeros((2, 2), np.uint32), entries
+            pixels.ordered(colors[None], tables, (1, 5), (0, 0), index, None, counts)
     return made
 
 

@@ -68,6 +68,35 @@ def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 <
     assert_array_equal(index.get(), expected)
 
 
+def check_ordered(
+    gpu: Any, shape: tuple[int, int], pictures: int, k: int = 256, keys: int = 1 << 17
+) -> None:
+    """Pictures between others, from some place of the matrix on, are mapped and told by NumPy."""
+    rng = np.random.default_rng([*shape, k])
+    count, side = shape[0] * shape[1], 8
+    stride = -(-count // pixels.RUN) * pixels.RUN
+    colors = some_colors(pictures * stride).reshape(pictures, stride, 3)
+    low, high = rng.integers(0, k, (2, keys))
+    table = (low | high << 8 | rng.integers(0, 1 << 16, keys) << 16).astype(np.uint32)
+    bounds = (rng.integers(1, 1 << 16, (side, side)) << 16).astype(np.uint32) - np.uint32(1)
+    palette = rng.integers(0, 256, (k, 3)).astype(np.uint8)
+    place = 3, 13
+    y, x = np.indices(shape)
+    word = table[pack(colors.reshape(-1, 3))].reshape(pictures, stride)[:, :count]
+    limit = bounds[(y + place[0]) % side, (x + place[1]) % side].reshape(-1)
+    expected = np.where(word > limit, word >> 8 & 255, word & 255)
+    gaps = palette[expected].astype(np.int64) - colors[:, :count]
+    tables = [gpu.asarray(a) for a in (table, bounds, pack(palette).astype(np.uint32))]
+    for counts in (None, gpu.full(k, 5, np.uint64)):
+        index = gpu.full((pictures, stride), 7, np.uint8)
+        errors = gpu.full(pictures, 11, np.uint64)
+        pixels.ordered(gpu.asarray(colors), tuple(tables), shape, place, index, errors, counts)
+        assert_array_equal(index.get()[:, :count], expected)
+        assert (index.get()[:, count:] == 7).all()
+        assert_array_equal(errors.get(), 11 + (gaps * gaps).sum(axis=(1, 2)))
+    assert_array_equal(counts.get(), 5 + np.bincount(expected.reshape(-1), minlength=k))
+
+
 @pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
 def test_pixels_are_counted_as_numpy_counts(gpu: Any, count: int) -> None:
     check_histogram(gpu, some_colors(count))
@@ -87,6 +116,14 @@ def test_pixels_weigh_what_numpy_says(gpu: Any, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
 def test_pixels_are_mapped_as_numpy_maps(gpu: Any, count: int, dtype: Any) -> None:
     check_remap(gpu, some_colors(count), dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (16, 16), (17, 31), (70, 130)])
+@pytest.mark.parametrize(("pictures", "k"), [(1, 2), (3, 256)])
+def test_pixels_are_switched_as_numpy_switches(
+    gpu: Any, pictures: int, k: int, shape: tuple[int, int]
+) -> None:
+    check_ordered(gpu, shape, pictures, k)
 
 
 def test_all_colors_from_black_to_white_have_a_bin_and_an_entry() -> None:

@@ -23,7 +23,7 @@ from kernel_problems import all_equal, far_out, problem, some_codes, some_colors
 from test_kernels_cells import check_octree
 from test_kernels_clusters import check_lloyd, check_reduce, check_sums, check_update
 from test_kernels_diffuse import check_frames, check_slabs
-from test_kernels_pixels import check_histogram, check_remap
+from test_kernels_pixels import check_histogram, check_ordered, check_remap
 from test_kernels_sanitized import WITH_AXES, along
 from test_kernels_search import ROUNDS, check_drop, check_lines, check_place, check_rank
 
@@ -58,6 +58,7 @@ class Mistake(NamedTuple):
 SUMS = "reduce", "-DKIND=1", "-DAXES=3"
 SUMS_OF_FOUR = "reduce", "-DKIND=1", "-DAXES=4"
 BARRIER = "__syncthreads();  // "
+ORDERED = "ordered", "-DCOUNTED=1"
 DIFFUSE = diffusion("adaptive")
 DIFFUSE_FAR = diffusion("stevenson-arce", 4, 2)
 FENCE = "__threadfence();  // errors are "
@@ -73,6 +74,10 @@ def sums_of_many_centers(gpu: Any) -> None:
 
 def errors_of_many_bands(gpu: Any) -> None:
     check_frames(gpu, "adaptive", (2, 70, 50))
+
+
+def pictures(gpu: Any) -> None:
+    check_ordered(gpu, (70, 67), 2)
 
 
 def without_axes() -> list[Kernel]:
@@ -282,6 +287,25 @@ MISTAKES = {
     ),
     "shares are cut off instead of rounded down": Mistake(
         DIFFUSE, " - (a % b < 0);", ";", errors_of_many_bands, "forward",
+    ),
+    "no barrier: the palette is used before it is there": Mistake(
+        ORDERED, f"{BARRIER}the palette", "// ", pictures, "forward reverse random tsan race",
+    ),
+    "no barrier: counts leave before all pixels are in them": Mistake(
+        ORDERED, f"{BARRIER}all pixels", "// ", pictures, "race", "forward reverse random",
+    ),
+    "plain += to counts": Mistake(
+        ORDERED, "atomicAdd(&pixels_of[entry], 1);", "pixels_of[entry] += 1;", pictures,
+        "tsan race", "forward reverse random",
+    ),
+    "every picture's errors are those of the first": Mistake(
+        ORDERED, "errors[blockIdx.y]", "errors[0]", pictures, "forward",
+    ),
+    "the matrix begins anew in every row of a slab": Mistake(
+        ORDERED, "++y;", ";", pictures, "forward",
+    ),
+    "the matrix begins at the left of every part": Mistake(
+        ORDERED, "(column + x)", "(column * 0 + x)", pictures, "forward",
     ),
     "ties go to the last palette color": Mistake(
         DIFFUSE_FAR, "distance < least", "distance <= least",

@@ -20,7 +20,13 @@ from kernel_problems import problem, some_codes, some_colors
 from test_kernels_cells import check_octree
 from test_kernels_clusters import check_reduce, check_sums, check_update
 from test_kernels_diffuse import check_frames
-from test_kernels_pixels import check_histogram, check_remap, check_weigh, check_weighted
+from test_kernels_pixels import (
+    check_histogram,
+    check_ordered,
+    check_remap,
+    check_weigh,
+    check_weighted,
+)
 from test_kernels_search import (
     ROUNDS,
     check_drop,
@@ -98,6 +104,7 @@ SMALL: dict[str, Callable[[Any], None]] = {
     "histogram": lambda gpu: check_histogram(gpu, some_colors(4500)),
     "histogram with weights": lambda gpu: check_weighted(gpu, some_colors(4500)),
     "weigh": lambda gpu: check_weigh(gpu, 40, 50),
+    "ordered": lambda gpu: check_ordered(gpu, (70, 67), 2),
     "remap to 8 bits": lambda gpu: check_remap(gpu, some_colors(4500), np.uint8),
     "diffuse": lambda gpu: check_frames(gpu, "adaptive", (2, 34, 18)),
     "diffuse with four axes": lambda gpu: check_frames(
