@@ -70,6 +70,8 @@ class Frames:
     """Whether the frames can be iterated over more than once."""
     broken: str | None = field(default=None, init=False)
     """Why the latest iteration ended before the end of the source; None if it did not."""
+    begun: bool = field(default=False, init=False)
+    """Whether a frame was asked for."""
 
     def __enter__(self) -> Frames:
         return self
@@ -88,7 +90,7 @@ class Frames:
         Raises:
             InputError: There is not one frame.
         """
-        self.broken, delivered = None, False
+        self.broken, self.begun, delivered = None, True, False
         try:
             for frame in self.read(Fraction(0)):
                 yield frame

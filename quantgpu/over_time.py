@@ -132,6 +132,9 @@ class Turn(NamedTuple):
 
 Turns = Generator[Turn, None, None]
 
+Result = tuple[Frame, Prepared, NDArray[Any], int | None]
+"""A frame, what mapped it, its entries, and its squared error where the mapping does not tell."""
+
 
 def prepared(way: Way, mapping: Mapping, is_counted: bool = True) -> Prepared:
     """A mapping with what maps frames by it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,11 +57,15 @@ class GpuPixels(Pixels):
         self.memory = device.memory
         self.keep = keep and self.channels * len(self) + FIXED <= self.memory
         self.kept: list[Any] = []
-        self.streams = [xp.cuda.Stream(non_blocking=True) for _ in range(2)]
         self.staging: list[Any] = [None, None]
         self.leaving: list[Any] = []
         if pixels.mask is not None:
             self.mask = GpuPixels(pixels.mask, xp, device, False, self.step)
+
+    @cached_property
+    def streams(self) -> list[Any]:
+        """On which slabs go up and indices down."""
+        return [self.xp.cuda.Stream(non_blocking=True) for _ in range(2)]
 
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
         """Intervals of rows and their colors, (pixels, channels), on the device; its own steps."""

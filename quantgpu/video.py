@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from fractions import Fraction
 from functools import partial
 from types import ModuleType
@@ -29,13 +29,14 @@ from quantgpu.device import (
 )
 from quantgpu.diffusion import KERNELS
 from quantgpu.dither import Dithering, parse_dither
-from quantgpu.errors import UsageError
+from quantgpu.errors import DeviceError, UsageError
 from quantgpu.fallback import carried, on_device
 from quantgpu.frames import STREAM, Frame, Frames, open_frames, seconds
+from quantgpu.frames_gpu import Flight, flight_for
 from quantgpu.image import Pixels
 from quantgpu.jobs import ahead
 from quantgpu.options import DEFAULT_K, check_choice, check_matte, check_options
-from quantgpu.over_time import PALETTES, Prepared, Turns, Way, given
+from quantgpu.over_time import PALETTES, Prepared, Result, Turns, Way, given
 from quantgpu.palette import Palette, as_palette, parse_colors
 from quantgpu.sinks import SinkFormat, open_sink, picture_pattern, sink_format
 from quantgpu.stillness import MOST_HOLD, Stillness, squared_error
@@ -235,15 +236,26 @@ def check_way(frames: Frames, palette: Any, chosen: Palette | None, first: Fract
 
 
 def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> VideoReport:
-    """Write the clip, whose frames are counted and mapped by an array module."""
+    """Write the clip, whose frames are counted and mapped by an array module.
+
+    Where a GPU fails half-way, the clip begins anew.
+    """
     frames, watched = clip.frames, Watched(clip.frames)
+    if frames.begun and not frames.rereadable:
+        raise DeviceError(
+            f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
+        )
     channels = 4 if frames.channels == 4 and clip.alpha != "flatten" else 3
+    size = frames.height, frames.width, channels
+    flight = None if device is None else flight_for(xp, device, *size)
 
     def read() -> Iterator[Frame]:
         for pixels, start, lasts in watched.read():
             yield Frame(with_alpha(pixels, clip.alpha, clip.matte, channels), start, lasts)
 
     def pixels_of(pixels: NDArray[np.uint8]) -> Pixels:
+        if flight is not None:
+            return flight.arriving(pixels)
         here = Pixels(pixels)
         return here if device is None else GpuPixels(here, xp, device, keep)
 
@@ -263,7 +275,7 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
             loop=frames.loop or 0, one_palette=not several, transparent=transparent,
             force=clip.force,
         ) as sink,
-        ahead(mapped(turns, pixels_of, device, clip.threads), WAITING) as results,
+        ahead(mapped(turns, pixels_of, device, clip.threads, flight), WAITING) as results,
     ):  # fmt: skip
         for frame, ready, index, error in results:
             kept = still.follow(frame.pixels, index, ready.palette)
@@ -310,17 +322,17 @@ def with_alpha(
     return np.ascontiguousarray(found)
 
 
-Result = tuple[Frame, Prepared, NDArray[Any], int | None]
-"""A frame, what mapped it, its entries, and its squared error where the mapping does not tell."""
-
-
 def mapped(
     turns: Turns,
     pixels_of: Callable[[NDArray[np.uint8]], Pixels],
     device: Device | None,
     threads: int,
+    flight: Flight | None,
 ) -> Generator[Result, None, None]:
-    """The frames' entries, on the host: of several frames at a time on a CPU."""
+    """The frames' entries, on the host: of several frames at a time.
+
+    Of one at a time on a GPU whose memory holds no more.
+    """
 
     def entries(turn: Any) -> Result:
         pixels = pixels_of(turn.frame.pixels)
@@ -328,8 +340,12 @@ def mapped(
         pixels.wait()
         return turn.frame, turn.prepared, index, None if tally is None else tally.squared_error
 
-    with nullcontext() if device is None else using(device), translated_errors():
-        yield from map_ahead(entries, turns, threads if device is None else 1)
+    here = nullcontext() if device is None else using(device)
+    with closing(turns), here, translated_errors():
+        if flight is not None:
+            yield from flight.mapped(turns)
+        else:
+            yield from map_ahead(entries, turns, threads if device is None else 1)
 
 
 class Total:

@@ -87,14 +87,15 @@ def check_ordered(
     expected = np.where(word > limit, word >> 8 & 255, word & 255)
     gaps = palette[expected].astype(np.int64) - colors[:, :count]
     tables = [gpu.asarray(a) for a in (table, bounds, pack(palette).astype(np.uint32))]
-    for counts in (None, gpu.full(k, 5, np.uint64)):
+    found = gpu.full(k, 5, np.uint64)
+    for counts in (None, found):
         index = gpu.full((pictures, stride), 7, np.uint8)
         errors = gpu.full(pictures, 11, np.uint64)
         pixels.ordered(gpu.asarray(colors), tuple(tables), shape, place, index, errors, counts)
         assert_array_equal(index.get()[:, :count], expected)
         assert (index.get()[:, count:] == 7).all()
         assert_array_equal(errors.get(), 11 + (gaps * gaps).sum(axis=(1, 2)))
-    assert_array_equal(counts.get(), 5 + np.bincount(expected.reshape(-1), minlength=k))
+    assert_array_equal(found.get(), 5 + np.bincount(expected.reshape(-1), minlength=k))
 
 
 @pytest.mark.parametrize("count", [*SIZES, 4096, 4097])

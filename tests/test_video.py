@@ -19,10 +19,10 @@ from pictures import photo, soft_photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import sink_gif
+from quantgpu import frames_gpu, sink_gif
 from quantgpu import video as module
 from quantgpu.dither import DITHERS
-from quantgpu.errors import InputError, OutputError, UsageError
+from quantgpu.errors import DeviceError, InputError, OutputError, UsageError
 from quantgpu.over_time import PALETTES
 from quantgpu.video import quantize_video
 
@@ -283,15 +283,98 @@ def test_threads_change_nothing(clip: Path, palette: str, hold: float) -> None:
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("palette", [*PALETTES, [(0, 0, 0), (250, 20, 3), (110, 130, 140)]])
-def test_a_gpu_gives_the_same_bytes(clip: Path, palette: Any) -> None:
-    options = {"palette": palette, "effort": "fast", "hold": 3}
-    k = 8 if isinstance(palette, str) else None
-    quantize_video(clip, clip.with_name("cpu.gif"), k, device="cpu", **options)
+GIVEN = [(0, 0, 0), (250, 20, 3), (110, 130, 140), (255, 255, 255)]
+
+
+def assert_a_gpu_gives_the_same_bytes(source: Path, notes: list[str], **options: Any) -> None:
+    """A GIF by the CPU, and one on the stand-in that is installed."""
+    files = [source.with_name(f"{device}.gif") for device in ("cpu", "gpu")]
+    options = {"effort": "fast", "force": True, **options}
+    reports = [quantize_video(source, file, device=file.stem, **options) for file in files]
+    assert reports[1].device_notes == notes
+    assert reports[1].device == (
+        "cpu" if any("with the CPU" in note for note in notes) else "gpu:0"
+    )
+    assert files[0].read_bytes() == files[1].read_bytes()
+    told = [(r.frames, r.squared_error, r.palettes, r.colors_in, r.damage) for r in reports]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("palette", "method"),
+    [
+        *(("shared", "none"), ("shared", "blue-noise"), ("scene", "adaptive")),
+        *(("frame", "blue-noise"), (GIVEN, "adaptive")),
+    ],
+)
+def test_a_gpu_gives_the_same_bytes(
+    clip: Path, palette: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_gpu, "BATCH", 2 * 3 * 37 * 53)
+    options = {"k": 8} if isinstance(palette, str) else {}
     with gpu_double.installed():
-        report = quantize_video(clip, clip.with_name("gpu.gif"), k, device="gpu", **options)
-    assert (report.device, report.device_notes) == ("gpu:0", [])
-    assert clip.with_name("cpu.gif").read_bytes() == clip.with_name("gpu.gif").read_bytes()
+        assert_a_gpu_gives_the_same_bytes(
+            clip, [], palette=palette, dither=method, duration=0.2, **options
+        )
+
+
+def test_a_gpu_gives_the_same_bytes_for_transparent_and_damaged_clips(tmp_path: Path) -> None:
+    pictures = [np.roll(soft_photo(), 7 * n, axis=1) for n in range(3)]
+    source = animation(tmp_path / "in.png", pictures)
+    broken = damaged(tmp_path / "in.avi")
+    with gpu_double.installed():
+        assert_a_gpu_gives_the_same_bytes(source, [], k=9, palette="scene", hold=3)
+        assert_a_gpu_gives_the_same_bytes(broken, [], k=9, dither="none", start=0.3)
+
+
+SLOWER = "gpu:0 ran out of memory; went on with smaller slabs"
+WITHOUT = "gpu:0 ran out of memory; went on with the CPU"
+
+
+def failing(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the fourth batch on, a GPU fails so many times."""
+    calls, flight = [], frames_gpu.Flight.sent
+
+    def sent(self: Any, turns: Any) -> Any:
+        calls.append(turns)
+        if 3 < len(calls) <= 3 + times:
+            raise error
+        return flight(self, turns)
+
+    monkeypatch.setattr(frames_gpu.Flight, "sent", sent)
+    monkeypatch.setattr(frames_gpu, "BATCH", 1)
+
+
+@pytest.mark.parametrize(("times", "note"), [(1, SLOWER), (9, WITHOUT)])
+def test_a_gpu_that_runs_out_of_memory_half_way_costs_nothing_but_time(
+    clip: Path, times: int, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gpu_double.installed() as gpu:
+        failing(times, gpu.cuda.memory.OutOfMemoryError(9, 9), monkeypatch)
+        assert_a_gpu_gives_the_same_bytes(clip, [note], k=8)
+
+
+def test_a_gpu_with_little_memory_takes_frames_one_by_one(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(frames_gpu.Flight, "sent", none)
+    monkeypatch.setattr(frames_gpu, "IN_BUDGET", 1 << 30)
+    with gpu_double.installed():
+        assert_a_gpu_gives_the_same_bytes(clip, [], k=8)
+
+
+def test_a_clip_that_can_be_read_only_once_is_not_begun_again(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "open_frames", opened_once)
+    with gpu_double.installed():
+        failing(9, RuntimeError("cudaErrorLaunchFailure"), monkeypatch)
+        with pytest.raises(DeviceError, match=r"failed half-way.* only once: use --device cpu"):
+            quantize_video(clip, clip.with_name("out.gif"), palette="frame", effort="fast")
+    assert not clip.with_name("out.gif").exists()
 
 
 def damaged(path: Path) -> Path:
