@@ -24,6 +24,10 @@ BATCH = 32 << 20
 """Bytes of pixels that go up in one copy, at most, unless a frame has more: small frames go
 together, so that launches and copies do not take longer to begin than to be done."""
 
+DIFFUSED = 128 << 20
+"""The same where errors are diffused: there a launch takes as long for several frames as for one.
+Predicted for 3840 x 2160 on an RTX 4090: 104 frames/s one at a time, 204 five at a time."""
+
 MOST = 256
 """Frames that go together, at most."""
 
@@ -37,17 +41,23 @@ BEHIND = 2
 """Batches whose indices may be on their way while the next is asked for."""
 
 
-def flight_for(xp: Any, device: Device, height: int, width: int, channels: int) -> Flight | None:
+def flight_for(
+    xp: Any, device: Device, shape: tuple[int, int, int], diffuses: bool
+) -> Flight | None:
     """What takes frames of a size through a GPU; None if its memory does not hold enough of them.
 
     They then go through one by one, in slabs: see `transfer.GpuPixels`.
+
+    Args:
+        shape: Of a frame: height, width, channels.
+        diffuses: Whether errors will be diffused.
     """
-    size = channels * stride_of(height, width, channels)
+    size = shape[2] * stride_of(*shape)
     room = device.memory // (IN_BUDGET * SLOTS)
     if size > room:
         return None
-    together = min(max(min(BATCH, room) // size, 1), MOST)
-    return Flight(xp, device, (height, width, channels), together)
+    batch = DIFFUSED if diffuses else BATCH
+    return Flight(xp, device, shape, min(max(min(batch, room) // size, 1), MOST))
 
 
 class Flight:
@@ -154,8 +164,8 @@ class Rising:
         self.turn += 1
         if slot.sent is not None:
             slot.sent.synchronize()
-        for out, pixels in zip(slot.host, frames, strict=False):
-            out[: self.pixels] = pixels.reshape(self.pixels, -1)
+        for number, pixels in enumerate(frames):
+            slot.fill(number, pixels.reshape(self.pixels, -1))
         colors = slot.colors[: len(frames)]
         self.stream.wait_event(slot.free)
         colors.set(slot.host[: len(frames)], stream=self.stream)
@@ -179,6 +189,10 @@ class Slot:
         """The event after which colors may come."""
         self.sent: Any = None
         """The event after which they have, and those on the host may be replaced."""
+
+    def fill(self, number: int, pixels: NDArray[np.uint8]) -> None:
+        """Put a frame's pixels, (m, channels), into a place on the host."""
+        self.host[number, : len(pixels)] = pixels
 
 
 class Arriving(GpuPixels):

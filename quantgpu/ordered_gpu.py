@@ -1,7 +1,6 @@
 """Ordered dithering of opaque pictures on a GPU: one launch for a slab, or for some frames.
 
-The kernel does what `ordered.Plan.switch` says. Predicted for 3840 x 2160 on an RTX 4090, from upload
-to indices: 4.4 ms by array code, which is as many as ten passes over the pixels.
+The kernel does what `ordered.Plan.switch` says, which array code does in some ten passes.
 """
 
 from __future__ import annotations

@@ -246,8 +246,8 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
             f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
         )
     channels = 4 if frames.channels == 4 and clip.alpha != "flatten" else 3
-    size = frames.height, frames.width, channels
-    flight = None if device is None else flight_for(xp, device, *size)
+    diffuses, shape = clip.dithering.method in KERNELS, (frames.height, frames.width, channels)
+    flight = None if device is None else flight_for(xp, device, shape, diffuses)
 
     def read() -> Iterator[Frame]:
         for pixels, start, lasts in watched.read():
@@ -266,7 +266,7 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
     )  # fmt: skip
     turns = given(way, clip.palette) if clip.palette is not None else PALETTES[clip.way](way)
     several = clip.way in ("scene", "frame")
-    still = Stillness(clip.hold, clip.dithering.method in KERNELS, several, clip.threads)
+    still = Stillness(clip.hold, diffuses, several, clip.threads)
     total = Total()
     transparent = channels == 4
     with (

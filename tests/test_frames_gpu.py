@@ -16,7 +16,7 @@ from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.device import Device, no_progress, to_host
 from quantgpu.dither import Dithering, Mapping, mapper_for
 from quantgpu.frames import Frame
-from quantgpu.frames_gpu import BATCH, BEHIND, IN_BUDGET, SLOTS, Flight, flight_for
+from quantgpu.frames_gpu import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
 from quantgpu.histogram import Counter, Histogram
 from quantgpu.image import Pixels
 from quantgpu.over_time import Prepared, Turn
@@ -182,13 +182,16 @@ def test_a_clip_that_is_given_up_leaves_no_copy_behind(gpu: gpu_double.Double) -
 
 
 def test_memory_decides_how_many_go_together(gpu: gpu_double.Double) -> None:
-    def together(memory: int, height: int = 1080, width: int = 1920) -> int | None:
-        flight = flight_for(gpu.cupy, Device(0, memory), height, width, 3)
+    def together(
+        memory: int, height: int = 1080, width: int = 1920, diffuses: bool = False
+    ) -> int | None:
+        flight = flight_for(gpu.cupy, Device(0, memory), (height, width, 3), diffuses)
         return None if flight is None else flight.together
 
     frame = 3 * 1920 * 1080
     assert together(20 << 30) == BATCH // frame == 5
     assert together(20 << 30, 2160, 3840) == 1
+    assert together(20 << 30, 2160, 3840, diffuses=True) == DIFFUSED // (4 * frame) == 5
     assert together(20 << 30, 1, 1) == frames_gpu.MOST
     assert together(IN_BUDGET * SLOTS * 2 * frame) == 2
     assert together(IN_BUDGET * SLOTS * frame - 1) is None

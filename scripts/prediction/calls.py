@@ -171,6 +171,9 @@ class Recorder:
         def call(*args: Any) -> None:
             self.kept.append(args)
             function(*args)
+            for block in args:
+                if hasattr(block, "raw"):  # what is kept is to take no memory
+                    block.raw = np.empty(0, np.uint8)
             if not self.inside:
                 self.last = time.perf_counter()
 
@@ -269,6 +272,7 @@ def watched(double: Any) -> Iterator[Recorder]:
     """Write down what is called of the stand-in."""
     from gpu_double import memory
 
+    from quantgpu.frames_gpu import Slot
     from quantgpu.transfer import GpuPixels
 
     recorder = Recorder(double)
@@ -288,6 +292,7 @@ def watched(double: Any) -> Iterator[Recorder]:
         for name in ("release", "release_pinned"):
             watching = recorder.ignore(getattr(memory, name))
             stack.enter_context(patch.object(memory, name, watching))
-        watching = recorder.watch("host copy", GpuPixels.stage)
-        stack.enter_context(patch.object(GpuPixels, "stage", watching))
+        for kind, name in ((GpuPixels, "stage"), (Slot, "fill")):
+            watching = recorder.watch("host copy", getattr(kind, name))
+            stack.enter_context(patch.object(kind, name, watching))
         yield recorder

@@ -103,6 +103,15 @@ def remap_need(f: Facts) -> Need:
     return Need((3 + size) * n, n, 0, sectors(keys, size), 10 * n, blocks=n / 4096)
 
 
+def ordered_need(f: Facts) -> Need:
+    """3 bytes and an index per pixel, gathered from a table of words; 65 instructions each, counted
+    in the PTX. Of counters in shared memory, a block adds those in use up."""
+    keys = keys_of(f.arrays["pixels"].reshape(-1, 3))
+    n, k = len(keys), f.numbers["k"]
+    counters = min(n / 4096, 1000) * k if "counts" in f.arrays else 0
+    return Need(4 * n, n, counters, sectors(keys, 4), 65 * n, blocks=n / 4096)
+
+
 PAIR = {3: (109 / 16, 73 / 8), 4: (73 / 8, 89 / 8)}
 """Number of axes to the instructions of `reduce` for a point and a center, counted in the PTX for
 16 or 8 of them at a time: a multiply-add for each axis, a comparison, two selections, and a share
@@ -241,6 +250,7 @@ def wave_steps(f: Facts) -> int:
 KERNELS: dict[str, Callable[[Facts], Need]] = {
     "histogram": histogram_need,
     "remap": remap_need,
+    "ordered": ordered_need,
     "weigh": weigh_need,
     "reduce": reduce_need,
     "octree": octree_need,
