@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.colorspace import ColorSpace, grid_centers
-from quantgpu.device import Progress, array_module, map_ahead, no_progress, part_of, to_host
+from quantgpu.device import Progress, array_module, map_ahead, on_host, part_of, to_host
 from quantgpu.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse, no_errors
 from quantgpu.dither import (
     Dithering,
@@ -38,10 +38,10 @@ from quantgpu.dither import (
     no_dither,
     table_of,
 )
-from quantgpu.histogram import BATCH, unpack
+from quantgpu.histogram import BATCH, pack, unpack
 from quantgpu.image import Pixels
 from quantgpu.importance import activity, lightness, rows_around
-from quantgpu.kernels.diffusing import diffuse_frames
+from quantgpu.kernels import pixels as kernels
 from quantgpu.kinds import Kinds
 from quantgpu.kmeans import two_nearest, weighted_points
 from quantgpu.nearest import cells_around, nearest_entries
@@ -78,6 +78,8 @@ def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen; they
     neither take errors nor pass any on.
     """
+    from quantgpu import diffused_gpu
+
     colors = Colors(mapping)
     if bool(colors.is_silent.all()):
         return no_dither(mapping)
@@ -85,10 +87,10 @@ def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
 
     def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
         if isinstance(pixels, GpuFrames):
-            return on_frames(pixels, plan)
+            return diffused_gpu.on_frames(pixels, plan)
         if isinstance(pixels, GpuPixels):
-            return on_gpu(pixels, plan, stay, progress)
-        return on_host(pixels, plan, mapping.threads, progress)
+            return diffused_gpu.on_slabs(pixels, plan, stay, progress)
+        return by_threads(pixels, plan, mapping.threads, progress)
 
     return mapped
 
@@ -197,6 +199,9 @@ class Plan(NamedTuple):
     """(3 | 6, n) int32 and (3 | 6, K) int32: what errors are measured on."""
     dtype: Any
     """Of indices."""
+    keys: Any
+    """(K,) uint32: the palette's colors as in `histogram.pack`, if all is opaque and K is at most
+    256, for a GPU; else None."""
 
     @property
     def k(self) -> int:
@@ -230,7 +235,17 @@ def plan_for(mapping: Mapping, dithering: Dithering, colors: Colors) -> Plan:
         forced_entries(colors, scheme),
         (seen(colors.colors).T, xp.asarray(seen(colors.entries).T)),
         index_dtype(len(colors.entries)),
+        keys_for(colors),
     )
+
+
+def keys_for(colors: Colors) -> Any:
+    """See `Plan.keys`."""
+    k, channels = colors.entries.shape
+    if on_host(colors.labels) or channels == 4 or k > kernels.MOST_ENTRIES:
+        return None
+    keys = pack(np.ascontiguousarray(colors.entries)).astype(np.uint32)
+    return array_module(colors.labels).asarray(keys)
 
 
 def prepared(plan: Plan, colors: Any, busy: Any) -> tuple[Any, Any]:
@@ -285,50 +300,7 @@ def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
     return Tally(to_host(counts), int(error) // plan.sides)
 
 
-def on_gpu(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
-    """An index map, slab by slab."""
-    errors = no_errors(plan.kernel, len(plan.scheme.points), pixels.width, pixels.xp)
-    tallies = []
-
-    def on_slab(colors: Any, out: Any, busy: Any = None) -> None:
-        nonlocal errors
-        ranks, strength = prepared(plan, colors, busy)
-        out[:], errors = entries_of(plan, ranks, strength, errors, no_progress)
-        tallies.append(tally_of(plan, ranks, out))
-
-    slabs = pixels.active_slabs() if plan.is_adaptive else pixels.slabs()
-    index = pixels.map(plan.dtype, on_slab, stay, progress, slabs)
-    return Mapped(index, summed(plan, tallies))
-
-
-def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
-    """The index maps of some frames, which stay where they are, and their errors."""
-    xp, width = frames.xp, frames.width
-    count, pixels = len(frames.colors), frames.height * width
-    ranks, strength = xp.empty((count, pixels), xp.int32), xp.empty((count, pixels), xp.uint8)
-    for turn, colors in enumerate(frames.colors[:, :pixels]):
-        busy = None
-        if plan.is_adaptive:
-            light = lightness(colors.reshape(frames.height, width, -1))
-            busy = activity(light, 0, frames.height).reshape(-1)
-        ranks[turn], strength[turn] = prepared(plan, colors, busy)
-    above = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
-    shape = count, frames.height, width
-    found, _ = diffuse_frames(
-        ranks.reshape(shape), strength.reshape(shape), plan.kernel, plan.scheme,
-        xp.stack([above] * count), plan.dtype,
-    )  # fmt: skip
-    del strength
-    index = xp.empty(frames.colors.shape[:2], plan.dtype)
-    errors = []
-    for turn, own in enumerate(ranks):
-        index[turn, :pixels] = with_forced(plan, own, found[turn].reshape(-1))
-        errors.append(error_of(plan, own, index[turn, :pixels]))
-    frames.errors = xp.stack(errors) // plan.sides
-    return Mapped(index)
-
-
-def on_host(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
+def by_threads(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
     """An index map, band by band; several threads prepare and count the pixels of a band."""
     width = pixels.width
     index = np.empty((pixels.height, width), plan.dtype)

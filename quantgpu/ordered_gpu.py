@@ -17,9 +17,6 @@ from quantgpu.kernels import pixels as kernels
 from quantgpu.ordered import MATRICES, bounds_of, mixed_for, words_of
 from quantgpu.transfer import GpuFrames, GpuPixels
 
-MOST = 256
-"""Palette colors that the kernel has room for."""
-
 
 class Plan(NamedTuple):
     """What pictures of some colors are dithered by."""
@@ -36,7 +33,7 @@ def serves(mapping: Mapping) -> bool:
     """Whether the kernel can map pictures of these colors."""
     histogram, palette, labels, *_ = mapping
     channels = max(histogram.channels, palette.colors.shape[1])
-    return not on_host(labels) and channels == 3 and len(palette) <= MOST
+    return not on_host(labels) and channels == 3 and len(palette) <= kernels.MOST_ENTRIES
 
 
 def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:

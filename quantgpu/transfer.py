@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantgpu.device import Device, Progress, array_module, no_progress, ranges
 from quantgpu.image import Pixels
-from quantgpu.importance import Weighed, activity, lightness, on_gray
+from quantgpu.importance import Weighed, on_gray
 from quantgpu.kernels import pixels as kernels
 
 SLAB = 32 << 20
@@ -108,15 +108,6 @@ class GpuPixels(Pixels):
         """`slabs` with the weights of `importance`, each when the next has come."""
         for rows, colors, before, after in self.slabs_between():
             yield rows, colors, self.weights_of(colors, before, after)
-
-    def active_slabs(self) -> Iterator[tuple[tuple[int, int], Any, Any]]:
-        """`slabs` with the `activity` of the pixels, (pixels,) uint16, each when the next has
-        come."""
-        for rows, colors, before, after in self.slabs_between():
-            around = self.xp.concatenate([before, colors, after])
-            light = lightness(around.reshape(-1, self.width, self.channels))
-            above = len(before) // self.width
-            yield rows, colors, activity(light, above, rows[1] - rows[0]).reshape(-1)
 
     def slabs_between(self) -> Iterator[tuple[tuple[int, int], Any, Any, Any]]:
         """`slabs` with the row before and two rows after, as far as there are any."""

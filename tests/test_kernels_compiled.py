@@ -80,7 +80,10 @@ BUDGETS = {
     ("spread", "-DAXES=4"): Budget(88, threads=128),
     ("update", "-DAXES=3"): Budget(48),
     ("update", "-DAXES=4"): Budget(48),
+    ("tally",): Budget(40, shared=1024),
+    ("tally", "-DCOUNTED=1"): Budget(40, shared=2048),
     ("weigh",): Budget(56),
+    ("weigh", "-DTEMPERED=1"): Budget(56),
     **{
         diffusion(name, axes, 2 if axes == 4 else 1): Budget(registers, threads=32)
         for (name, axes), registers in {
@@ -165,12 +168,14 @@ def launches(k: int) -> set[Launch]:
         pixels.add_to_bins(None, colors)
         pixels.add_to_bins(None, colors, np.ones(5, np.uint8))
         pixels.weigh(colors, colors[:0], colors[:0], 5, None)
+        pixels.temper(colors, colors[:0], colors[:0], 5, None, None, None, None)
         for dtype in (np.uint8, np.uint16):
             pixels.remap(np.zeros(1, dtype), colors, None)
         entries, index = np.zeros(min(k, 256), np.uint32), np.zeros((1, 5), np.uint8)
         for counts in (None, np.zeros(len(entries), np.uint64)):
             tables = np.zeros(1, np.uint32), np.zeros((2, 2), np.uint32), entries
             pixels.ordered(colors[None], tables, (1, 5), (0, 0), index, None, counts)
+            pixels.tally(colors, index, entries, None, counts)
     return made
 
 

@@ -9,8 +9,10 @@ from kernel_problems import SIZES, some_colors
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from quantgpu.diffused import tempered
+from quantgpu.diffusion import FULL
 from quantgpu.histogram import pack, packed
-from quantgpu.importance import pixel_weights, rows_around
+from quantgpu.importance import activity, lightness, pixel_weights, rows_around
 from quantgpu.kernels import pixels
 
 
@@ -53,6 +55,46 @@ def check_weigh(gpu: Any, height: int, width: int) -> None:
         found = gpu.zeros(len(expected), np.uint8)
         pixels.weigh(rows, before, after, width, found)
         assert_array_equal(found.get(), expected)
+
+
+def check_temper(gpu: Any, height: int, width: int) -> None:
+    """Errors of rows between others are passed on as NumPy says."""
+    rng = np.random.default_rng([height, width])
+    picture = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    picture[: height // 2] //= 64
+    ranks = rng.integers(0, 50, height * width).astype(np.int32)
+    full, wanted = rng.integers(0, FULL + 1, (2, 50)).astype(np.uint8)
+    tables = gpu.asarray(full), gpu.asarray(wanted)
+    busy = activity(lightness(picture), 0, height).reshape(-1)
+    expected = tempered(full[ranks], wanted[ranks], busy).reshape(height, width)
+    there = gpu.asarray(picture.reshape(-1, 3))
+    for start, stop in ((0, height), (height // 2, height), (1, max(height - 2, 1))):
+        first, last = rows_around(start, stop, height)
+        rows, before, after, own = (
+            array[a * width : b * width].copy()
+            for array, a, b in (
+                *((there, start, stop), (there, first, start), (there, stop, last)),
+                (gpu.asarray(ranks), start, stop),
+            )
+        )
+        found = gpu.zeros(len(rows), np.uint8)
+        if start < stop:
+            pixels.temper(rows, before, after, width, own, *tables, found)
+        assert_array_equal(found.get(), expected[start:stop].reshape(-1))
+
+
+def check_tally(gpu: Any, colors: NDArray[np.uint8], k: int = 256) -> None:
+    """What pixels were mapped to is added to what is there."""
+    rng = np.random.default_rng(len(colors))
+    palette = rng.integers(0, 256, (k, 3)).astype(np.uint8)
+    index = rng.integers(0, k, len(colors)).astype(np.uint8)
+    gaps = palette[index].astype(np.int64) - colors
+    entries = gpu.asarray(pack(palette).astype(np.uint32))
+    counts, error = gpu.full(k, 5, np.uint64), gpu.full(1, 11, np.uint64)
+    for told in (counts, None):
+        pixels.tally(gpu.asarray(colors), gpu.asarray(index), entries, error, told)
+    assert_array_equal(counts.get(), 5 + np.bincount(index, minlength=k))
+    assert int(error[0]) == 11 + 2 * int((gaps * gaps).sum())
 
 
 def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 << 17) -> None:
@@ -117,6 +159,16 @@ def test_pixels_weigh_what_numpy_says(gpu: Any, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
 def test_pixels_are_mapped_as_numpy_maps(gpu: Any, count: int, dtype: Any) -> None:
     check_remap(gpu, some_colors(count), dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 1), (3, 2), (31, 33), (70, 130)])
+def test_errors_are_passed_on_as_numpy_says(gpu: Any, shape: tuple[int, int]) -> None:
+    check_temper(gpu, *shape)
+
+
+@pytest.mark.parametrize("count", [*SIZES, 4096, 4097])
+def test_what_pixels_are_mapped_to_is_added_up(gpu: Any, count: int) -> None:
+    check_tally(gpu, some_colors(count), 1 + count % 256)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (16, 16), (17, 31), (70, 130)])

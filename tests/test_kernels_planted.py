@@ -23,7 +23,13 @@ from kernel_problems import all_equal, far_out, problem, some_codes, some_colors
 from test_kernels_cells import check_octree
 from test_kernels_clusters import check_lloyd, check_reduce, check_sums, check_update
 from test_kernels_diffuse import check_frames, check_slabs
-from test_kernels_pixels import check_histogram, check_ordered, check_remap
+from test_kernels_pixels import (
+    check_histogram,
+    check_ordered,
+    check_remap,
+    check_tally,
+    check_temper,
+)
 from test_kernels_sanitized import WITH_AXES, along
 from test_kernels_search import ROUNDS, check_drop, check_lines, check_place, check_rank
 
@@ -59,6 +65,7 @@ SUMS = "reduce", "-DKIND=1", "-DAXES=3"
 SUMS_OF_FOUR = "reduce", "-DKIND=1", "-DAXES=4"
 BARRIER = "__syncthreads();  // "
 ORDERED = "ordered", "-DCOUNTED=1"
+TALLY = "tally", "-DCOUNTED=1"
 DIFFUSE = diffusion("adaptive")
 DIFFUSE_FAR = diffusion("stevenson-arce", 4, 2)
 FENCE = "__threadfence();  // errors are "
@@ -78,6 +85,10 @@ def errors_of_many_bands(gpu: Any) -> None:
 
 def pictures(gpu: Any) -> None:
     check_ordered(gpu, (70, 67), 2)
+
+
+def mapped(gpu: Any) -> None:
+    check_tally(gpu, some_colors(4503))
 
 
 def without_axes() -> list[Kernel]:
@@ -297,6 +308,27 @@ MISTAKES = {
     "plain += to counts": Mistake(
         ORDERED, "atomicAdd(&pixels_of[entry], 1);", "pixels_of[entry] += 1;", pictures,
         "tsan race", "forward reverse random",
+    ),
+    "no barrier: colors are compared before the palette is there": Mistake(
+        TALLY, f"{BARRIER}the palette", "// ", mapped, "forward reverse random tsan race",
+    ),
+    "no barrier: entries leave before all pixels are in them": Mistake(
+        TALLY, f"{BARRIER}all pixels", "// ", mapped, "race", "forward reverse random",
+    ),
+    "plain += to entries": Mistake(
+        TALLY, "atomicAdd(&pixels_of[entry], 1);", "pixels_of[entry] += 1;", mapped,
+        "tsan race", "forward reverse random",
+    ),
+    "the last of four pixels is read where there are three": Mistake(
+        TALLY, "count == 4", "count >= 3", mapped, "asan",
+    ),
+    "the row above does not count": Mistake(
+        ("weigh", "-DTEMPERED=1"), "y >= -has_before", "y >= 0",
+        lambda gpu: check_temper(gpu, 40, 50), "forward",
+    ),
+    "clean gradients get what busy areas get": Mistake(
+        ("weigh", "-DTEMPERED=1"), "max(level, clean)", "level",
+        lambda gpu: check_temper(gpu, 40, 50), "forward",
     ),
     "every picture's errors are those of the first": Mistake(
         ORDERED, "errors[blockIdx.y]", "errors[0]", pictures, "forward",

@@ -24,6 +24,8 @@ from test_kernels_pixels import (
     check_histogram,
     check_ordered,
     check_remap,
+    check_tally,
+    check_temper,
     check_weigh,
     check_weighted,
 )
@@ -104,6 +106,8 @@ SMALL: dict[str, Callable[[Any], None]] = {
     "histogram": lambda gpu: check_histogram(gpu, some_colors(4500)),
     "histogram with weights": lambda gpu: check_weighted(gpu, some_colors(4500)),
     "weigh": lambda gpu: check_weigh(gpu, 40, 50),
+    "weigh, tempered": lambda gpu: check_temper(gpu, 40, 50),
+    "tally": lambda gpu: check_tally(gpu, some_colors(4503)),
     "ordered": lambda gpu: check_ordered(gpu, (70, 67), 2),
     "remap to 8 bits": lambda gpu: check_remap(gpu, some_colors(4500), np.uint8),
     "diffuse": lambda gpu: check_frames(gpu, "adaptive", (2, 34, 18)),

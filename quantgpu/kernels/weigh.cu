@@ -1,9 +1,13 @@
 // How much each pixel of some rows counts: less where its neighborhood is busy, and in the dark.
+// If TEMPERED, how much of its error is passed on: see `diffused.tempered`.
 //
 // pixels   (rows, width, 3)
 // before   (width, 3): the row above them, if has_before
 // after    (rows_after, width, 3): up to two rows below them
-// weights  (rows * width): 1 … 255; see `importance`
+// ranks    (rows * width), if TEMPERED: each pixel's color, for which there are
+// full     the strength in clean gradients, and
+// wanted   elsewhere, 0 … FULL each
+// found    (rows * width): weights, 1 … 255, see `importance`; or strengths, 0 … FULL
 //
 // Launch: any block, any grid. A thread takes a pixel at a time.
 
@@ -11,6 +15,13 @@
 #define DARK 40
 #define BRIGHT 760
 #define GAIN 102
+
+#define FULL 64
+#define BUSY 58
+#define SMOOTH 32
+#define CLEAN 61
+#define MIDDLE 1000
+#define GRADIENT 250
 
 struct Picture {
     const unsigned char *pixels, *before, *after;
@@ -33,10 +44,25 @@ struct Picture {
     }
 };
 
+__device__ int weight(int activity, int light) {
+    const int sum = HALF + activity, share = GAIN * (DARK + min(light, BRIGHT));
+    return max((2 * share + sum) / (2 * sum), 1);
+}
+
+__device__ int tempered(int activity, int full, int wanted) {
+    const int level = (BUSY - (BUSY - SMOOTH) * MIDDLE / (MIDDLE + activity)) * wanted;
+    const int clean = max(CLEAN - CLEAN * activity / GRADIENT, 0) * full;
+    return (max(level, clean) + FULL / 2) / FULL;
+}
+
 extern "C" __global__ void
 weigh(const unsigned char* __restrict__ pixels, const unsigned char* __restrict__ before,
       const unsigned char* __restrict__ after, int rows, int width, int has_before, int rows_after,
-      unsigned char* __restrict__ weights) {
+#ifdef TEMPERED
+      const int* __restrict__ ranks, const unsigned char* __restrict__ full,
+      const unsigned char* __restrict__ wanted,
+#endif
+      unsigned char* __restrict__ found) {
     const Picture picture = {pixels, before, after, rows, width, has_before, rows_after};
     const long long step = (long long)gridDim.x * blockDim.x;
     const long long count = (long long)rows * width;
@@ -45,8 +71,10 @@ weigh(const unsigned char* __restrict__ pixels, const unsigned char* __restrict_
         int activity = 0;
         for (int dy = -1; dy <= 1; ++dy)
             for (int dx = -1; dx <= 1; ++dx) activity += picture.busy(y + dy, x + dx);
-        const int sum = HALF + activity, share = GAIN * (DARK + min(picture.light(y, x), BRIGHT));
-        const int weight = (2 * share + sum) / (2 * sum);
-        weights[i] = weight > 1 ? weight : 1;
+#ifdef TEMPERED
+        found[i] = tempered(activity, full[ranks[i]], wanted[ranks[i]]);
+#else
+        found[i] = weight(activity, picture.light(y, x));
+#endif
     }
 }

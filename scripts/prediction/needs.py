@@ -91,9 +91,21 @@ def histogram_need(f: Facts) -> Need:
 
 
 def weigh_need(f: Facts) -> Need:
-    """3 bytes read and 1 written per pixel; 27 lightnesses of about 8 instructions, by hand."""
-    n = len(f.arrays["weights"])
-    return Need(4 * n, instructions=216 * n, blocks=n / 256)
+    """3 bytes read and 1 written per pixel; 27 lightnesses of about 8 instructions, by hand. If
+    tempered, a color and its two strengths beside that."""
+    n = len(f.arrays["found"])
+    if "ranks" not in f.arrays:
+        return Need(4 * n, instructions=216 * n, blocks=n / 256)
+    span = 2 * len(f.arrays["full"])
+    return Need(8 * n, 2 * n, 0, span, 240 * n, blocks=n / 256)
+
+
+def tally_need(f: Facts) -> Need:
+    """3 bytes and an index per pixel; 60 instructions each, counted in the PTX. A block adds the
+    counters that it has in shared memory up."""
+    n, k = f.numbers["n"], f.numbers["k"]
+    counters = min(n / 1024, 1000) * k if "counts" in f.arrays else 0
+    return Need(4 * n, 0, counters, 8 * k, 60 * n, blocks=n / 1024)
 
 
 def remap_need(f: Facts) -> Need:
@@ -251,6 +263,7 @@ KERNELS: dict[str, Callable[[Facts], Need]] = {
     "histogram": histogram_need,
     "remap": remap_need,
     "ordered": ordered_need,
+    "tally": tally_need,
     "weigh": weigh_need,
     "reduce": reduce_need,
     "octree": octree_need,
