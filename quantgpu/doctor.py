@@ -31,8 +31,11 @@ from quantgpu.transfer import GpuPixels
 
 CUPY_PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "cupy"
 
-CASES = ((2, "balanced"), (16, "best"), (256, "fast"), (256, "balanced"), (600, "fast"))
-"""K and effort of the comparisons."""
+CASES = (
+    *((2, "balanced", "adaptive"), (16, "best", "none"), (256, "fast", "blue-noise")),
+    *((256, "balanced", "adaptive"), (600, "fast", "blue-noise")),
+)
+"""K, effort and dithering of the comparisons."""
 
 MEASURED_WIDTH, MEASURED_HEIGHT = 6000, 4000
 """The size of the picture that throughput is measured with."""
@@ -120,8 +123,8 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
     return found
 
 
-def pictures() -> list[tuple[str, NDArray[np.uint8], int, str]]:
-    """Name, pixels, K and effort of the comparisons."""
+def pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
+    """Name, pixels, K, effort and dithering of the comparisons."""
     scene = render_scene(451, 300)
     noise = np.random.default_rng(0).integers(0, 256, (200, 333, 3)).astype(np.uint8)
     named = {"scene": scene, "noise": noise}
@@ -129,13 +132,16 @@ def pictures() -> list[tuple[str, NDArray[np.uint8], int, str]]:
 
 
 def compare(
-    device: Device, name: str, picture: NDArray[np.uint8], k: int, effort: str
+    device: Device, name: str, picture: NDArray[np.uint8], k: int, effort: str, dither: str
 ) -> dict[str, Any]:
     """Whether a GPU gives the palette and the indices that NumPy gives; None if it could not."""
-    here = quantize(picture, k, effort=effort, device=str(CPU))
-    there = quantize(picture, k, effort=effort, device=str(device))
+    case = {"picture": name, "k": k, "effort": effort, "dither": dither}
+    here, there = (
+        quantize(picture, k, effort=effort, dither=dither, device=str(where))
+        for where in (CPU, device)
+    )
     if there.device != str(device):
-        return {"picture": name, "k": k, "effort": effort, "equal": None, "notes": there.notes}
+        return {**case, "equal": None, "notes": there.notes}
     equal = all(
         np.array_equal(one, other)
         for one, other in (
@@ -144,7 +150,7 @@ def compare(
             (here.counts, there.counts),
         )
     )
-    return {"picture": name, "k": k, "effort": effort, "equal": equal, "notes": []}
+    return {**case, "equal": equal, "notes": []}
 
 
 def throughput(device: Device, xp: Any) -> dict[str, float]:
@@ -222,7 +228,9 @@ def gpu_lines(device: dict[str, Any]) -> list[str]:
         "palettes and index maps are those of NumPy"
     )
     lines += [f"not compared  {note}" for case in cases for note in case["notes"]]
-    lines += [f"DIFFERENT     {c['picture']}, K = {c['k']}, {c['effort']}" for c in wrong]
+    lines += [
+        f"DIFFERENT     {c['picture']}, K = {c['k']}, {c['effort']}, {c['dither']}" for c in wrong
+    ]
     if device["unmeasured"]:
         lines.append(f"not measured  {device['unmeasured']}")
     for name, value in device["throughput"].items():

@@ -79,10 +79,10 @@ class Plan(NamedTuple):
     k: int
     """Palette colors."""
 
-    def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> Tallied:
+    def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> Any:
         """Put the entries of the pixels of rows into `out`, (m,); the first one is at that place.
 
-        Returns the pixels of each entry, (K,), and the sum of their errors, () int64.
+        Returns the sum of their errors, () int64.
         """
         xp = array_module(colors)
         ranks = xp.empty(len(colors), xp.int32)
@@ -90,8 +90,7 @@ class Plan(NamedTuple):
         is_second = put(self.words.take(ranks), self.bounds, place, width, out)
         ranks += ranks
         ranks += is_second
-        error = self.errors.take(ranks).sum(dtype=xp.int64)
-        return xp.bincount(out, minlength=self.k), error
+        return self.errors.take(ranks).sum(dtype=xp.int64)
 
 
 class PlainPlan(NamedTuple):
@@ -117,12 +116,11 @@ class PlainPlan(NamedTuple):
         """How often errors are in the sum of errors."""
         return 1
 
-    def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> Tallied:
+    def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> int:
         """See `Plan`."""
         keys = pack(colors)
         put(self.table.take(keys, mode="clip"), self.bounds, place, width, out)
-        error = squared_gaps(keys.astype(np.uint32), self.keys.take(out, mode="clip"))
-        return np.bincount(out, minlength=self.k), error
+        return squared_gaps(keys.astype(np.uint32), self.keys.take(out, mode="clip"))
 
 
 Tallied = tuple[Any, Any]
@@ -256,7 +254,8 @@ def on_gpu(pixels: GpuPixels, plan: Plan | PlainPlan, stay: bool, progress: Prog
     tallies: list[Tallied] = []
 
     def on_slab(colors: Any, out: Any, first: int) -> None:
-        tallies.extend(in_parts(plan, colors, (row + first, column), pixels.width, out))
+        for part, error in in_parts(plan, colors, (row + first, column), pixels.width, out):
+            tallies.append((pixels.xp.bincount(part, minlength=plan.k), error))
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
@@ -275,12 +274,12 @@ def on_frames(frames: GpuFrames, plan: Plan | PlainPlan) -> Mapped:
 
 def in_parts(
     plan: Plan | PlainPlan, colors: Any, place: tuple[int, int], width: int, out: Any
-) -> Iterator[Tallied]:
-    """What `Plan.switch` returns for parts of some rows, of which a GPU holds less at a time."""
+) -> Iterator[tuple[Any, Any]]:
+    """Parts of `out` that are filled, and their errors; a GPU holds what that takes of one part."""
     row, column = place
     for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
         part = slice(start * width, stop * width)
-        yield plan.switch(colors[part], (row + start, column), width, out[part])
+        yield out[part], plan.switch(colors[part], (row + start, column), width, out[part])
 
 
 def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: Progress) -> Mapped:
@@ -289,16 +288,14 @@ def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: P
     row, column = pixels.place
     tallies = []
 
+    def tallied(start: int, stop: int) -> Tallied:
+        out = index[start:stop].reshape(-1)
+        place = row + start, column
+        error = plan.switch(pixels.slab(start, stop), place, pixels.width, out)
+        return np.bincount(out, minlength=plan.k), error
+
     def on_rows(rows: tuple[int, int]) -> tuple[int, list[Tallied]]:
-        return rows[1], [
-            plan.switch(
-                pixels.slab(start, stop),
-                (row + start, column),
-                pixels.width,
-                index[start:stop].reshape(-1),
-            )
-            for start, stop in pixels.row_ranges(BATCH, rows)
-        ]
+        return rows[1], [tallied(*part) for part in pixels.row_ranges(BATCH, rows)]
 
     for done, found in map_ahead(on_rows, pixels.row_ranges(PIECE), threads):
         tallies += found
@@ -307,7 +304,7 @@ def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: P
 
 
 def summed(plan: Plan | PlainPlan, tallies: list[Tallied]) -> Tally:
-    """The sum of what `switch` returned, on the host."""
+    """The sum of some parts, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
     whole, rest = divmod(int(error), plan.sides)
     return Tally(to_host(counts).astype(np.int64), whole, rest)

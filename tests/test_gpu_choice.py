@@ -120,10 +120,10 @@ def test_what_the_system_raises_while_a_gpu_is_opened_is_a_reason(
         assert quantize(photo(3, 4), 2).device == "cpu"
 
 
-def few_pictures() -> list[tuple[str, NDArray[np.uint8], int, str]]:
+def few_pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
     """Small ones, as the stand-in takes its time."""
     picture = render_scene(75, 50)
-    return [("scene", picture, 2, "fast"), ("scene", picture, 300, "none")]
+    return [("scene", picture, 2, "fast", "blue-noise"), ("scene", picture, 300, "none", "none")]
 
 
 def test_doctor_with_little_memory_says_what_it_could_not_do(
@@ -240,7 +240,7 @@ def test_doctor_tells_a_gpu_that_computes_other_bytes(monkeypatch: pytest.Monkey
     monkeypatch.setattr("quantgpu.doctor.MEASURED_WIDTH", 40)
     monkeypatch.setattr("quantgpu.doctor.MEASURED_HEIGHT", 30)
     monkeypatch.setattr("quantgpu.doctor.STEP_POINTS", 500)
-    monkeypatch.setattr("quantgpu.doctor.CASES", ((5, "none"),))
+    monkeypatch.setattr("quantgpu.doctor.CASES", ((5, "none", "none"),))
 
     def falsify(name: str, arrays: list[Any]) -> None:
         if name == "remap" and len(arrays[-1]) > 1200:
@@ -249,7 +249,7 @@ def test_doctor_tells_a_gpu_that_computes_other_bytes(monkeypatch: pytest.Monkey
     with gpu_double.installed(falsify=falsify):
         ran = CliRunner().invoke(cli.app, ["doctor"])
     assert ran.exit_code == DeviceError.exit_code
-    assert "DIFFERENT     noise, K = 5, none" in ran.stdout
+    assert "DIFFERENT     noise, K = 5, none, none" in ran.stdout
     assert "use --device cpu" in ran.stderr
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import dask.array
 import numpy as np
 import pytest
+from clips import video
 from pictures import photo, random_centers, random_points, soft_photo
 from PIL import Image
 from typer.testing import CliRunner
 
-from quantgpu import DeviceError, cli, cluster, doctor, quantize, quantize_each
+from quantgpu import DeviceError, cli, cluster, doctor, quantize, quantize_each, quantize_video
 from quantgpu.device import Device, array_module, choose_device, free_memory, gpu_count, using
 from quantgpu.efforts import EFFORTS
 from quantgpu.kernels.clusters import batched_sums, nearest_sums
@@ -120,6 +121,16 @@ def test_blocks_of_a_picture_stay_there_and_have_the_same_bytes(gpu: Device, dit
         index = found.index.compute(scheduler="threads")
         assert array_module(index) is xp
         np.testing.assert_array_equal(index.get(), expected.index)
+
+
+@pytest.mark.parametrize("dither", ["none", "blue-noise", "adaptive"])
+def test_clips_have_the_same_bytes(gpu: Device, dither: str, tmp_path: Path) -> None:
+    source = video(tmp_path / "in.mkv", [photo(700, 1100, seed) for seed in range(40)])
+    for where in ("cpu", str(gpu)):
+        report = quantize_video(source, tmp_path / f"{where}.gif", 64, dither=dither, device=where)
+        assert (report.device, report.device_notes) == (where, [])
+    first, second = tmp_path.glob("*.gif")
+    assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.usefixtures("gpu")

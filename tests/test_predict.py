@@ -20,6 +20,7 @@ from prediction.cards import CARDS, START, Card
 from prediction.clocks import Timeline
 from prediction.needs import KERNELS, Facts, Need, array_need, keys_of, sectors
 
+from quantgpu import frames_gpu
 from quantgpu.diffusion import KERNELS as ROWS_OF
 from quantgpu.kernels.diffusing import defines
 
@@ -243,8 +244,34 @@ def test_keys_and_sectors_are_those_of_the_kernels() -> None:
     assert sectors(keys_of(pixels), 4) == 64
 
 
-def test_frames_cross_the_bus_once() -> None:
-    run = predict_frames.record(64, 48, 8, "blue-noise")
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> predict_frames.Run:
+    """A counted run of frames, two at a time."""
+    monkeypatch.setattr(frames_gpu, "BATCH", 2 * 3 * 64 * 48)
+    return predict_frames.record(64, 48, 8, "blue-noise")
+
+
+def test_frames_cross_the_bus_once(frames: predict_frames.Run) -> None:
+    run = frames
     copies = [d for each in run.calls[run.warm :] for d in each.deeds if isinstance(d, Copy)]
     moved = {way: sum(c.nbytes for c in copies if c.direction == way) for way in ("up", "down")}
+    assert run.frames == 2 * predict_frames.BATCHES
     assert moved == {"up": run.frames * 3 * 64 * 48, "down": run.frames * (64 * 48 + 8)}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_frame_takes_as_long_as_what_bounds_it(frames: predict_frames.Run, name: str) -> None:
+    card = CARDS[name]
+    found, staged = (predict_frames.predicted(frames, card, staged) for staged in (False, True))
+    assert found.busy["up"] >= 3 * 64 * 48 / card.up
+    assert found.busy["down"] >= 64 * 48 / card.down
+    assert found.busy[found.bound] == max(found.busy.values()) <= 1.001 * found.total
+    assert found.total <= staged.total
+    assert predict_frames.line(frames, name, "blue-noise").startswith(f"predicted {name}")
+
+
+def test_a_slow_bus_bounds_frames(frames: predict_frames.Run) -> None:
+    slow = CARDS["rtx4090"]._replace(up=1e6)
+    found = predict_frames.predicted(frames, slow)
+    assert found.bound == "up"
+    assert found.total == pytest.approx(found.busy["up"], rel=0.01)
