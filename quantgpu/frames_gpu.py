@@ -38,7 +38,7 @@ IN_BUDGET = 8
 """The buffers are at most such a part of the budget."""
 
 BEHIND = 2
-"""Batches whose indices may be on their way while the next is asked for."""
+"""Batches that may be under way when the next is sent."""
 
 
 def flight_for(
@@ -75,13 +75,18 @@ class Flight:
         return Arriving(self, slot, colors[0])
 
     def mapped(self, turns: Iterable[Turn]) -> Generator[Result, None, None]:
-        """The frames' entries, on the host."""
+        """The frames' entries, on the host.
+
+        Frames that are mapped by something else wait until none are under way: a GPU holds a table
+        of 64 MiB for each of these.
+        """
         under_way: deque[Batch] = deque()
         try:
             for batch in self.batches(turns):
-                under_way.append(self.sent(batch))
-                if len(under_way) > BEHIND:
+                same = under_way and under_way[-1].turns[0].prepared is batch[0].prepared
+                while len(under_way) > (BEHIND if same else 0):
                     yield from under_way.popleft().results(self.shape)
+                under_way.append(self.sent(batch))
             while under_way:
                 yield from under_way.popleft().results(self.shape)
         finally:

@@ -33,6 +33,10 @@ BATCHES = 4
 """Batches from the first of which to the last of which the time is taken."""
 
 
+BOUNDS = {"up": "the bus", "down": "the bus", "kernels": "kernels", "host": "launches and Python"}
+"""What takes longest to what that is called."""
+
+
 class Run(NamedTuple):
     """A counted run of some frames."""
 
@@ -142,7 +146,7 @@ def line(run: Run, name: str, method: str) -> str:
     one_way = run.pixels * (3 / card.up + 1 / card.down)
     return (
         f"predicted {name:8s} {method}: {found.total * 1e3:.2f} ms a frame, "
-        f"{1 / found.total:.0f} frames/s, bound by {found.bound} ({parts} ms); "
+        f"{1 / found.total:.0f} frames/s, bound by {BOUNDS[found.bound]} ({parts} ms); "
         f"{1 / max(found.total, one_way):.0f} if the bus served one way at a time; "
         f"{1 / staged.total:.0f} with the copy to page-locked memory"
     )
