@@ -4,11 +4,12 @@
                                                [--dither none,blue-noise,adaptive]
                                                [--cards rtx4090,h100]
 
-As `predict.py`, with whose means it is counted and predicted, for frames that are mapped by a
-palette that is there, several of them on their way at a time. Nothing here was measured on a GPU.
-Errors are not diffused, which takes the CPU long, as what that needs does not depend on colors.
-Decoding, counting and writing are left out; so is, unless it says so, the copy from where a decoder
-left a frame to page-locked memory, which takes a thread of the host at the assumed `HOST_COPY`.
+As `predict.py`, with whose means it is counted and predicted, for frames that are counted, and for
+frames that are mapped by a palette that is there, several of them on their way at a time. Nothing
+here was measured on a GPU. Errors are not diffused, which takes the CPU long, as what that needs
+does not depend on colors. Decoding, clustering and writing are left out; so is, unless it says so,
+the copy from where a decoder left a frame to page-locked memory, which takes a thread of the host,
+at the assumed `HOST_COPY`.
 
 Pixels go up while indices come down. Cards are measured one way at a time; if the bus were to serve
 one way at a time, it would take the sum of both.
@@ -91,6 +92,37 @@ def record(width: int, height: int, k: int, method: str) -> Run:
         return Run(width * height, BATCHES * together, calls[:last], first)
 
 
+def record_counting(width: int, height: int) -> Run:
+    """The calls for counting some such frames, one by one, with weights."""
+    import gpu_double
+
+    from quantgpu.device import choose_device
+    from quantgpu.frames_gpu import SLOTS, flight_for
+    from quantgpu.histogram import Counter
+    from quantgpu.scene import render_scene
+
+    with gpu_double.installed(memory=24 << 30) as double:
+        frame = np.asarray(render_scene(width, height))
+        device, _ = choose_device("gpu", None, None)
+        flight = flight_for(double.cupy, device, (height, width, 3), False)
+        assert flight is not None
+        counter = Counter(double.cupy, 3, True)
+
+        def count() -> int:
+            pixels = flight.arriving(frame)
+            counter.add(pixels, True)
+            pixels.wait()
+            return len(recorder.calls)
+
+        with watched(double) as recorder:
+            count()  # kernels are compiled
+            with recorder.recording():
+                marks = [count() for _ in range(2 * SLOTS + BATCHES)]
+        flight.end()
+        calls = with_least_python([recorder.calls])
+        return Run(width * height, BATCHES, calls, marks[2 * SLOTS - 1])
+
+
 def without_diffusion(launch: Callable[..., None]) -> Callable[..., None]:
     """A launch of all kernels but `diffuse`, for which each pixel gets the first palette color."""
 
@@ -143,7 +175,7 @@ def line(run: Run, name: str, method: str) -> str:
     card = CARDS[name]
     found, staged = (predicted(run, card, staged) for staged in (False, True))
     parts = ", ".join(f"{what} {seconds * 1e3:.2f}" for what, seconds in found.busy.items())
-    one_way = run.pixels * (3 / card.up + 1 / card.down)
+    one_way = found.busy["up"] + found.busy.get("down", 0.0)
     return (
         f"predicted {name:8s} {method}: {found.total * 1e3:.2f} ms a frame, "
         f"{1 / found.total:.0f} frames/s, bound by {BOUNDS[found.bound]} ({parts} ms); "
@@ -161,6 +193,9 @@ def main() -> None:
     parser.add_argument("--cards", default="rtx4090,h100,t4")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
+    run = record_counting(width, height)
+    for name in options.cards.split(","):
+        print(line(run, name, "counting"))
     for method in options.dither.split(","):
         run = record(width, height, options.k, method)
         for name in options.cards.split(","):

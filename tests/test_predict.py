@@ -270,6 +270,15 @@ def test_a_frame_takes_as_long_as_what_bounds_it(frames: predict_frames.Run, nam
     assert predict_frames.line(frames, name, "blue-noise").startswith(f"predicted {name}")
 
 
+def test_counting_takes_frames_up_only() -> None:
+    run = predict_frames.record_counting(64, 48)
+    deeds = [deed for each in run.calls[run.warm :] for deed in each.deeds]
+    assert sum(d.nbytes for d in deeds if isinstance(d, Copy)) == run.frames * 3 * 64 * 48
+    assert [d.name for d in deeds if isinstance(d, Work)].count("histogram") == run.frames
+    assert sum(isinstance(d, Wait) for d in deeds) == run.frames
+    assert predict_frames.line(run, "t4", "counting").startswith("predicted t4")
+
+
 def test_a_slow_bus_bounds_frames(frames: predict_frames.Run) -> None:
     slow = CARDS["rtx4090"]._replace(up=1e6)
     found = predict_frames.predicted(frames, slow)

@@ -50,7 +50,8 @@ class Timeline:
             end = self.events.get(deed.event, 0.0)
             self.streams[deed.stream] = max(self.streams[deed.stream], end)
         else:
-            end = self.streams[deed.stream] if deed.event is None else self.events[deed.event]
+            mark = deed.event
+            end = self.streams[deed.stream] if mark is None else self.events.get(mark, 0.0)
             self.wait(end, stage)
 
     def begin(self, engine: str, stream: int, seconds: float, stage: str) -> None:
