@@ -228,7 +228,9 @@ def resampled(frames: Frames, rate: Fraction) -> Frames:
 
     def read(since: Fraction) -> Iterator[Frame]:
         tick = 0
-        for pixels, time, duration in frames.read(Fraction(0)):
+        for pixels, time, duration in frames.read(math.floor(since * rate) / rate):
+            if time > 0:  # whatever comes before ends here
+                tick = max(tick, math.floor(time * rate + Fraction(1, 2)), 1)
             last = max(math.floor((time + duration) * rate + Fraction(1, 2)), 1)
             for now in range(tick, last):
                 yield Frame(pixels, now / rate, 1 / rate)

@@ -51,6 +51,14 @@ CONVERTERS = 4
 WORTH_SEEKING = Fraction(2)
 """Seconds to leave out that are decoded rather than skipped."""
 
+FARTHER_BACK = 0, 1, 4, 16
+"""Seconds before the wanted one to seek to, one after the other: MPEG transport streams, and others
+where frames are not stored in the order of their times, lead to the key frame behind."""
+
+WITHOUT_TIMES = "avi", "mpeg"
+"""Formats that do not say when a frame is shown if others are stored in between: what is decoded
+from a key frame on then has other times than if it is decoded from the beginning on."""
+
 MISSING = "is read and written with PyAV, which is not installed; pip install av"
 
 
@@ -134,7 +142,7 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
         video = left.pop() if left else start(name, called, origin + since)
         time = Fraction(0)
         with video.container:
-            decoded = shown_from(video.decoded, origin, since)
+            decoded = shown_from(video.decoded, origin, since, 1 / rate)
             for frame in timed(pictures(decoded, look, called, notes), lambda: 1 / rate):
                 yield frame
                 time = frame.time
@@ -156,19 +164,32 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
 def start(name: str, called: str, since: Fraction | None = None) -> Opened:
     """Open a video and begin to decode its first stream of pictures, at a key frame before `since`.
 
-    Where seeking leads behind that, it begins at the beginning.
+    Where seeking leads behind that, or would change times, it begins at the beginning.
     """
     video = at_beginning(name, called)
-    if since is None or since < WORTH_SEEKING:
+    if since is None or since < WORTH_SEEKING or lacks_times(video.container, video.stream):
         return video
-    with contextlib.suppress(InputError), watching(called):
-        base = video.stream.time_base or Fraction(1, 1)
-        video.container.seek(int(since / base), stream=video.stream)
-        first = next(video.decoded, None)
+    for back in FARTHER_BACK:
+        first = sought(video, since - back, called)
         if first is not None and time_of(first, since + 1) <= since:
             return video._replace(decoded=chain([first], video.decoded))
-    video.container.close()
-    return at_beginning(name, called)
+        video.container.close()
+        video = at_beginning(name, called)
+    return video
+
+
+def lacks_times(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether frames are stored in another order than they are shown, and their times are not."""
+    return container.format.name in WITHOUT_TIMES and bool(stream.codec_context.has_b_frames)
+
+
+def sought(video: Opened, moment: Fraction, called: str) -> VideoFrame | None:
+    """The first frame after seeking to a key frame at some seconds or before; None if it fails."""
+    with contextlib.suppress(InputError), watching(called):
+        base = video.stream.time_base or Fraction(1, 1)
+        video.container.seek(int(moment / base), stream=video.stream)
+        return next(video.decoded, None)
+    return None
 
 
 def at_beginning(name: str, called: str) -> Opened:
@@ -194,12 +215,15 @@ def time_of(frame: VideoFrame, otherwise: Fraction) -> Fraction:
 
 
 def shown_from(
-    decoded: Iterator[VideoFrame], origin: Fraction, since: Fraction
+    decoded: Iterator[VideoFrame], origin: Fraction, since: Fraction, step: Fraction
 ) -> Iterator[tuple[VideoFrame, Fraction]]:
-    """Frames from the one on that is shown at `since`, and their times since `origin`."""
-    held, time = None, Fraction(0)
+    """Frames from the one on that is shown at `since`, and their times since `origin`.
+
+    Those without a time are shown `step` after the one before.
+    """
+    held, time = None, -step
     for frame in decoded:
-        time = time_of(frame, time + origin) - origin
+        time = time_of(frame, time + step + origin) - origin
         if time > since:
             if held is not None:
                 yield held
@@ -219,7 +243,10 @@ def standard_input() -> IO[bytes]:
 
 
 def decoding(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames as they are stored, decoded with a decoder that reads transparency if there is any."""
+    """Frames as they are stored, decoded with a decoder that reads transparency if there is any.
+
+    Those of AVI files, whose packets have but numbers, are shown in the order in which they come.
+    """
     import av
 
     decoder: Any = stream.codec_context
@@ -228,10 +255,13 @@ def decoding(container: InputContainer, stream: VideoStream) -> Iterator[VideoFr
         with contextlib.suppress(av.codec.codec.UnknownCodecError):
             decoder = av.CodecContext.create(special, "r")
             decoder.extradata = stream.codec_context.extradata
+    counted = container.format.name == "avi" and lacks_times(container, stream)
     for packet in container.demux(stream):
         for frame in decoder.decode(packet):
             if frame.time_base is None:
                 frame.time_base = stream.time_base
+            if counted:
+                frame.pts = frame.dts
             yield frame
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_at_another_rate_each_moment_shows_what_it_showed_up_to_half_a_tick(
         assert starts[number] - frame.time <= Fraction(1, 2) / rate
         assert frame.time - starts[number + 1] < Fraction(1, 2) / rate or tick == 0
     assert abs(len(got) / rate - starts[-1]) <= max(Fraction(1, 2) / rate, 1 / rate - starts[-1])
+
+
+@given(DURATIONS, st.fractions(1, 60), st.fractions(0, 9))
+def test_a_late_start_at_another_rate_shows_what_the_whole_shows_there(
+    durations: list[Fraction], rate: Fraction, since: Fraction
+) -> None:
+    whole = clip(durations)
+
+    def late(since: Fraction) -> Iterator[Frame]:
+        return (f for f in whole.read(since) if f.time + f.duration > since)
+
+    expected = [f for f in resampled(whole, rate).read(Fraction(0)) if f.time + 1 / rate > since]
+    found = list(resampled(replace(whole, read=late), rate).read(since))
+    assert len(found) >= len(expected)
+    for frame, other in zip(found[len(found) - len(expected) :], expected, strict=True):
+        assert frame[1:] == other[1:]
+        np.testing.assert_array_equal(frame.pixels, other.pixels)
 
 
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24), Fraction(60)])

@@ -303,3 +303,27 @@ def test_a_late_start_shows_what_decoding_all_shows(
     assert times(part) == [max(frame.time - start, Fraction(0)) for frame in expected]
     for frame, other in zip(part, expected, strict=True):
         np.testing.assert_array_equal(frame.pixels, other.pixels)
+
+
+OPEN = {"x264-params": "open-gop=1:keyint=30:min-keyint=9:bframes=3:b-pyramid=normal:scenecut=0"}
+"""Key frames that frames shown before them, but stored behind them, go by."""
+
+
+@pytest.mark.parametrize("container", ["mkv", "mp4", "ts", "avi", "h264"])
+def test_frames_that_are_not_stored_in_their_order_are_shown_in_it(
+    tmp_path: Path, container: str
+) -> None:
+    """AVI files and bare streams do not say when; others lead to the key frame behind."""
+    levels = np.arange(0, 240, 2, dtype=np.uint8)
+    pictures = [np.full((32, 32, 3), level, np.uint8) for level in levels]
+    path = video(tmp_path / f"a.{container}", pictures, "libx264", "yuv420p", options=OPEN)
+    whole = frames_of(path)
+    assert times(whole) == [Fraction(number, 25) for number in range(120)]
+    seen = np.array([int(frame.pixels[9, 9, 1]) for frame in whole])
+    assert (abs(seen - levels) <= 4).all()
+    for start in (Fraction(57, 25), Fraction(62, 25)):
+        part = frames_of(path, start=start)
+        assert times(part) == [Fraction(number, 25) for number in range(len(part))]
+        expected = whole[int(25 * start) :]
+        for frame, other in zip(part, expected, strict=True):
+            np.testing.assert_array_equal(frame.pixels, other.pixels)
