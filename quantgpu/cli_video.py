@@ -136,6 +136,16 @@ def video(
     threads: int | None = None,
     device: str = "auto",
     memory: str | None = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local[:N]",
+            help="Let a Dask cluster count the frames, and write them if they are numbered "
+            "pictures: tcp://HOST:PORT, or local:N with N workers on this machine. The result "
+            "does not depend on it.",
+            show_default=False,
+        ),
+    ] = None,
     force: bool = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: bool = False,
@@ -157,6 +167,7 @@ def video(
             "duration": duration, "width": width, "conversion": conversion, "alpha": alpha,
             "matte": None if matte is None else parse_color(matte, "matte"), "threads": threads,
             "device": device, "memory": None if memory is None else parse_bytes(memory),
+            "scheduler": scheduler,
         }  # fmt: skip
         if verbose:
             decided = ", ".join(f"{name} {value}" for name, value in options.items())

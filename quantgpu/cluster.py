@@ -11,6 +11,8 @@ every block is remapped to it. Everything is lazy, and gives the bytes of the pl
 >>> found.index.compute().shape, found.palette.compute().palette.hex()
 ((900, 700), ['#000000'])
 
+Clips are counted in ranges of frames: ``cluster.palette(cluster.frame_ranges("clip.mp4", 8), 64)``.
+
 What crosses the network are histograms, with the colors that occur, compressed; palettes; and the
 edges of blocks, up to two pixels wide, where pixels have weights.
 """
@@ -42,6 +44,18 @@ from quantgpu.device import check_device, no_progress
 from quantgpu.diffusion import KERNELS
 from quantgpu.dither import Dithering, dithering_for, index_dtype
 from quantgpu.errors import UsageError
+from quantgpu.frame_ranges import (
+    FrameRange,
+    FrameWay,
+    check_range,
+    colors_of_sound,
+    count_range,
+    end_of,
+    follows,
+    frame_ranges,
+    joined,
+    sum_of_ranges,
+)
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.options import (
@@ -56,6 +70,8 @@ from quantgpu.options import (
 from quantgpu.shared import SharedPalette, remapped, shared_palette
 from quantgpu.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
 from quantgpu.transparency import ALPHAS, Color
+
+__all__ = ["FrameRange", "Remapped", "frame_ranges", "histogram", "palette", "quantize"]
 
 INSTALL = "pip install 'quantgpu[cluster]'"
 """What to type when Dask is missing."""
@@ -104,15 +120,16 @@ def histogram(
 
     Args:
         source: A `dask.array` (H, W, 3 | 4) uint8 in any chunks, with blocks of NumPy or CuPy; or
-            a list of names of image files, which the workers have to be able to read.
+            a list of names of image files and of `FrameRange`s of clips, which the workers have to
+            be able to read. `frame_ranges` cuts a clip into some.
         perceptual: Whether pixels weigh what `quantize` gives them.
         alpha: What becomes of transparency, as in `quantgpu.quantize`.
         matte: What transparent pixels are laid on.
-        icc: Of files: what becomes of color profiles, as in the command line.
-        max_pixels: Of each file: larger ones are refused before they are decoded.
-        device: Of files: where each worker counts them, as in `quantgpu.quantize`. Blocks are
-            counted where they are.
-        memory: Of files: bytes of device memory to use; most of what is free when None.
+        icc: Of images: what becomes of color profiles, as in the command line.
+        max_pixels: Of each image: larger ones are refused before they are decoded.
+        device: Of images: where each worker counts them, as in `quantgpu.quantize`. Blocks are
+            counted where they are, frames on the CPU.
+        memory: Of images: bytes of device memory to use; most of what is free when None.
 
     Returns:
         Delayed: a `Histogram`, equal to that of one machine.
@@ -129,8 +146,10 @@ def histogram(
     else:
         opening = {"alpha": alpha, "matte": matte, "icc": icc, "max_pixels": max_pixels}
         way = Way({**opening, "threads": 1}, perceptual, device=device, memory=memory)
+        names, places = sorted_out(source)
         count = dask.delayed(count_one)
-        parts = [count(os.fspath(name), way) for name in listed(source)]
+        parts = [count(name, way) for name in names]
+        parts += counted_frames(dask, places, FrameWay({}, perceptual, alpha, matte))
     return tree(dask.delayed(added), parts)
 
 
@@ -237,7 +256,13 @@ def quantize(
             opening=opening, **on,
         )
     )  # fmt: skip
-    return [remap(os.fspath(name), counted, found) for name in listed(source)]
+    names, places = sorted_out(source)
+    if places:
+        raise UsageError(
+            f"{places[0].source}: ranges of frames are counted here, not remapped; take "
+            "quantgpu.quantize_video, with scheduler=, or leave them to histogram and palette"
+        )
+    return [remap(name, counted, found) for name in names]
 
 
 def check_blockwise(dithering: Dithering) -> None:
@@ -254,11 +279,32 @@ def is_array(source: Any) -> bool:
     return hasattr(source, "chunks") and hasattr(source, "to_delayed")
 
 
+def sorted_out(source: Any) -> tuple[list[str], list[FrameRange]]:
+    """The names of files in a list, and the ranges of frames."""
+    places = [item for item in listed(source) if isinstance(item, FrameRange)]
+    return [os.fspath(item) for item in source if not isinstance(item, FrameRange)], places
+
+
+def counted_frames(dask: Any, places: Sequence[FrameRange], way: FrameWay) -> list[Any]:
+    """The delayed sum of ranges of frames; nothing if there are none."""
+    parts: list[Any] = []
+    for number, place in enumerate(places):
+        check_range(place)
+        part = dask.delayed(count_range)(place, way)
+        if number and follows(place, places[number - 1]):
+            part = dask.delayed(joined)(part, dask.delayed(end_of)(parts[-1]), place, way)
+        parts.append(part)
+    if not parts:
+        return []
+    return [dask.delayed(colors_of_sound)(tree(dask.delayed(sum_of_ranges), parts))]
+
+
 def listed(source: Any) -> Sequence[Any]:
-    """Names of files."""
+    """Names of files, and ranges of frames."""
     if isinstance(source, str | os.PathLike) or not isinstance(source, Sequence) or not source:
         raise UsageError(
-            f"{source!r} is neither a dask.array (height, width, 3 or 4) nor a list of image files"
+            f"{source!r} is neither a dask.array (height, width, 3 or 4) nor a list of image files "
+            "and frame ranges"
         )
     return source
 

@@ -18,7 +18,7 @@ from quantgpu.blocks import added, parcel
 from quantgpu.counting import Way, count_file
 from quantgpu.crew import Crew, as_told, check_workers, done_there, notes_told
 from quantgpu.device import no_progress
-from quantgpu.errors import ClusterError, DeviceError, QuantgpuError, UsageError
+from quantgpu.errors import ClusterError, DeviceError, OutputError, QuantgpuError, UsageError
 from quantgpu.files import STREAM, Destination, Report, Work
 from quantgpu.histogram_files import Counted
 from quantgpu.output import check_target
@@ -108,7 +108,8 @@ def convert_there(task: Task, destination: Destination, work: Work) -> Outcome:
     """Make what is to be made of an image, on a worker."""
     error: QuantgpuError | None = None
     try:
-        convert_task(task, no_progress, destination, work)
+        with telling_worker():
+            convert_task(task, no_progress, destination, work)
     except DeviceError as trouble:
         error = DeviceError(*notes_told([str(trouble)]))
     except QuantgpuError as trouble:
@@ -122,6 +123,17 @@ def told_there(report: Report) -> Report:
     """What a worker says of a device, told so that the worker is named."""
     notes = notes_told(report.device_notes)
     return report._replace(device=as_told(report.device), device_notes=notes)
+
+
+@contextlib.contextmanager
+def telling_worker() -> Iterator[None]:
+    """What cannot be written inside is told with the worker's address: others may write there."""
+    import distributed
+
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(f"{error}, on the worker {distributed.get_worker().address}") from None
 
 
 def settle(task: Task, future: Any, total: int, shown: bool) -> None:
@@ -144,10 +156,14 @@ def settle(task: Task, future: Any, total: int, shown: bool) -> None:
 
 def renamed(error: QuantgpuError, given: dict[str, str]) -> QuantgpuError:
     """The error with names of files as they were given."""
-    text = str(error)
+    return type(error)(renamed_text(str(error), given))
+
+
+def renamed_text(text: str, given: dict[str, str]) -> str:
+    """The same for what is said."""
     for there in sorted(given, key=len, reverse=True):
         text = text.replace(there, given[there])
-    return type(error)(text)
+    return text
 
 
 def result_of(future: Any, name: str) -> Any:

@@ -20,7 +20,7 @@ from quantgpu.blocks import (
 )
 from quantgpu.cluster import check_blockwise
 from quantgpu.crew import Crew, done_there
-from quantgpu.crew_files import FAN_IN, renamed, result_of
+from quantgpu.crew_files import FAN_IN, renamed, result_of, telling_worker
 from quantgpu.dither import dithering_for
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.files import Report, as_bytes
@@ -82,10 +82,11 @@ def quantize_store(
     check_way(way)
     most = DEFAULT_K if way.k is None else way.k
     check_store_output(output, most, force)
-    picture = inspect(os.path.abspath(name))
-    k_for(way.k, picture.shape[0] * picture.shape[1])
-    seconds = {"open": lap()}
+    names = {os.path.abspath(name): name}
     try:
+        picture = inspect(os.path.abspath(name))
+        k_for(way.k, picture.shape[0] * picture.shape[1])
+        seconds = {"open": lap()}
         with Bar(name, shown) as bar:
             counted, crossed = counted_in(crew, picture, way, bar, measured)
             histogram: Parcel = counted.result
@@ -93,11 +94,12 @@ def quantize_store(
             shared = clustered(histogram, way, crew.here, bar)
             seconds["cluster"] = lap()
             with created(output, picture, shared.palette.colors, most) as there:
+                names[there] = output
                 recipe = recipe_from(histogram, shared, way)
                 mapped = remapped_in(crew, picture, there, recipe, way, bar)
             seconds["remap"] = lap()
     except QuantgpuError as error:
-        raise renamed(error, {picture.path: name}) from None
+        raise renamed(error, names) from None
     tally = tally_in_all(histogram, shared, [done.result for done in mapped])
     pixels = histogram.pixels
     report = Report(
@@ -236,7 +238,8 @@ def remap_there(picture: Picture, output: str, region: Region, *how: Any) -> Don
 def remap_region(picture: Picture, output: str, region: Region, recipe: Recipe, *how: Any) -> Done:
     """Remap a block and write it; what it adds up to, a `Tally` or None."""
     done = remap_block(read_region(picture, region), recipe, (region[0], region[2]), *how)
-    write_region(output, region, done.result.index)
+    with telling_worker():
+        write_region(output, region, done.result.index)
     return done._replace(result=done.result.tally)
 
 

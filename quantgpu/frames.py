@@ -112,6 +112,7 @@ def open_frames(
     duration: Fraction | float | None = None,
     width: int | None = None,
     conversion: str = "exact",
+    channels: int | None = None,
 ) -> Frames:
     """The frames of a video, an animation, or numbered pictures.
 
@@ -126,6 +127,8 @@ def open_frames(
         duration: Seconds to take.
         width: Scale to so many pixels across, keeping the proportions.
         conversion: How videos become RGB, a row of `frames_video.CONVERSIONS`.
+        channels: `Frames.channels` of a source that was opened before, which spares to look for
+            transparency in all its pictures.
 
     Raises:
         UsageError: An option is outside its range.
@@ -137,7 +140,7 @@ def open_frames(
     length = seconds(duration, "--duration", Fraction(1, 1_000_000), None)
     if width is not None and not 1 <= width <= 65_535:
         raise UsageError(f"--width {width} is outside 1..65535")
-    frames = opened(source, rate or DEFAULT_RATE, conversion)
+    frames = opened(source, rate or DEFAULT_RATE, conversion, channels)
     if first or length is not None:
         frames = trimmed(frames, first or Fraction(0), length)
     if rate is not None:
@@ -159,7 +162,9 @@ def seconds(
     raise UsageError(f"{option} {value} is {limits}")
 
 
-def opened(source: str | os.PathLike[str], rate: Fraction, conversion: str) -> Frames:
+def opened(
+    source: str | os.PathLike[str], rate: Fraction, conversion: str, channels: int | None
+) -> Frames:
     """The frames of a source as they are; `rate` of pictures."""
     name = os.fspath(source)
     if name != STREAM and not os.path.isdir(name) and (os.path.exists(name) or not many(name)):
@@ -167,15 +172,15 @@ def opened(source: str | os.PathLike[str], rate: Fraction, conversion: str) -> F
         if kind == "animation":
             from quantgpu.frames_pictures import open_animation
 
-            return open_animation(name)
+            return open_animation(name, channels)
         if kind == "picture":
             from quantgpu.frames_pictures import open_pictures
 
-            return open_pictures(name, [name], rate)
+            return open_pictures(name, [name], rate, channels)
     elif name != STREAM:
         from quantgpu.frames_pictures import open_pictures, pictures_of
 
-        return open_pictures(name, pictures_of(name), rate)
+        return open_pictures(name, pictures_of(name), rate, channels)
     from quantgpu.frames_video import open_video
 
     return open_video(name, conversion)

@@ -42,12 +42,15 @@ class Survey(NamedTuple):
     """Whether the end was reached."""
 
 
-def open_animation(path: str) -> Frames:
-    """The frames of an animated GIF, PNG or WebP file as they are shown, one upon the other."""
+def open_animation(path: str, channels: int | None = None) -> Frames:
+    """The frames of an animated GIF, PNG or WebP file as they are shown, one upon the other.
+
+    `channels`: 3 if every pixel is known to be opaque, 4 if some is not.
+    """
     with reading(path), open_image(path) as image:
         width, height = image.size
         loop = plays(image)
-    durations, opaque, whole = survey(path)
+    durations, opaque, whole = survey(path, channels)
     if not durations:
         raise InputError(f"{path}: no frames (it is damaged from the start)")
     notes: list[str] = []
@@ -81,13 +84,13 @@ def plays(image: Image.Image) -> int:
     return int(loop or 0)
 
 
-def survey(path: str) -> Survey:
+def survey(path: str, channels: int | None) -> Survey:
     """How long the frames of an animation are shown, and whether one is transparent anywhere."""
-    durations, opaque = [], True
+    durations, opaque = [], channels != 4
     try:
         for picture, duration in animation(path, None):
             durations.append(duration)
-            if opaque and picture.has_transparency_data:
+            if channels is None and opaque and picture.has_transparency_data:
                 opaque = is_opaque(picture.convert("RGBA"))
     except InputError:
         return Survey(durations, opaque, False)
@@ -154,12 +157,32 @@ def numbered(pattern: str) -> list[str]:
     return [os.path.join(folder, name) for name in os.listdir(folder) if fitting.fullmatch(name)]
 
 
-def open_pictures(name: str, paths: Sequence[str], rate: Fraction) -> Frames:
+def open_pictures(
+    name: str, paths: Sequence[str], rate: Fraction, channels: int | None = None
+) -> Frames:
     """Pictures, read as `decode.read_image` reads them, as frames of one size.
+
+    With `channels`, 3 or 4, all but the first are known already, and not looked into.
 
     Raises:
         InputError: One cannot be opened, or is of another size than the first.
     """
+    (width, height), found = look_into(paths if channels is None else paths[:1])
+    mode = "RGB" if (channels or found) == 3 else "RGBA"
+    notes: list[str] = []
+
+    def read(since: Fraction) -> Iterator[Frame]:
+        first = min(int(since * rate), len(paths) - 1)
+        pictures = map_ahead(pixels_of(mode), paths[first:], default_threads())
+        for number, (pixels, said) in enumerate(pictures, first):
+            notes.extend(note for note in said if note not in notes)
+            yield Frame(pixels, number / rate, 1 / rate)
+
+    return Frames(name, width, height, len(mode), len(paths), rate, None, notes, read)
+
+
+def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
+    """The one size of pictures, and 4 if some pixel of one is not opaque, else 3."""
     sizes, plain = zip(*map_ahead(header, paths, default_threads()), strict=True)
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
@@ -168,18 +191,8 @@ def open_pictures(name: str, paths: Sequence[str], rate: Fraction) -> Frames:
                 f"{sizes[0][1]}; frames must be of one size"
             )
     doubtful = [path for path, sure in zip(paths, plain, strict=True) if not sure]
-    mode = "RGB" if all(map_ahead(is_opaque_file, doubtful, default_threads())) else "RGBA"
-    notes: list[str] = []
-
-    def read(since: Fraction) -> Iterator[Frame]:
-        first = int(since * rate)
-        pictures = map_ahead(pixels_of(mode), paths[first:], default_threads())
-        for number, (pixels, said) in enumerate(pictures, first):
-            notes.extend(note for note in said if note not in notes)
-            yield Frame(pixels, number / rate, 1 / rate)
-
-    width, height = sizes[0]
-    return Frames(name, width, height, len(mode), len(paths), rate, None, notes, read)
+    opaque = all(map_ahead(is_opaque_file, doubtful, default_threads()))
+    return sizes[0], 3 if opaque else 4
 
 
 def header(path: str) -> tuple[tuple[int, int], bool]:

@@ -61,6 +61,8 @@ class Way:
     tell: Callable[[str], None] = lambda stage: None
     """Called with a stage's name whenever it has done a frame."""
     progress: Progress = lambda stage, share: None
+    elsewhere: Callable[[], Histogram] | None = None
+    """Counts what decides the palette, where others count; the clip can be read again then."""
     colors_in: int = field(default=0, init=False)
     """The most distinct colors that were counted together."""
 
@@ -143,6 +145,16 @@ def prepared(way: Way, mapping: Mapping, is_counted: bool = True) -> Prepared:
 
 def shared(way: Way) -> Turns:
     """One palette for the clip, which is read twice, or for its first seconds and what follows."""
+    histogram, rest = beginning(way) if way.elsewhere is None else (way.elsewhere(), None)
+    mapping = way.clustered(histogram)
+    if way.first is None and not way.is_damaged():
+        yield from turns(way.read(), prepared(way, mapping))
+        return
+    yield from growing(way, mapping, way.read() if rest is None else rest)
+
+
+def beginning(way: Way) -> tuple[Histogram, Iterator[Frame] | None]:
+    """The colors that decide the palette; and all frames, where they cannot be read again."""
     counter, kept = way.counter(), []
     frames = way.read()
     for frame in frames:
@@ -152,14 +164,7 @@ def shared(way: Way) -> Turns:
         way.count(counter, frame)
         if not way.rereadable:
             kept.append(frame)
-    histogram = counter.total()
-    del counter  # 128 MiB that the clustering then takes
-    mapping = way.clustered(histogram)
-    if way.first is None and not way.is_damaged():
-        yield from turns(way.read(), prepared(way, mapping))
-        return
-    rest = way.read() if way.rereadable else chain(released(kept), frames)
-    yield from growing(way, mapping, rest)
+    return counter.total(), None if way.rereadable else chain(released(kept), frames)
 
 
 def released(frames: list[Frame]) -> Iterator[Frame]:
@@ -229,7 +234,7 @@ def given(way: Way, palette: Palette) -> Turns:
     frames = way.read()
     first = next(frames)
     counted = [first] if not way.rereadable else chain([first], frames)
-    histogram = counted_of(way, counted)
+    histogram = counted_of(way, counted) if way.elsewhere is None else way.elsewhere()
     mapping = way.mapping(histogram, palette, way.nearest(histogram, palette))
     if not way.rereadable:
         yield from growing(way, mapping, chain([first], frames))

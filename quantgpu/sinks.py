@@ -89,6 +89,8 @@ class Sink(NamedTuple):
     write: Write
     notes: list[str]
     """What could not be written as it was given."""
+    numbered: Numbered | None
+    """Where pictures are that several may write; None if it is one file."""
 
 
 class SinkFormat(NamedTuple):
@@ -224,7 +226,8 @@ def open_sink(
         )
     clip = Clip(width, height, rate, loop, one_palette, transparent)
     with form.open(name, force, clip) as write:
-        yield Sink(checked(write, form, clip), clip.notes)
+        numbered = write if isinstance(write, Numbered) else None
+        yield Sink(checked(write, form, clip), clip.notes, numbered)
         if not clip.written:
             raise UsageError(f"{name}: no frames to write")
 
@@ -238,17 +241,58 @@ def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
                 f"a frame of {index.shape[1]} x {index.shape[0]} among frames of "
                 f"{clip.width} x {clip.height}"
             )
-        if len(palette) > form.colors:
-            raise UsageError(
-                f"k = {len(palette)} is more than the {form.colors} colors of {form.name}"
-            )
-        if palette.shape[1] == 4 and not clip.transparent and (palette[:, 3] < 255).any():
-            raise UsageError("transparent colors in a clip that was said to have none")
-        check_alpha(form.name, form.alpha, palette)
+        check_palette(palette, form, clip)
         write(index, palette, duration)
         clip.written += 1
 
     return write_checked
+
+
+def check_palette(palette: NDArray[np.uint8], form: SinkFormat, clip: Clip) -> None:
+    """Raise a UsageError unless the format and the clip hold the colors of a frame."""
+    if len(palette) > form.colors:
+        raise UsageError(f"k = {len(palette)} is more than the {form.colors} colors of {form.name}")
+    if palette.shape[1] == 4 and not clip.transparent and (palette[:, 3] < 255).any():
+        raise UsageError("transparent colors in a clip that was said to have none")
+    check_alpha(form.name, form.alpha, palette)
+
+
+class Numbered(NamedTuple):
+    """Writes numbered pictures, from 1 on, into a temporary folder."""
+
+    temporary: str
+    folder: str
+    """Where they are moved when all are written."""
+    names: str
+    """The pattern of their names."""
+    free: bool
+    """Whether nothing can be in the way there."""
+    force: bool
+    clip: Clip
+
+    def __call__(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
+        """Write the next picture."""
+        number = self.clip.written + 1
+        self.check(number)
+        write_picture(os.path.join(self.temporary, self.names % number), index, palette)
+
+    def check(self, number: int) -> None:
+        """Raise an OutputError if another picture of that number is there and has to stay."""
+        if not self.free:
+            check_target(Path(self.folder, self.names % number), self.force)
+
+    def place(self) -> None:
+        """Move the pictures to where they belong."""
+        os.makedirs(self.folder, exist_ok=True)
+        for number in range(1, self.clip.written + 1):
+            name = self.names % number
+            os.replace(os.path.join(self.temporary, name), os.path.join(self.folder, name))
+
+
+def write_picture(path: str, index: NDArray[Any], palette: NDArray[np.uint8]) -> None:
+    """Write a picture of a format of `output.FORMATS`."""
+    with open(path, "wb") as stream:
+        encode(index, palette, format_for(path), stream, COMPRESS_LEVEL)
 
 
 @contextlib.contextmanager
@@ -256,28 +300,16 @@ def pictures(name: str, force: bool, clip: Clip) -> Iterator[Write]:
     """Numbered pictures, from 1 on, which are moved into their folder when all are written."""
     pattern = picture_pattern(name) or name
     folder, last = os.path.split(os.path.realpath(pattern))
-    form = format_for(pattern)
     made = not os.path.isdir(folder)
     if made and not os.path.isdir(os.path.dirname(folder)):
         raise OutputError(f"{os.path.dirname(folder)}: no such folder; create it first")
-
-    def write(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
-        name = last % (clip.written + 1)
-        if not made:
-            check_target(Path(folder, name), force)
-        with open(os.path.join(temporary, name), "wb") as stream:
-            encode(index, palette, form, stream, COMPRESS_LEVEL)
-
     with writing(folder):
         temporary = tempfile.mkdtemp(prefix=".quantgpu-", suffix=".partial", dir=parent_of(folder))
     try:
         with writing(folder):
-            yield write
-            os.makedirs(folder, exist_ok=True)
-            for number in range(1, clip.written + 1):
-                os.replace(
-                    os.path.join(temporary, last % number), os.path.join(folder, last % number)
-                )
+            numbered = Numbered(temporary, folder, last, made, force, clip)
+            yield numbered
+            numbered.place()
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -285,3 +317,13 @@ def pictures(name: str, force: bool, clip: Clip) -> Iterator[Write]:
 def parent_of(folder: str) -> str:
     """Where the temporary folder is made: in the folder, or beside it where it is to be made."""
     return folder if os.path.isdir(folder) else os.path.dirname(folder)
+
+
+def size_of(output: str, frames: int) -> int | None:
+    """The bytes of so many frames that were written; None if it was standard output."""
+    if output == STREAM:
+        return None
+    pattern = picture_pattern(output)
+    if pattern is None:
+        return os.path.getsize(output)
+    return sum(os.path.getsize(pattern % number) for number in range(1, frames + 1))

@@ -327,8 +327,10 @@ def write_region(path: str, region: Region, index: NDArray[Any]) -> None:
 
             zarr.open_array(f"{path}/index", mode="r+")[top:bottom, left:right] = index
             return
-        with first_page(path) as page, open(path, "r+b") as file:
-            write_tiles(page, file, region, index)
+        import tifffile
+
+        with tifffile.TiffFile(path) as there, open(path, "r+b") as file:
+            write_tiles(there.pages[0], file, region, index)
 
 
 def write_tiles(page: Any, file: Any, region: Region, index: NDArray[Any]) -> None:

@@ -13,11 +13,12 @@ from contextlib import closing, nullcontext
 from fractions import Fraction
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.crew_frames import Spread, crew_for_clip, turns_left
 from quantgpu.device import (
     Device,
     Progress,
@@ -31,18 +32,22 @@ from quantgpu.diffusion import KERNELS
 from quantgpu.dither import Dithering, parse_dither
 from quantgpu.errors import DeviceError, UsageError
 from quantgpu.fallback import carried, on_device
-from quantgpu.frames import STREAM, Frame, Frames, open_frames, seconds
+from quantgpu.frame_ranges import FrameWay, channels_of, with_alpha
+from quantgpu.frames import Frame, Frames, open_frames, seconds
 from quantgpu.frames_gpu import Flight, flight_for
 from quantgpu.image import Pixels
 from quantgpu.jobs import ahead
 from quantgpu.options import DEFAULT_K, check_choice, check_matte, check_options
 from quantgpu.over_time import PALETTES, Prepared, Result, Turns, Way, given
 from quantgpu.palette import Palette, as_palette, parse_colors
-from quantgpu.sinks import SinkFormat, open_sink, picture_pattern, sink_format
+from quantgpu.sinks import SinkFormat, open_sink, sink_format, size_of
 from quantgpu.stillness import MOST_HOLD, Stillness, squared_error
 from quantgpu.transfer import GpuPixels
-from quantgpu.transparency import ALPHAS, HELD, Color, fitted, visible
+from quantgpu.transparency import ALPHAS, HELD, Color, fitted
 from quantgpu.video_report import VideoReport
+
+if TYPE_CHECKING:
+    from quantgpu.crew import Crew
 
 DEFAULT_DITHER = "blue-noise"
 """How colors are mixed where nothing is said."""
@@ -76,6 +81,7 @@ def quantize_video(
     threads: int | None = None,
     device: str = "auto",
     memory: int | None = None,
+    scheduler: str | None = None,
     progress: Progress = no_progress,
 ) -> VideoReport:
     """Write a clip with K colors.
@@ -112,6 +118,9 @@ def quantize_video(
         threads: At least 1; as many as there are processors when not given.
         device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
         memory: Bytes of device memory to use; most of what is free when not given.
+        scheduler: ``tcp://HOST:PORT`` of a Dask cluster, ``local`` or ``local:N``: the workers
+            count ranges of frames, and write them if they are numbered pictures and none depends on
+            the one before (no `hold`, no error diffusion). Not for ``scene`` and ``frame``.
         progress: Called with the name of a stage and the share of it that is done.
 
     Returns:
@@ -123,6 +132,7 @@ def quantize_video(
         InputError: The source cannot be read, or has no frames.
         OutputError: The output exists, or cannot be written.
         DeviceError: The GPU that was asked for cannot be used.
+        ClusterError: The cluster cannot be used.
     """
     name, form = os.fspath(output), sink_format(output)
     dithering = parse_dither(DEFAULT_DITHER if dither is None else dither, dither_strength)
@@ -137,11 +147,13 @@ def quantize_video(
     most = min(DEFAULT_K, form.advised) if k is None else k
     check_colors(name, form, most if chosen is None else len(chosen))
     begun = time.perf_counter()
-    opening = partial(
-        open_frames, source, fps=fps, start=start, duration=duration, width=width,
-        conversion=conversion,
-    )  # fmt: skip
-    with opening() as frames:
+    opening: dict[str, Any] = {
+        "fps": fps, "start": start, "duration": duration, "width": width, "conversion": conversion,
+    }  # fmt: skip
+    with (
+        crew_for_clip(scheduler, os.fspath(source), palette) as crew,
+        open_frames(source, **opening) as frames,
+    ):
         check_way(frames, palette, chosen, limit)
         clip = Clip(
             frames, name, chosen, palette if chosen is None else "file", hold, dithering, limit,
@@ -150,6 +162,7 @@ def quantize_video(
              "options": {"effort": effort, "seed": seed}},
             default_threads() if threads is None else threads,
         )  # fmt: skip
+        clip = clip._replace(spread=None if crew is None else spread_of(clip, crew, opening))
         report, used, notes = on_device(
             device, memory, partial(converted, clip), partial(converted, clip, np, None, True)
         )
@@ -176,6 +189,8 @@ class Clip(NamedTuple):
     choices: dict[str, Any]
     """Of a `Way`."""
     threads: int
+    spread: Spread | None = None
+    """What has its frames counted by workers; None where they are counted here."""
 
 
 class Telling:
@@ -194,6 +209,13 @@ class Telling:
         of = "" if self.count is None else f" of {self.count}"
         share = min(self.done / self.count, 1.0) if self.count else 0.0
         self.progress(f"{stage} {self.done}{of}, {rate:.0f} frames/s", share)
+
+
+def spread_of(clip: Clip, crew: Crew, opening: dict[str, Any]) -> Spread:
+    """What has the frames of a clip counted by workers."""
+    known = {**opening, "channels": clip.frames.channels}
+    way = FrameWay(known, clip.choices["perceptual"], clip.alpha, clip.matte)
+    return Spread(crew, clip.frames, way, clip.first, clip.telling.progress)
 
 
 def check_hold(hold: float) -> None:
@@ -245,7 +267,7 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
         raise DeviceError(
             f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
         )
-    channels = 4 if frames.channels == 4 and clip.alpha != "flatten" else 3
+    channels = channels_of(frames, clip.alpha)
     diffuses, shape = clip.dithering.method in KERNELS, (frames.height, frames.width, channels)
     flight = None if device is None else flight_for(xp, device, shape, diffuses)
 
@@ -264,10 +286,13 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
         threads=clip.threads, xp=xp, pixels_of=pixels_of, first=clip.first, tell=clip.telling,
         progress=clip.telling.progress, steady=clip.hold, **clip.choices,
     )  # fmt: skip
+    if clip.spread is not None:
+        way.elsewhere = partial(clip.spread.counted_for, watched, xp)
     turns = given(way, clip.palette) if clip.palette is not None else PALETTES[clip.way](way)
     several = clip.way in ("scene", "frame")
     still = Stillness(clip.hold, diffuses, several, clip.threads)
     total = Total()
+    left = partial(turns_left, turns, clip, keeps=still.keeps, total=total)
     transparent = channels == 4
     with (
         open_sink(
@@ -275,14 +300,16 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
             loop=frames.loop or 0, one_palette=not several, transparent=transparent,
             force=clip.force,
         ) as sink,
-        ahead(mapped(turns, pixels_of, device, clip.threads, flight), WAITING) as results,
+        ahead(
+            mapped(left(sink=sink), pixels_of, device, clip.threads, flight), WAITING
+        ) as results,
     ):  # fmt: skip
         for frame, ready, index, error in results:
             kept = still.follow(frame.pixels, index, ready.palette)
             if error is None or kept is not index:
                 error = total.error_of(frame, kept, ready, still.keeps, clip.threads)
             sink.write(kept, ready.palette, frame.duration)
-            total.add(frame, ready, error)
+            total.add(1, frame.duration, ready, error)
             clip.telling("write")
     return VideoReport(
         frames.name, clip.output, frames.width, frames.height, total.frames, total.palettes,
@@ -307,19 +334,6 @@ class Watched:
     def is_damaged(self) -> bool:
         """Whether decoding them again may give other pixels."""
         return self.damage is not None or any("damaged" in note for note in self.frames.notes)
-
-
-def with_alpha(
-    pixels: NDArray[np.uint8], alpha: str, matte: Color | None, channels: int
-) -> NDArray[np.uint8]:
-    """Pixels after a way of `ALPHAS`, with so many channels."""
-    if pixels.shape[2] == 3:
-        return pixels
-    found: NDArray[np.uint8] = visible(pixels, alpha, matte)
-    if found.shape[2] < channels:
-        opaque = np.full((*found.shape[:2], 1), 255, np.uint8)
-        found = np.concatenate([found, opaque], axis=2)
-    return np.ascontiguousarray(found)
 
 
 def mapped(
@@ -365,23 +379,13 @@ class Total:
             return 0 if ready is self.last else ready.squared_error()
         return squared_error(frame.pixels, index, ready.palette, threads)
 
-    def add(self, frame: Frame, ready: Prepared, error: int) -> None:
-        """Add a frame."""
-        self.frames += 1
-        self.seconds += frame.duration
+    def add(self, frames: int, seconds: Fraction, ready: Prepared, error: int) -> None:
+        """Add some frames that are shown for so many seconds."""
+        self.frames += frames
+        self.seconds += seconds
         self.error += error
         if self.palette is None or not np.array_equal(ready.palette, self.palette):
             self.palettes += 1
             self.palette = ready.palette
         self.last = ready
         self.colors = max(self.colors, len(ready.palette))
-
-
-def size_of(output: str, frames: int) -> int | None:
-    """The bytes that were written; None if it was standard output."""
-    if output == STREAM:
-        return None
-    pattern = picture_pattern(output)
-    if pattern is None:
-        return os.path.getsize(output)
-    return sum(os.path.getsize(pattern % number) for number in range(1, frames + 1))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import gpu_worker
 import pytest
+
+NOBODY = 65_534
+"""The number of a user who owns nothing."""
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +70,38 @@ def kill_one(client: Any, pids: dict[str, int]) -> None:
                 return
         time.sleep(0.005)
     raise AssertionError("no worker was at work")
+
+
+@contextlib.contextmanager
+def one_that_cannot_write(client: Any) -> Iterator[str]:
+    """The address of a worker that cannot write into the working directory, which is a new one.
+
+    One of two at least: one that was killed before may be on its way back.
+    """
+    client.wait_for_workers(2, timeout=30)
+    worker, here = next(iter(client.nthreads())), os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.chdir(folder)
+        client.run(give_up_rights, workers=[worker])
+        try:
+            yield worker
+        finally:
+            client.run(take_back_rights, workers=[worker])
+            os.chdir(here)
+
+
+def give_up_rights() -> None:
+    """Be nobody; or where one is no superuser, be one who may write no file of any length."""
+    if os.geteuid() == 0:
+        os.seteuid(NOBODY)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+def take_back_rights() -> None:
+    """Be what one was before `give_up_rights`."""
+    if os.getuid() == 0:
+        os.seteuid(0)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)

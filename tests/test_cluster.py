@@ -321,10 +321,15 @@ def test_what_is_no_picture_is_refused_before_any_work(source: Any, message: str
         cluster.histogram(source)
 
 
-def test_blocks_of_another_type_than_promised_are_refused() -> None:
-    lying = in_chunks(photo(), (20, 20)).map_blocks(np.float32, dtype=np.uint8)
-    with pytest.raises(UsageError, match="blocks of float32"):
-        cluster.histogram(lying).compute(scheduler="sync")
+def test_blocks_of_another_type_or_channel_count_than_promised_are_refused() -> None:
+    for lie, message in (
+        (np.float32, "blocks of float32: they are uint8"),
+        (lambda block: block[..., :2], r"blocks of shape \(20, 20, 2\)"),
+        (lambda block: np.repeat(block, 2, axis=2), r"blocks of shape \(20, 20, 6\)"),
+    ):
+        lying = in_chunks(photo(20, 20), (20, 20)).map_blocks(lie, dtype=np.uint8)
+        with pytest.raises(UsageError, match=message):
+            cluster.histogram(lying).compute(scheduler="sync")
 
 
 def test_dask_is_not_imported_before_it_is_used() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import kill_one, processes
+from clusters import kill_one, one_that_cannot_write, processes
 from image_files import encoded
 from pictures import photo, soft_photo
 from test_cli_palette import Ran
@@ -204,6 +205,25 @@ def test_a_worker_without_the_gpu_that_is_asked_for_is_named(
     said = f"the worker {without} cannot use --device gpu: no NVIDIA driver"
     assert said in ran.err
     assert ran.err.strip().endswith("or use --device auto")
+
+
+def test_a_worker_that_cannot_write_costs_what_it_was_to_write(
+    two_workers: Any, on_cluster: list[str]
+) -> None:
+    with one_that_cannot_write(two_workers) as worker:
+        Path("out").mkdir()
+        names = [f"n{number}.png" for number in range(10)]
+        for number, name in enumerate(names):
+            Path(name).write_bytes(encoded(photo(40, 50, number), "PNG"))
+        ran = quantize(*names, *on_cluster)
+        left = {name for name in names if not Path("out", f"{name[:-4]}-5.png").exists()}
+        assert (ran.code, 0 < len(left) < 10) == (5, True)
+        *told_of, last = ran.err.splitlines()
+        assert last == f"quantgpu: error: {len(left)} of 10 inputs failed"
+        for name, line in zip(sorted(left), told_of, strict=True):
+            assert f"error: out/{name[:-4]}-5.png: " in line
+            assert line.endswith(f", on the worker {worker}")
+        assert len(ran.lines) == 10 - len(left) == len(os.listdir("out"))
 
 
 @pytest.mark.parametrize("names", [["-"], ["a.png", "-o", "-"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -12,13 +13,13 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from clusters import kill_one, processes
+from clusters import kill_one, one_that_cannot_write, processes
 from pictures import photo, soft_photo
 from PIL import Image
 from test_cli_palette import Ran
 
 import quantgpu
-from quantgpu import stores
+from quantgpu import crew_store, stores
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +128,39 @@ def test_a_damaged_store_is_one_error(two_workers: Any) -> None:
     ran = Ran("palette", "soft.zarr", "none.zarr", "--scheduler", two_workers.scheduler.address)
     assert (ran.code, ran.lines, len(ran.err.splitlines())) == (3, [], 1)
     assert "soft.zarr: cannot be read" in ran.err
+
+
+@pytest.mark.parametrize("output", ["out.zarr", "out.tif"])
+def test_a_worker_that_cannot_write_is_told_with_its_address(two_workers: Any, output: str) -> None:
+    with one_that_cannot_write(two_workers) as worker:
+        tifffile.imwrite("tiles.tif", photo(150, 210), photometric="rgb", tile=(64, 48))
+        ran = quantize(two_workers, "tiles.tif", "-k", "9", "--dither", "none", "-o", output)
+        assert (ran.code, ran.lines, os.listdir()) == (4, [], ["tiles.tif"])
+        assert f"error: {output}: cannot be written (" in ran.err
+        assert ran.err.strip().endswith(f"), on the worker {worker}")
+
+
+@pytest.mark.parametrize("name", ["tiles.tif", "soft.zarr"])
+def test_a_store_that_goes_away_after_it_was_counted_is_named(
+    two_workers: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = crew_store.clustered
+
+    def gone(*arguments: Any) -> Any:
+        Path(name).rename("elsewhere")
+        return real(*arguments)
+
+    monkeypatch.setattr(crew_store, "clustered", gone)
+    before = len(os.listdir())
+    ran = quantize(two_workers, name, "-k", "9", "--dither", "none", "-o", "out.tif")
+    assert (ran.code, ran.lines, len(ran.err.splitlines())) == (3, [], 1)
+    assert f"error: {name}: cannot be read" in ran.err
+    assert len(os.listdir()) == before
+
+
+def test_a_store_of_other_pixels_is_refused_by_name(two_workers: Any) -> None:
+    for shape, dtype in (((40, 40, 3), "u2"), ((40, 40, 5), "u1"), ((40, 40), "u1")):
+        zarr.open("other.zarr", mode="w", shape=shape, chunks=shape, dtype=dtype)
+        ran = quantize(two_workers, "other.zarr", "-k", "9", "--dither", "none", "-o", "o.zarr")
+        assert (ran.code, ran.lines) == (2, [])
+        assert "error: other.zarr: blocks of " in ran.err
