@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +40,8 @@ TIMEOUTS = TimeoutError, asyncio.TimeoutError
 """These are two in Python 3.10."""
 
 LOUDEST = 50
-"""The level of what a local cluster logs: nothing but what ends it."""
+"""The level of what a local cluster and a client log: nothing but what ends it, as the rest is told
+by errors."""
 
 NEEDED = "quantgpu", "dask", "distributed", "tifffile", "zarr"
 """What a worker has to be able to import."""
@@ -246,8 +248,14 @@ def connected(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
             f"no scheduler answers at {address} in {patience:g} s ({first}); check the address, "
             "that `dask scheduler` runs there, and that no firewall is between"
         ) from None
-    with client:
-        yield client
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(LOUDEST)
+    try:
+        with client:
+            yield client
+    finally:
+        logger.setLevel(level)
 
 
 def asked(client: Any, scheduler: str, patience: float, device: str, here: str) -> Crew:

@@ -78,8 +78,7 @@ def one_that_cannot_write(client: Any) -> Iterator[str]:
 
     One of two at least: one that was killed before may be on its way back.
     """
-    client.wait_for_workers(2, timeout=30)
-    worker, here = next(iter(client.nthreads())), os.getcwd()
+    worker, here = two_alive(client)[0], os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         os.chdir(folder)
@@ -89,6 +88,17 @@ def one_that_cannot_write(client: Any) -> Iterator[str]:
         finally:
             client.run(take_back_rights, workers=[worker])
             os.chdir(here)
+
+
+def two_alive(client: Any) -> list[str]:
+    """The workers that answer, when two do."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        answers: dict[str, int] = client.run(os.getpid, on_error="ignore")
+        if len(answers) >= 2:
+            return list(answers)
+        time.sleep(0.05)
+    raise AssertionError("there are not two workers")
 
 
 def give_up_rights() -> None:

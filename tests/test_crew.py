@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ def test_workers_that_can_do_the_work_are_a_crew(two_workers: Any) -> None:
         assert found.workers == len(two_workers.nthreads()) > 0
         assert found.threads == 1 or found.threads >= 2
         assert found.client.submit(sum, [1, 2]).result(10) == 3
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
+    assert logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 def test_a_local_cluster_has_as_many_workers_as_asked_for() -> None:

@@ -17,8 +17,8 @@ from test_cli_palette import Ran
 from typer.testing import CliRunner
 
 from quantgpu import cli
-from quantgpu.crew_files import add, renamed
-from quantgpu.errors import OutputError
+from quantgpu.crew_files import add, renamed, result_of
+from quantgpu.errors import ClusterError, OutputError
 from quantgpu.histogram_files import read_histogram
 
 PICTURES = {
@@ -245,3 +245,22 @@ def test_errors_name_files_as_they_were_given() -> None:
     error = renamed(OutputError("/x/in.png.png: exists, /x/in.png"), {"/x/in.png": "in.png"})
     assert (type(error), str(error)) == (OutputError, "in.png.png: exists, in.png")
     assert add([1], type("Done", (), {"key": 2})) == 2
+
+
+def test_a_scheduler_that_goes_away_is_told() -> None:
+    import distributed
+
+    class Lost:
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def result(self) -> None:
+            raise self.error
+
+    for error in (distributed.CancelledError("lost"), OSError("no route")):
+        said = f"a.png: the scheduler is gone \\({error}"
+        with pytest.raises(ClusterError, match=said):
+            result_of(Lost(error), "a.png")
+    killed = distributed.KilledWorker("task", None, 3)
+    with pytest.raises(ClusterError, match=r"a.png: every worker that tried it died"):
+        result_of(Lost(killed), "a.png")
