@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import resource
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,9 +14,6 @@ from typing import Any
 
 import gpu_worker
 import pytest
-
-NOBODY = 65_534
-"""The number of a user who owns nothing."""
 
 
 @pytest.fixture(scope="session")
@@ -73,25 +71,39 @@ def kill_one(client: Any, pids: dict[str, int]) -> None:
 
 
 @contextlib.contextmanager
-def one_that_cannot_write(client: Any) -> Iterator[str]:
-    """The address of a worker that cannot write into the working directory, which is a new one.
+def unable_to_write(client: Any, count: int) -> Iterator[list[str]]:
+    """The addresses of one or both of two workers, which cannot write into the working directory.
 
-    One of two at least: one that was killed before may be on its way back.
+    That is a new one, so that nothing has to be taken back.
     """
-    worker, here = two_alive(client)[0], os.getcwd()
+    workers, here = two_alive(client)[:count], os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
         os.chdir(folder)
-        client.run(give_up_rights, workers=[worker])
         try:
-            yield worker
+            client.run(lose_right_to_write, os.path.realpath(folder), workers=workers)
+            yield workers
         finally:
-            client.run(take_back_rights, workers=[worker])
             os.chdir(here)
 
 
+def lose_right_to_write(folder: str) -> None:
+    """See that this process is denied to open files in a folder in order to write.
+
+    Users whose rights could be taken are not at hand: tests may run as one who has but its own, or
+    as the superuser.
+    """
+
+    def deny(event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" or not str(arguments[0]).startswith(folder):
+            return
+        if arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(errno.EACCES, "Permission denied", arguments[0])
+
+    sys.addaudithook(deny)
+
+
 def two_alive(client: Any) -> list[str]:
-    """The workers that answer, when two do."""
+    """The workers that answer, when two do: one that was killed may be on its way back."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         answers: dict[str, int] = client.run(os.getpid, on_error="ignore")
@@ -99,19 +111,3 @@ def two_alive(client: Any) -> list[str]:
             return list(answers)
         time.sleep(0.05)
     raise AssertionError("there are not two workers")
-
-
-def give_up_rights() -> None:
-    """Be nobody; or where one is no superuser, be one who may write no file of any length."""
-    if os.geteuid() == 0:
-        os.seteuid(NOBODY)
-    else:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-
-
-def take_back_rights() -> None:
-    """Be what one was before `give_up_rights`."""
-    if os.getuid() == 0:
-        os.seteuid(0)
-    else:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import kill_one, one_that_cannot_write, processes
+from clusters import kill_one, processes, unable_to_write
 from image_files import encoded
 from pictures import photo, soft_photo
 from test_cli_palette import Ran
@@ -210,7 +210,7 @@ def test_a_worker_without_the_gpu_that_is_asked_for_is_named(
 def test_a_worker_that_cannot_write_costs_what_it_was_to_write(
     two_workers: Any, on_cluster: list[str]
 ) -> None:
-    with one_that_cannot_write(two_workers) as worker:
+    with unable_to_write(two_workers, 1) as [worker]:
         Path("out").mkdir()
         names = [f"n{number}.png" for number in range(10)]
         for number, name in enumerate(names):
@@ -221,8 +221,10 @@ def test_a_worker_that_cannot_write_costs_what_it_was_to_write(
         *told_of, last = ran.err.splitlines()
         assert last == f"quantgpu: error: {len(left)} of 10 inputs failed"
         for name, line in zip(sorted(left), told_of, strict=True):
-            assert f"error: out/{name[:-4]}-5.png: " in line
-            assert line.endswith(f", on the worker {worker}")
+            said = (
+                f"out/{name[:-4]}-5.png: not writable (permission denied), on the worker {worker}"
+            )
+            assert line == f"quantgpu: error: {said}"
         assert len(ran.lines) == 10 - len(left) == len(os.listdir("out"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from clips import video
-from clusters import kill_one, one_that_cannot_write, processes
+from clusters import kill_one, processes, unable_to_write
 from pictures import photo
 from PIL import Image
 from test_cli_count import Ran
@@ -27,7 +27,7 @@ FEW = ["-k", "8", "--effort", "fast", "--device", "cpu"]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working directory, which is not the workers', with a clip; ranges are short."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(crew_frames, "LEAST", 1)
+    monkeypatch.setattr(crew_frames, "LEAST", 2)
     video(Path("in.mkv"), moving())
 
 
@@ -141,11 +141,14 @@ def test_pictures_that_are_there_stay_unless_forced(on_cluster: list[str]) -> No
 def test_a_worker_that_cannot_write_is_told_with_its_address(
     two_workers: Any, on_cluster: list[str]
 ) -> None:
-    with one_that_cannot_write(two_workers) as worker:
+    with unable_to_write(two_workers, 2) as workers:
         video(Path("in.mkv"), moving())
         ran = Ran("video", "in.mkv", "out/", *FEW, *on_cluster)
         assert (ran.code, ran.lines) == (4, [])
-        assert re.search(rf"out: .*, on the worker {re.escape(worker)}$", ran.err.strip())
+        assert re.search(
+            rf"out: not writable \(permission denied\), on the worker ({'|'.join(workers)})$",
+            ran.err.strip(),
+        )
         assert os.listdir() == ["in.mkv"]
 
 
