@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from quantgpu.batches import Task, convert_task
 from quantgpu.blocks import added, parcel
 from quantgpu.counting import Way, count_file
-from quantgpu.crew import Crew, as_told, check_workers, done_there, notes_told
+from quantgpu.crew import Crew, as_told, check_workers, done_there, notes_told, worker_name
 from quantgpu.device import no_progress
 from quantgpu.errors import ClusterError, DeviceError, OutputError, QuantgpuError, UsageError
 from quantgpu.files import STREAM, Destination, Report, Work
@@ -28,6 +29,9 @@ from quantgpu.transparency import WHITE
 
 FAN_IN = 8
 """Histograms that are added by one task."""
+
+SOON, WAIT = 0.05, 60
+"""Seconds after which one looks again whether tasks that were given up have ended, and at most."""
 
 
 def check_names(names: Sequence[str | None], option: str = "--scheduler") -> None:
@@ -127,13 +131,11 @@ def told_there(report: Report) -> Report:
 
 @contextlib.contextmanager
 def telling_worker() -> Iterator[None]:
-    """What cannot be written inside is told with the worker's address: others may write there."""
-    import distributed
-
+    """What cannot be written inside is told with the worker's name: others may write there."""
     try:
         yield
     except OutputError as error:
-        raise OutputError(f"{error}, on the worker {distributed.get_worker().address}") from None
+        raise OutputError(f"{error}, on the worker {worker_name()}") from None
 
 
 def settle(task: Task, future: Any, total: int, shown: bool) -> None:
@@ -188,6 +190,28 @@ def result_of(future: Any, name: str) -> Any:
     except (ImportError, AttributeError):  # as of a worker that has another quantgpu, or none
         check_workers(future.client)
         raise
+
+
+@contextlib.contextmanager
+def ended(crew: Crew, futures: Sequence[Any]) -> Iterator[None]:
+    """Whoever leaves with an error gives up the tasks, and waits until no worker is at one of them:
+    it would go on to write what is then removed."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # the scheduler may be what is gone
+            crew.client.cancel(futures)
+            keys, deadline = {future.key for future in futures}, time.monotonic() + WAIT
+            while any(crew.client.run(is_at, keys, on_error="ignore").values()):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(SOON)
+        raise
+
+
+def is_at(keys: set[str], dask_worker: Any) -> bool:
+    """Whether a worker is at one of some tasks."""
+    return any(task.key in keys for task in [*dask_worker.state.executing])
 
 
 # Images into one histogram

@@ -12,10 +12,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quantgpu.blocks import Parcel, Recipe
-from quantgpu.crew import Crew, crew_of
+from quantgpu.crew import Crew, crew_of, worker_name
 from quantgpu.crew_files import (
     FAN_IN,
     check_names,
+    ended,
     renamed,
     renamed_text,
     result_of,
@@ -24,7 +25,7 @@ from quantgpu.crew_files import (
 from quantgpu.crew_store import itself
 from quantgpu.device import Progress, no_progress, to_host
 from quantgpu.dither import Dithering
-from quantgpu.errors import ChangedError, QuantgpuError, UsageError
+from quantgpu.errors import ChangedError, ClusterError, InputError, QuantgpuError, UsageError
 from quantgpu.frame_ranges import (
     FrameRange,
     FrameWay,
@@ -41,6 +42,7 @@ from quantgpu.frame_ranges import (
     with_alpha,
 )
 from quantgpu.frames import Frames, open_frames
+from quantgpu.frames_video import MISSING
 from quantgpu.histogram import Histogram
 from quantgpu.image import Pixels
 from quantgpu.output import writing
@@ -115,29 +117,31 @@ class Spread:
 
     def count(self) -> None:
         """Have all ranges counted, and added as a tree."""
-        submit = self.crew.client.submit
+        submit = self.crew.submit
         most = AT_ONCE * sum(self.crew.client.nthreads().values())
         if self.frames.count is not None:
             most = max(min(most, self.frames.count // LEAST), 1)
         self.places = ranges_of(self.source, self.frames, most, self.first)
-        counts = [submit(count_range, place, self.way, pure=False) for place in self.places]
-        parts, ends = counts[:1], [submit(end_of, counts[0], pure=False)]
+        counts = [submit(count_there, place, self.way) for place in self.places]
+        parts, ends = counts[:1], [submit(end_of, counts[0])]
         for place, count in zip(self.places[1:], counts[1:], strict=True):
-            parts.append(submit(joined, count, ends[-1], place, self.way, pure=False))
-            ends.append(submit(end_of, parts[-1], pure=False))
+            parts.append(submit(joined, count, ends[-1], place, self.way))
+            ends.append(submit(end_of, parts[-1]))
         while len(parts) > 1:
             groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
-            parts = [submit(sum_of_ranges, group, pure=False) for group in groups]
+            parts = [submit(sum_of_ranges, group) for group in groups]
         self.follow(counts, "count on the cluster")
         self.ends = [result_of(end, self.name) for end in ends]
         self.total = result_of(parts[0], self.name)
 
     def follow(self, futures: Sequence[Any], stage: str) -> None:
-        """Tell how many tasks are done until all are."""
+        """Tell how many tasks are done until all are, or one has failed, whose error is raised."""
         import distributed
 
         loop = self.crew.client.loop
-        for done, _ in enumerate(distributed.as_completed(futures, loop=loop), 1):
+        for done, future in enumerate(distributed.as_completed(futures, loop=loop), 1):
+            if future.status != "finished":
+                result_of(future, self.name)
             self.progress(stage, done / len(futures))
 
     @contextlib.contextmanager
@@ -168,18 +172,16 @@ class Spread:
         share(sink.temporary)
         for number in range(1, self.total.frames + 1):
             sink.check(number)
-        submit = self.crew.client.submit
-        carried = submit(itself, recipe, pure=False)
+        submit = self.crew.submit
+        carried = submit(itself, recipe)
         firsts = accumulate((end.frames for end in self.ends), initial=1)
         names = os.path.join(sink.temporary, sink.names)
         futures = [
-            submit(
-                write_range, place, end, self.way, first, carried, names, sink.folder, pure=False
-            )
+            submit(write_range, place, end, self.way, first, carried, names, sink.folder)
             for place, end, first in zip(self.places, self.ends, firsts, strict=False)
             if end.frames
         ]
-        with self.renaming():
+        with self.renaming(), ended(self.crew, futures):
             self.follow(futures, "write on the cluster")
             done: list[Written] = [result_of(future, self.name) for future in futures]
         self.note([note for written in done for note in written.notes])
@@ -192,6 +194,20 @@ class Spread:
         histogram = self.counted()
         how = (dithering, color_space, False, channels_of(self.frames, self.way.alpha))
         return Recipe(histogram.keys, to_host(ready.mapping.labels), ready.palette, how)
+
+
+def count_there(place: FrameRange, way: FrameWay) -> Part:
+    """The colors of the frames in a range, counted on a worker, which has to have PyAV for videos.
+
+    Raises:
+        ClusterError: It has not.
+    """
+    try:
+        return count_range(place, way)
+    except InputError as error:
+        if MISSING in str(error):
+            raise ClusterError(f"{error}, on the worker {worker_name()}") from None
+        raise
 
 
 def share(folder: str) -> None:
@@ -223,7 +239,7 @@ def write_range(
         number = first - 1
         for number, frame in enumerate(reader.read(end.sought), first):
             pixels = Pixels(with_alpha(frame.pixels, way.alpha, way.matte, channels))
-            index, tally = recipe.mapper(pixels, False, no_progress)
+            index, tally = recipe.mapper()(pixels, False, no_progress)
             if tally is not None:
                 errors.append(tally.squared_error)
             with telling_worker(), writing(called):

@@ -20,7 +20,7 @@ from quantgpu.blocks import (
 )
 from quantgpu.cluster import check_blockwise
 from quantgpu.crew import Crew, done_there
-from quantgpu.crew_files import FAN_IN, renamed, result_of, telling_worker
+from quantgpu.crew_files import FAN_IN, ended, renamed, result_of, telling_worker
 from quantgpu.dither import dithering_for
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.files import Report, as_bytes
@@ -227,7 +227,8 @@ def remapped_in(
         for region in regions(picture)
     ]
     following(futures, "remap", bar)
-    return [result_of(future, picture.path) for future in futures]
+    with ended(crew, futures):
+        return [result_of(future, picture.path) for future in futures]
 
 
 def remap_there(picture: Picture, output: str, region: Region, *how: Any) -> Done:

@@ -6,18 +6,20 @@ import json
 import os
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import kill_one, processes, unable_to_write
+from clusters import kill_one, processes, two_alive, unable_to_write
 from image_files import encoded
 from pictures import photo, soft_photo
 from test_cli_palette import Ran
 from typer.testing import CliRunner
 
 from quantgpu import cli
-from quantgpu.crew_files import add, renamed, result_of
+from quantgpu.crew import Crew
+from quantgpu.crew_files import add, ended, renamed, result_of
 from quantgpu.errors import ClusterError, OutputError
 from quantgpu.histogram_files import read_histogram
 
@@ -266,3 +268,25 @@ def test_a_scheduler_that_goes_away_is_told() -> None:
     killed = distributed.KilledWorker("task", None, 3)
     with pytest.raises(ClusterError, match=r"a.png: every worker that tried it died"):
         result_of(Lost(killed), "a.png")
+
+
+def lasting(path: str) -> None:
+    """Make a file after a while."""
+    time.sleep(0.3)
+    Path(path).touch()
+
+
+def test_who_gives_up_waits_for_what_is_being_written(two_workers: Any) -> None:
+    two_alive(two_workers)
+    names = [os.path.abspath(f"late{number}") for number in range(40)]
+    futures = [two_workers.submit(lasting, name, pure=False) for name in names]
+    while not two_workers.processing():
+        time.sleep(0.01)
+    crew = Crew(two_workers, 1, 2, "cpu", "cpu")
+    time.sleep(0.1)
+    with pytest.raises(KeyboardInterrupt), ended(crew, futures):
+        raise KeyboardInterrupt
+    there = sorted(Path().glob("late*"))
+    assert 0 < len(there) < 40
+    time.sleep(0.4)
+    assert sorted(Path().glob("late*")) == there

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,25 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert (ran.code, ran.lines, len(ran.err.splitlines())) == (code, [], 1)
     assert message in ran.err
     assert sorted(os.listdir()) == ["in.mkv"]
+
+
+def without_pyav(absent: bool) -> None:
+    """Let a process have no PyAV, or have it again."""
+    for name in [name for name in sys.modules if name == "av" or name.startswith("av.")]:
+        del sys.modules[name]
+    if absent:
+        sys.modules["av"] = None  # type: ignore[assignment]
+
+
+def test_a_worker_without_pyav_is_named(two_workers: Any, on_cluster: list[str]) -> None:
+    two_workers.run(without_pyav, True)
+    try:
+        ran = Ran("video", "in.mkv", "out.gif", *FEW, *on_cluster)
+    finally:
+        two_workers.run(without_pyav, False)
+    assert (ran.code, ran.lines) == (10, [])
+    said = r"in.mkv: video is .* not installed; pip install av, on the worker tcp://[\d.:]+$"
+    assert re.search(said, ran.err.strip())
 
 
 def test_a_cluster_that_cannot_be_used_is_told_before_anything_is_done() -> None:

@@ -17,7 +17,7 @@ from test_frames_video import OPEN
 from test_video import animation, damaged, moving
 
 from quantgpu import InputError, UsageError, cluster, frame_ranges
-from quantgpu.blocks import Halo, added, count_block
+from quantgpu.blocks import added, count_block
 from quantgpu.frame_ranges import (
     AGAIN,
     FrameRange,
@@ -36,6 +36,7 @@ from quantgpu.frame_ranges import (
 from quantgpu.frames import open_frames
 from quantgpu.histogram import Histogram
 from quantgpu.histogram_files import Counted, encode_histogram
+from quantgpu.tiles import Halo
 
 PLAIN = FrameWay({}, True, "keep", None)
 
@@ -88,12 +89,15 @@ def bytes_of(histogram: Any) -> bytes:
     return encode_histogram(Counted(histogram, histogram.weights is not None))
 
 
+def in_all(pictures: list[Any], perceptual: bool = True) -> bytes:
+    """What pictures count, one by one."""
+    return bytes_of(added([count_block(p, Halo(), perceptual).result for p in pictures]))
+
+
 def by_hand(source: str, way: FrameWay) -> bytes:
     """What all frames count, one by one."""
     with open_frames(source, **way.opening) as frames:
-        return bytes_of(
-            added([count_block(frame.pixels, Halo(), way.perceptual) for frame in frames])
-        )
+        return in_all([frame.pixels for frame in frames], way.perceptual)
 
 
 SOURCES = "open.mp4", "stream.ts", "old.avi", "pictures", "pattern", "a.gif", "soft.png"
@@ -203,7 +207,7 @@ def test_over_dask_ranges_and_files_add_up(sources: dict[str, str], tmp_path: Pa
         cluster.palette(places, 7, device="cpu"), scheduler="threads",
     )  # fmt: skip
     whole = [moving(1)[0], *(frame.pixels for frame in frames_of(sources["a.gif"]))]
-    assert bytes_of(found) == bytes_of(added([count_block(p, Halo()) for p in whole]))
+    assert bytes_of(found) == in_all(whole)
     assert len(palette.palette) == 7
 
 
