@@ -20,7 +20,7 @@ edges of blocks, up to two pixels wide, where pixels have weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from quantgpu.blocks import (
     recipe_for,
     remap_block,
     tally_in_all,
+    tree,
 )
 from quantgpu.counting import Way, count_file
 from quantgpu.decode import MAX_PIXELS
@@ -44,18 +45,7 @@ from quantgpu.device import check_device, no_progress
 from quantgpu.diffusion import KERNELS
 from quantgpu.dither import Dithering, dithering_for, index_dtype
 from quantgpu.errors import UsageError
-from quantgpu.frame_ranges import (
-    FrameRange,
-    FrameWay,
-    check_range,
-    colors_of_sound,
-    count_range,
-    end_of,
-    follows,
-    frame_ranges,
-    joined,
-    sum_of_ranges,
-)
+from quantgpu.frame_ranges import FrameRange, FrameWay, counted_frames, frame_ranges
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.options import (
@@ -75,9 +65,6 @@ __all__ = ["FrameRange", "Remapped", "frame_ranges", "histogram", "palette", "qu
 
 INSTALL = "pip install 'quantgpu[cluster]'"
 """What to type when Dask is missing."""
-
-FAN_IN = 8
-"""Histograms that are added by one task: the sums of 512 blocks are three steps away."""
 
 
 class Remapped(NamedTuple):
@@ -285,20 +272,6 @@ def sorted_out(source: Any) -> tuple[list[str], list[FrameRange]]:
     return [os.fspath(item) for item in source if not isinstance(item, FrameRange)], places
 
 
-def counted_frames(dask: Any, places: Sequence[FrameRange], way: FrameWay) -> list[Any]:
-    """The delayed sum of ranges of frames; nothing if there are none."""
-    parts: list[Any] = []
-    for number, place in enumerate(places):
-        check_range(place)
-        part = dask.delayed(count_range)(place, way)
-        if number and follows(place, places[number - 1]):
-            part = dask.delayed(joined)(part, dask.delayed(end_of)(parts[-1]), place, way)
-        parts.append(part)
-    if not parts:
-        return []
-    return [dask.delayed(colors_of_sound)(tree(dask.delayed(sum_of_ranges), parts))]
-
-
 def listed(source: Any) -> Sequence[Any]:
     """Names of files, and ranges of frames."""
     if isinstance(source, str | os.PathLike) or not isinstance(source, Sequence) or not source:
@@ -366,13 +339,6 @@ def count_pieces(lines: Sequence[Sequence[Any]], **way: Any) -> Parcel:
     """The histogram of a block between edges of others, see `pieced`."""
     histogram: Parcel = count_block(*pieced(lines), **way).result
     return histogram
-
-
-def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
-    """The sum of some parts, a few at a time."""
-    while len(parts) > 1:
-        parts = [add(parts[at : at + FAN_IN]) for at in range(0, len(parts), FAN_IN)]
-    return parts[0]
 
 
 def remapped_blocks(

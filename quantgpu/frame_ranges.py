@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.blocks import Parcel, added, parcel
+from quantgpu.blocks import Parcel, added, parcel, tree
 from quantgpu.errors import InputError, UsageError
 from quantgpu.frames import STREAM, Frame, Frames, open_frames, seconds
 from quantgpu.histogram import Counter
@@ -273,3 +273,17 @@ def colors_of(part: Part, name: str) -> Parcel:
     if part.histogram is None:
         raise InputError(part.damage or f"{name}: no frames in the time that was asked for")
     return part.histogram
+
+
+def counted_frames(dask: Any, places: Sequence[FrameRange], way: FrameWay) -> list[Any]:
+    """The delayed sum of ranges of frames; nothing if there are none."""
+    parts: list[Any] = []
+    for number, place in enumerate(places):
+        check_range(place)
+        part = dask.delayed(count_range)(place, way)
+        if number and follows(place, places[number - 1]):
+            part = dask.delayed(joined)(part, dask.delayed(end_of)(parts[-1]), place, way)
+        parts.append(part)
+    if not parts:
+        return []
+    return [dask.delayed(colors_of_sound)(tree(dask.delayed(sum_of_ranges), parts))]
