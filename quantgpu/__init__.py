@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quantgpu.apply import apply_palette
+    from quantgpu.clips.video import quantize_video
+    from quantgpu.clips.video_report import VideoReport
     from quantgpu.errors import (
         ClusterError,
         DeviceError,
@@ -22,32 +24,30 @@ if TYPE_CHECKING:
         QuantgpuError,
         UsageError,
     )
+    from quantgpu.formats.histogram_files import Counted, read_histogram, write_histogram
+    from quantgpu.formats.metadata import Metadata
     from quantgpu.histogram import Histogram
-    from quantgpu.histogram_files import Counted, read_histogram, write_histogram
     from quantgpu.indexed import Indexed
-    from quantgpu.metadata import Metadata
     from quantgpu.metrics import Comparison, compare
     from quantgpu.palette import Palette
     from quantgpu.pipeline import quantize, quantize_each
-    from quantgpu.video import quantize_video
-    from quantgpu.video_report import VideoReport
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "quantize": "quantgpu.pipeline",
     "quantize_each": "quantgpu.pipeline",
-    "quantize_video": "quantgpu.video",
-    "VideoReport": "quantgpu.video_report",
+    "quantize_video": "quantgpu.clips.video",
+    "VideoReport": "quantgpu.clips.video_report",
     "apply_palette": "quantgpu.apply",
     "Histogram": "quantgpu.histogram",
-    "Counted": "quantgpu.histogram_files",
-    "read_histogram": "quantgpu.histogram_files",
-    "write_histogram": "quantgpu.histogram_files",
+    "Counted": "quantgpu.formats.histogram_files",
+    "read_histogram": "quantgpu.formats.histogram_files",
+    "write_histogram": "quantgpu.formats.histogram_files",
     "Indexed": "quantgpu.indexed",
     "compare": "quantgpu.metrics",
     "Comparison": "quantgpu.metrics",
-    "Metadata": "quantgpu.metadata",
+    "Metadata": "quantgpu.formats.metadata",
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
         (

@@ -20,7 +20,7 @@ from typing import Any
 
 from quantgpu.cells import leaf_runs, octree, running_sums
 from quantgpu.device import array_module, on_host
-from quantgpu.diffusion import FULL
+from quantgpu.dithering.diffusion import FULL
 from quantgpu.histogram import Histogram
 from quantgpu.importance import most_weight
 from quantgpu.kmeans import (

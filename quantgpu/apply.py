@@ -14,7 +14,7 @@ from quantgpu.device import (
     default_threads,
     no_progress,
 )
-from quantgpu.dither import parse_dither
+from quantgpu.dithering.dither import parse_dither
 from quantgpu.histogram import Histogram, unpack
 from quantgpu.indexed import Indexed
 from quantgpu.kmeans import assign, weighted_points

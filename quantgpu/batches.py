@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.cli.progress import Bar
 from quantgpu.counting import Way, count_files
-from quantgpu.decode import open_image
 from quantgpu.device import Progress
-from quantgpu.dither import dithering_for
+from quantgpu.dithering.dither import dithering_for
 from quantgpu.errors import OutputError, QuantgpuError, UsageError
 from quantgpu.files import (
     STREAM,
@@ -27,13 +27,13 @@ from quantgpu.files import (
     identity,
     opening_for,
 )
+from quantgpu.formats.decode import open_image
 from quantgpu.histogram import Histogram
 from quantgpu.options import check_kept, check_set
-from quantgpu.progress import Bar
 from quantgpu.shared import SharedPalette, remapped, shared_palette
 
 if TYPE_CHECKING:
-    from quantgpu.crew import Crew
+    from quantgpu.crew.workers import Crew
 
 
 @dataclass

@@ -26,7 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.blocks import (
+from quantgpu.clips.frame_ranges import FrameRange, FrameWay, counted_frames, frame_ranges
+from quantgpu.counting import Way, count_file
+from quantgpu.crew.blocks import (
     Done,
     Parcel,
     added,
@@ -39,13 +41,12 @@ from quantgpu.blocks import (
     tally_in_all,
     tree,
 )
-from quantgpu.counting import Way, count_file
-from quantgpu.decode import MAX_PIXELS
+from quantgpu.crew.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
 from quantgpu.device import check_device, no_progress
-from quantgpu.diffusion import KERNELS
-from quantgpu.dither import Dithering, dithering_for, index_dtype
+from quantgpu.dithering.diffusion import KERNELS
+from quantgpu.dithering.dither import Dithering, dithering_for, index_dtype
 from quantgpu.errors import UsageError
-from quantgpu.frame_ranges import FrameRange, FrameWay, counted_frames, frame_ranges
+from quantgpu.formats.decode import MAX_PIXELS
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.options import (
@@ -58,7 +59,6 @@ from quantgpu.options import (
     check_weighing,
 )
 from quantgpu.shared import SharedPalette, remapped, shared_palette
-from quantgpu.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
 from quantgpu.transparency import ALPHAS, Color
 
 __all__ = ["FrameRange", "Remapped", "frame_ranges", "histogram", "palette", "quantize"]
@@ -391,7 +391,7 @@ def remap_file(
     memory: int | None,
 ) -> Indexed:
     """An image file in a palette that it shares."""
-    from quantgpu.decode import read_image
+    from quantgpu.formats.decode import read_image
 
     [picture] = remapped(
         read_image(name, **opening).image, counted, [found], dithering=dithering,

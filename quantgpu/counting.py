@@ -9,14 +9,14 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quantgpu.console import complaining
-from quantgpu.decode import read_image
+from quantgpu.cli.console import complaining
 from quantgpu.device import Device, Progress, choose_device, default_threads
 from quantgpu.errors import QuantgpuError
 from quantgpu.fallback import carried, on_device
 from quantgpu.files import STREAM, naming, standard_input
+from quantgpu.formats.decode import read_image
+from quantgpu.formats.histogram_files import Counted, read_histogram
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.histogram_files import Counted, read_histogram
 from quantgpu.image import Pixels
 from quantgpu.jobs import in_turn
 from quantgpu.mask import as_mask
@@ -24,7 +24,7 @@ from quantgpu.transfer import GpuPixels, attended
 from quantgpu.transparency import WHITE
 
 if TYPE_CHECKING:
-    from quantgpu.crew import Crew
+    from quantgpu.crew.workers import Crew
 
 
 class Way(NamedTuple):
@@ -167,7 +167,7 @@ def counted_there(
     failures: list[QuantgpuError] | None,
 ) -> Total:
     """The same on the workers of a cluster, all of which are done before one is complained of."""
-    from quantgpu.crew_files import counted
+    from quantgpu.crew.files import counted
 
     found = counted(crew, images, way, shown)
     for _, error in found.errors:

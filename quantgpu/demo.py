@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from quantgpu.output import check_target, replacing
+from quantgpu.cli.progress import Bar
+from quantgpu.formats.output import check_target, replacing
 from quantgpu.pipeline import quantize
-from quantgpu.progress import Bar
 from quantgpu.report import contact_sheet
 from quantgpu.scene import render_scene
 from quantgpu.scenery import FRAME_WIDTH

@@ -13,13 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from quantgpu.decode import read_image, reading
 from quantgpu.device import Progress
 from quantgpu.errors import ChangedError, InputError, QualityError, UsageError
-from quantgpu.indexed import Indexed
-from quantgpu.metadata import HOLDERS, METADATA, left_out
-from quantgpu.options import DEFAULT_K
-from quantgpu.output import (
+from quantgpu.formats.decode import read_image, reading
+from quantgpu.formats.metadata import HOLDERS, METADATA, left_out
+from quantgpu.formats.output import (
     FORMATS,
     Format,
     check_colors,
@@ -30,6 +28,8 @@ from quantgpu.output import (
     replacing,
     writing,
 )
+from quantgpu.indexed import Indexed
+from quantgpu.options import DEFAULT_K
 from quantgpu.pipeline import quantize_each
 from quantgpu.target import parse_target
 from quantgpu.transparency import HELD, fitted

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.decode import read_image, reading, to_pixels
 from quantgpu.device import device_array, map_ahead, ranges, to_host
 from quantgpu.errors import UsageError
+from quantgpu.formats.decode import read_image, reading, to_pixels
 from quantgpu.importance import MOST, Weighed, pixel_weights, rows_around, scaled
 from quantgpu.transparency import Color, visible
 

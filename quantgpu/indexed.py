@@ -17,7 +17,7 @@ from quantgpu.quality import decibels
 if TYPE_CHECKING:
     from PIL import Image
 
-    from quantgpu.metadata import Metadata
+    from quantgpu.formats.metadata import Metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Indexed:
 
     def to_image(self) -> Image.Image:
         """A Pillow image: mode P, or RGB where there are more than 256 colors."""
-        from quantgpu.output import to_picture
+        from quantgpu.formats.output import to_picture
 
         return to_picture(to_host(self.index), self.palette.colors)
 
@@ -92,8 +92,8 @@ class Indexed:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
             OutputError: The file exists, or cannot be written.
         """
-        from quantgpu.metadata import NO_METADATA
-        from quantgpu.output import COMPRESS_LEVEL, encode, format_for, replacing
+        from quantgpu.formats.metadata import NO_METADATA
+        from quantgpu.formats.output import COMPRESS_LEVEL, encode, format_for, replacing
 
         form = format_for(path)
         with replacing(Path(path), force) as stream:

@@ -11,9 +11,9 @@ from queue import Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
+from quantgpu.cli.progress import Bar
 from quantgpu.device import Progress, default_threads, no_progress
 from quantgpu.options import MOST_THREADS, check_number
-from quantgpu.progress import Bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

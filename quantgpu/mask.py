@@ -8,9 +8,9 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from quantgpu.decode import MAX_PIXELS, open_image, reading, upright
 from quantgpu.device import device_array, to_host
 from quantgpu.errors import InputError, UsageError
+from quantgpu.formats.decode import MAX_PIXELS, open_image, reading, upright
 from quantgpu.image import Pixels, all_levels
 
 

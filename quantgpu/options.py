@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.device import check_device
-from quantgpu.dither import DEFAULT, parse_dither
+from quantgpu.dithering.dither import DEFAULT, parse_dither
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import UsageError
 from quantgpu.palette import MOST_COLORS, as_palette, distinct

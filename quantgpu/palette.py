@@ -46,7 +46,7 @@ def as_palette(colors: Any) -> Palette:
     if isinstance(colors, Palette):
         return colors
     if isinstance(colors, str | os.PathLike):
-        from quantgpu.palette_files import read_palette
+        from quantgpu.formats.palette_files import read_palette
 
         return Palette(read_palette(colors))
     try:

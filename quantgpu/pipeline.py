@@ -24,7 +24,7 @@ from quantgpu.device import (
     part_of,
     translated_errors,
 )
-from quantgpu.dither import (
+from quantgpu.dithering.dither import (
     NO_DITHERING,
     Dithering,
     Mapping,

@@ -20,7 +20,7 @@ from quantgpu.device import (
     no_progress,
     to_host,
 )
-from quantgpu.dither import Dithering, pixel_counts
+from quantgpu.dithering.dither import Dithering, pixel_counts
 from quantgpu.errors import ChangedError
 from quantgpu.fallback import carried, on_device
 from quantgpu.histogram import Histogram

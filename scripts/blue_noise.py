@@ -1,4 +1,4 @@
-"""Make quantgpu/blue_noise.npy: the threshold matrix of blue-noise dithering.
+"""Make quantgpu/dithering/blue_noise.npy: the threshold matrix of blue-noise dithering.
 
     .venv/bin/python scripts/blue_noise.py
 
@@ -19,8 +19,8 @@ from decimal import Context, Decimal, localcontext
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgpu.dithering.thresholds import BLUE_NOISE, BLUE_NOISE_SIZE
 from quantgpu.noise import hashed
-from quantgpu.thresholds import BLUE_NOISE, BLUE_NOISE_SIZE
 
 SIGMA = Decimal("1.5")
 """Of the Gaussian that tells voids from clusters, in pixels: Ulichney's choice.

@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pngquant import has_pngquant, pngquant
 
 from quantgpu import QuantgpuError, quantize
-from quantgpu.dither import DITHERS
-from quantgpu.output import check_target, replacing
+from quantgpu.dithering.dither import DITHERS
+from quantgpu.formats.output import check_target, replacing
 from quantgpu.report import BACKGROUND, GAP, TEXT
 
 WIDTH, HEIGHT = 192, 128

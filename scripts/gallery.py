@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from quantgpu.cli import app
-from quantgpu.palette_files import read_palette
+from quantgpu.formats.palette_files import read_palette
 from quantgpu.report import contact_sheet
 from quantgpu.scene import render_window
 

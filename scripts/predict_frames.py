@@ -68,9 +68,9 @@ def record(width: int, height: int, k: int, method: str) -> Run:
     import gpu_double
     from gpu_double.cuda_on_cpu import Module
 
+    from quantgpu.clips.frames_gpu import BEHIND, SLOTS, flight_for
     from quantgpu.device import choose_device
-    from quantgpu.diffusion import KERNELS
-    from quantgpu.frames_gpu import BEHIND, SLOTS, flight_for
+    from quantgpu.dithering.diffusion import KERNELS
     from quantgpu.scene import render_scene
 
     launch = without_diffusion(Module.launch)
@@ -96,8 +96,8 @@ def record_counting(width: int, height: int) -> Run:
     """The calls for counting some such frames, one by one, with weights."""
     import gpu_double
 
+    from quantgpu.clips.frames_gpu import SLOTS, flight_for
     from quantgpu.device import choose_device
-    from quantgpu.frames_gpu import SLOTS, flight_for
     from quantgpu.histogram import Counter
     from quantgpu.scene import render_scene
 
@@ -137,13 +137,13 @@ def without_diffusion(launch: Callable[..., None]) -> Callable[..., None]:
 
 def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
     """What maps such frames."""
+    from quantgpu.clips.over_time import Prepared
     from quantgpu.clustering import cluster
     from quantgpu.colorspace import COLOR_SPACES
     from quantgpu.device import array_module
-    from quantgpu.dither import Mapping, mapper_for, parse_dither
+    from quantgpu.dithering.dither import Mapping, mapper_for, parse_dither
     from quantgpu.histogram import count_colors
     from quantgpu.image import Pixels
-    from quantgpu.over_time import Prepared
     from quantgpu.transfer import GpuPixels
 
     histogram = count_colors(GpuPixels(Pixels(frame), array_module(frame), device))
@@ -154,8 +154,8 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
 
 def turns(pixels: NDArray[np.uint8], ready: Any, count: int) -> Iterator[Any]:
     """A frame, again and again."""
-    from quantgpu.frames import Frame
-    from quantgpu.over_time import Turn
+    from quantgpu.clips.frames import Frame
+    from quantgpu.clips.over_time import Turn
 
     for number in range(count):
         yield Turn(Frame(pixels, Fraction(number), Fraction(1)), ready)

@@ -14,7 +14,7 @@ import pytest
 from gpu_double.building import build
 
 from quantgpu import kernels
-from quantgpu.diffusion import KERNELS
+from quantgpu.dithering.diffusion import KERNELS
 from quantgpu.kernels.diffusing import defines
 from quantgpu.kmeans import Points
 

@@ -18,8 +18,8 @@ from pictures import photo
 import quantgpu
 from quantgpu import UsageError, apply_palette
 from quantgpu.colorspace import COLOR_SPACES
+from quantgpu.formats.palette_files import write_palette
 from quantgpu.palette import Palette
-from quantgpu.palette_files import write_palette
 
 PHOTO = photo()
 FEW = np.array([[0, 0, 0], [255, 255, 255], [250, 20, 3], [0, 0, 0], [120, 90, 140]], np.uint8)

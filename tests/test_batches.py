@@ -22,10 +22,11 @@ from PIL import Image
 from test_cli_palette import Ran, contents
 
 import quantgpu
-from quantgpu import batches, counting, decode, files
+from quantgpu import batches, counting, files
 from quantgpu.batches import Sharing, planned, sharing_of
 from quantgpu.files import Destination, Work
-from quantgpu.palette_files import read_palette, write_palette
+from quantgpu.formats import decode
+from quantgpu.formats.palette_files import read_palette, write_palette
 
 PICTURES = {
     "a.png": photo(),

@@ -29,17 +29,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import (
-    cli,
-    decode,
-    dither,
-    metadata,
-    options,
-    output,
-    pipeline,
-    profiles,
-    transparency,
-)
+from quantgpu import cli, options, pipeline, transparency
+from quantgpu.cli import base
+from quantgpu.cli.quantize import quantize as quantize_command
+from quantgpu.dithering import dither
+from quantgpu.formats import decode, metadata, output, profiles
 from quantgpu.target import parse_target
 
 DISPLAY_P3 = profiles.power_profile(
@@ -707,7 +701,7 @@ def test_refusal_is_one_line_and_a_documented_exit_code(
     Path("taken-5.png").write_text("precious")
     before = contents()
     assert_refused(run(*arguments), code, message, before)
-    assert f"{code} " in cli.EXIT_CODES
+    assert f"{code} " in base.EXIT_CODES
 
 
 @pytest.mark.parametrize(
@@ -896,7 +890,7 @@ def on_terminal(*arguments: str, patience: float, stdout: bool = False) -> Ran:
     with open("photo.png", "rb") as stdin, open(end, "wb") as shown:
         process = start(
             *arguments,
-            code=f"from quantgpu import progress; progress.PATIENCE = {patience}",
+            code=f"from quantgpu.cli import progress; progress.PATIENCE = {patience}",
             stdin=stdin,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
             stdout=shown if stdout else subprocess.PIPE,
@@ -928,7 +922,7 @@ def test_short_quiet_and_json_runs_show_no_bar(options: list[str], patience: flo
 
 def test_no_bar_is_shown_where_standard_error_is_no_terminal() -> None:
     ran = run_process(
-        "photo.png", *IN_HASTE, code="from quantgpu import progress; progress.PATIENCE = 0"
+        "photo.png", *IN_HASTE, code="from quantgpu.cli import progress; progress.PATIENCE = 0"
     )
     assert (ran.code, len(ran.lines), ran.complaints) == (0, 1, [])
 
@@ -992,7 +986,7 @@ def test_help_and_completion_offer_the_rows_of_the_table(
     (text,) = (parameter.help for parameter in parameters if parameter.name == option)
     named = text.partition(": ")[2].partition(".")[0].split(", ")
     assert named == keys
-    complete = cli.keys_of(table, module.__name__.removeprefix("quantgpu."))
+    complete = base.keys_of(table, module.__name__.removeprefix("quantgpu."))
     assert complete("") == keys
     assert complete(keys[-1][:1]) == [key for key in keys if key[0] == keys[-1][0]]
 
@@ -1090,7 +1084,7 @@ def test_one_mask_serves_all_inputs_of_its_size_and_no_other() -> None:
 
 
 def test_defaults_are_those_of_the_library() -> None:
-    doors = [inspect.signature(door).parameters for door in (cli.quantize, pipeline.quantize)]
+    doors = [inspect.signature(door).parameters for door in (quantize_command, pipeline.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)
     shared = keywords.keys() & options.keys()
     assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}
@@ -1107,4 +1101,4 @@ def test_every_exit_code_is_documented() -> None:
         *errors.QuantgpuError.__subclasses__(),
     ]
     codes = {kind.exit_code for kind in kinds} | {errors.SKIPPED, errors.INTERRUPTED}
-    assert {int(number) for number in re.findall(r"\d+(?= )", cli.EXIT_CODES)} == codes | {0}
+    assert {int(number) for number in re.findall(r"\d+(?= )", base.EXIT_CODES)} == codes | {0}

@@ -14,9 +14,11 @@ from pictures import photo, soft_photo
 from PIL import Image
 from typer.testing import CliRunner
 
-from quantgpu import cli, cli_count
-from quantgpu.histogram_files import read_histogram
-from quantgpu.palette_files import read_palette
+from quantgpu import cli
+from quantgpu.cli import count as cli_count
+from quantgpu.cli.quantize import quantize as quantize_command
+from quantgpu.formats.histogram_files import read_histogram
+from quantgpu.formats.palette_files import read_palette
 
 FEW = ["-k", "5", "--effort", "fast"]
 
@@ -240,7 +242,7 @@ def test_a_histogram_is_never_replaced() -> None:
 
 
 def test_defaults_are_those_of_quantize() -> None:
-    own, others = (inspect.signature(c).parameters for c in (cli_count.count, cli.quantize))
+    own, others = (inspect.signature(c).parameters for c in (cli_count.count, quantize_command))
     common = own.keys() & others.keys() - {"output"}
     assert common >= {"perceptual", "alpha", "icc", "threads", "jobs", "max_pixels"}
     assert all(own[name].default == others[name].default for name in common)

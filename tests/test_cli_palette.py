@@ -19,8 +19,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import apply, cli, cli_palette, decode, output, profiles, shared
-from quantgpu.palette_files import PALETTE_FILES, read_palette, write_palette
+from quantgpu import apply, cli, shared
+from quantgpu.cli import palette as cli_palette
+from quantgpu.cli.quantize import quantize as quantize_command
+from quantgpu.formats import decode, output, profiles
+from quantgpu.formats.palette_files import PALETTE_FILES, read_palette, write_palette
 
 COLORS = np.array([[0, 0, 0], [255, 255, 255], [250, 20, 3], [0, 0, 0], [120, 90, 140]], np.uint8)
 BOTH = "first.png", "second.jpg"
@@ -409,7 +412,7 @@ def test_one_bad_input_of_several_costs_only_itself() -> None:
 
 @pytest.mark.parametrize("command", [cli_palette.palette, cli_palette.apply])
 def test_defaults_are_those_of_quantize(command: object) -> None:
-    own, others = (inspect.signature(c).parameters for c in (command, cli.quantize))  # type: ignore[arg-type]
+    own, others = (inspect.signature(c).parameters for c in (command, quantize_command))  # type: ignore[arg-type]
     assert own.keys() & others.keys() >= {"color_space", "threads", "device", "max_pixels"}
     for name in own.keys() & others.keys() - {"dither"}:
         assert own[name].default == others[name].default

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 import quantgpu
-from quantgpu import UsageError, blocks, cluster
-from quantgpu.blocks import Recipe, count_block
+from quantgpu import UsageError, cluster
+from quantgpu.crew import blocks
+from quantgpu.crew.blocks import Recipe, count_block
+from quantgpu.crew.tiles import Halo
 from quantgpu.device import to_host
-from quantgpu.dither import Dithering
+from quantgpu.dithering.dither import Dithering
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
-from quantgpu.tiles import Halo
 
 CHUNKS = [(1, 83), (7, 83), (512, 512), (23, 31)]
 BLOCKWISE = ["none", "bayer", "blue-noise"]

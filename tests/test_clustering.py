@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from pictures import soft_photo
 
+from quantgpu.clips.over_time import in_places_of
 from quantgpu.clustering import cluster
 from quantgpu.histogram import Histogram, count_colors
 from quantgpu.image import Pixels
-from quantgpu.over_time import in_places_of
 from quantgpu.quality import squared_error
 from quantgpu.scene import render_scene
 

@@ -17,7 +17,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import quantgpu
-from quantgpu import cli, cli_compare, decode, metrics
+from quantgpu import cli, metrics
+from quantgpu.cli import compare as cli_compare
+from quantgpu.formats import decode
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +198,7 @@ def test_help_imports_no_array_library() -> None:
 
 
 def test_module_of_the_command_can_be_imported_first() -> None:
-    code = "import quantgpu.cli_compare as c; print(c.app.registered_commands is not None)"
+    code = "import quantgpu.cli.compare as c; print(c.app.registered_commands is not None)"
     assert subprocess.check_output([sys.executable, "-c", code], timeout=60).split() == [b"True"]
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from quantgpu.counting import Way, count_files
 from quantgpu.errors import InputError, QuantgpuError, UsageError
+from quantgpu.formats.histogram_files import encode_histogram, write_histogram
 from quantgpu.histogram import count_colors
-from quantgpu.histogram_files import encode_histogram, write_histogram
 from quantgpu.image import Pixels
 
 OPENING: dict[str, Any] = {"alpha": "keep", "matte": None, "icc": "convert", "threads": 1}

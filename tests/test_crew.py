@@ -13,9 +13,10 @@ from typing import Any
 import gpu_double
 import pytest
 
-from quantgpu import ClusterError, UsageError, __version__, crew
-from quantgpu.crew import check_scheduler, crew_of
-from quantgpu.crew_files import result_of
+from quantgpu import ClusterError, UsageError, __version__
+from quantgpu.crew import workers as crew
+from quantgpu.crew.files import result_of
+from quantgpu.crew.workers import check_scheduler, crew_of
 from quantgpu.device import default_threads
 
 

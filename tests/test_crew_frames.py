@@ -18,8 +18,8 @@ from PIL import Image
 from test_cli_count import Ran
 from test_video import damaged, moving
 
-from quantgpu import crew_frames
-from quantgpu.frames import open_frames
+from quantgpu.clips.frames import open_frames
+from quantgpu.crew import clips as crew_frames
 
 FEW = ["-k", "8", "--effort", "fast", "--device", "cpu"]
 

@@ -19,7 +19,8 @@ from PIL import Image
 from test_cli_palette import Ran
 
 import quantgpu
-from quantgpu import crew_store, stores
+from quantgpu.crew import pictures as crew_store
+from quantgpu.crew import stores
 
 
 @pytest.fixture(autouse=True)

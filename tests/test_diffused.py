@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu import apply_palette, diffused, quantize
+from quantgpu import apply_palette, quantize
 from quantgpu.colorspace import LINEAR
-from quantgpu.diffused import (
+from quantgpu.dithering import diffused
+from quantgpu.dithering.diffused import (
     BUSY,
     CLEAN,
     FARTHEST,
@@ -19,7 +20,7 @@ from quantgpu.diffused import (
     reach_of,
     tempered,
 )
-from quantgpu.diffusion import FULL, KERNELS
+from quantgpu.dithering.diffusion import FULL, KERNELS
 from quantgpu.importance import activity, lightness
 
 BLACK_AND_WHITE = [(0, 0, 0), (255, 255, 255)]

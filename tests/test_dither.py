@@ -9,8 +9,15 @@ from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
 from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.diffusion import FULL
-from quantgpu.dither import DEFAULT, DITHERS, Dithering, dithering_for, parse_dither, table_of
+from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.dither import (
+    DEFAULT,
+    DITHERS,
+    Dithering,
+    dithering_for,
+    parse_dither,
+    table_of,
+)
 from quantgpu.errors import UsageError
 from quantgpu.histogram import count_colors
 from quantgpu.image import Pixels

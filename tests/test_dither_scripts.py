@@ -17,7 +17,7 @@ import dither_sheet
 import pngquant
 
 from quantgpu import quantize
-from quantgpu.dither import DITHERS
+from quantgpu.dithering.dither import DITHERS
 
 DRAWN = dither_pictures.PICTURES | dither_pictures.GRADIENTS
 

@@ -16,9 +16,9 @@ from PIL import Image
 from test_frames_video import OPEN
 from test_video import animation, damaged, moving
 
-from quantgpu import InputError, UsageError, cluster, frame_ranges
-from quantgpu.blocks import added, count_block
-from quantgpu.frame_ranges import (
+from quantgpu import InputError, UsageError, cluster
+from quantgpu.clips import frame_ranges
+from quantgpu.clips.frame_ranges import (
     AGAIN,
     FrameRange,
     FrameWay,
@@ -33,10 +33,11 @@ from quantgpu.frame_ranges import (
     ranges_of,
     sum_of_ranges,
 )
-from quantgpu.frames import open_frames
+from quantgpu.clips.frames import open_frames
+from quantgpu.crew.blocks import added, count_block
+from quantgpu.crew.tiles import Halo
+from quantgpu.formats.histogram_files import Counted, encode_histogram
 from quantgpu.histogram import Histogram
-from quantgpu.histogram_files import Counted, encode_histogram
-from quantgpu.tiles import Halo
 
 PLAIN = FrameWay({}, True, "keep", None)
 

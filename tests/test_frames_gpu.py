@@ -10,16 +10,16 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu import frames_gpu
 from quantgpu.apply import nearest_entries
+from quantgpu.clips import frames_gpu
+from quantgpu.clips.frames import Frame
+from quantgpu.clips.frames_gpu import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
+from quantgpu.clips.over_time import Prepared, Turn
 from quantgpu.colorspace import COLOR_SPACES
 from quantgpu.device import Device, no_progress, to_host
-from quantgpu.dither import Dithering, Mapping, mapper_for
-from quantgpu.frames import Frame
-from quantgpu.frames_gpu import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
+from quantgpu.dithering.dither import Dithering, Mapping, mapper_for
 from quantgpu.histogram import Counter, Histogram
 from quantgpu.image import Pixels
-from quantgpu.over_time import Prepared, Turn
 from quantgpu.palette import Palette
 
 GPU = Device(0, 1 << 30)

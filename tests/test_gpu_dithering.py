@@ -11,7 +11,7 @@ from test_gpu_pipeline import assert_same
 
 from quantgpu import Indexed, apply_palette, quantize, transfer
 from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.dither import DEFAULT, DITHERS
+from quantgpu.dithering.dither import DEFAULT, DITHERS
 
 METHODS = [name for name in DITHERS if name != "none"]
 

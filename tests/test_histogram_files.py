@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu.errors import InputError, OutputError, UsageError
-from quantgpu.histogram import CLEAR, KEYS, Histogram, count_colors
-from quantgpu.histogram_files import (
+from quantgpu.formats.histogram_files import (
     MAGIC,
     MOST_PIXELS,
     Counted,
@@ -29,6 +28,7 @@ from quantgpu.histogram_files import (
     read_histogram,
     write_histogram,
 )
+from quantgpu.histogram import CLEAR, KEYS, Histogram, count_colors
 from quantgpu.image import Pixels
 
 

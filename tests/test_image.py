@@ -12,8 +12,8 @@ from image_files import encoded, exif, noise, sideways
 from PIL import Image
 
 from quantgpu import quantize
-from quantgpu.decode import read_image
 from quantgpu.errors import InputError, UsageError
+from quantgpu.formats.decode import read_image
 from quantgpu.image import Pixels, as_pixels
 
 PIXELS = noise(13, 11, 3)

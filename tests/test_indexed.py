@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pictures import photo
 from PIL import Image
 
-from quantgpu import Indexed, OutputError, Palette, UsageError, output, quantize
-from quantgpu.output import FORMATS
+from quantgpu import Indexed, OutputError, Palette, UsageError, quantize
+from quantgpu.formats import output
+from quantgpu.formats.output import FORMATS
 
 PICTURES = [suffix for suffix in FORMATS if suffix != ".npz"]
 WITH_PALETTE = [suffix for suffix in PICTURES if suffix != ".webp"]

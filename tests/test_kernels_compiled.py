@@ -20,10 +20,10 @@ from kernel_device import diffusion
 
 from quantgpu import kernels
 from quantgpu.cells import running_sums
-from quantgpu.diffusion import KERNELS, Scheme, no_errors
+from quantgpu.dithering.diffusion import KERNELS, Scheme, no_errors
+from quantgpu.dithering.nearest import Cells
 from quantgpu.kernels import cells, clusters, diffusing, pixels, search
 from quantgpu.kmeans import relaxations, weighted_points
-from quantgpu.nearest import Cells
 from quantgpu.palette import MOST_COLORS
 
 FOLDER = Path(kernels.__file__).parent

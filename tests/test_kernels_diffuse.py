@@ -10,9 +10,9 @@ from kernel_device import build_ahead, device, diffusion, options_for, text_of
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu import nearest
 from quantgpu.device import to_host
-from quantgpu.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse
+from quantgpu.dithering import nearest
+from quantgpu.dithering.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse
 from quantgpu.kernels import diffusing
 
 COLORS = 200

@@ -9,8 +9,8 @@ from kernel_problems import SIZES, some_colors
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu.diffused import tempered
-from quantgpu.diffusion import FULL
+from quantgpu.dithering.diffused import tempered
+from quantgpu.dithering.diffusion import FULL
 from quantgpu.histogram import pack, packed
 from quantgpu.importance import activity, lightness, pixel_weights, rows_around
 from quantgpu.kernels import pixels

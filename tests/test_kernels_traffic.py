@@ -13,7 +13,7 @@ from pictures import photo, random_centers, random_points
 from test_kernels_diffuse import COLORS, some_rows, some_scheme
 
 from quantgpu import kernels
-from quantgpu.diffusion import KERNELS
+from quantgpu.dithering.diffusion import KERNELS
 from quantgpu.kernels import diffusing
 from quantgpu.kernels.clusters import LABELS, SUMS, values
 from quantgpu.kernels.clusters import THREADS as REDUCE_THREADS

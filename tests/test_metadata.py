@@ -13,10 +13,10 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from quantgpu import quantize
-from quantgpu.decode import Decoded, read_image
-from quantgpu.exif import DAMAGED
-from quantgpu.metadata import METADATA, Metadata, dpi_of, left_out
-from quantgpu.output import FORMATS
+from quantgpu.formats.decode import Decoded, read_image
+from quantgpu.formats.exif import DAMAGED
+from quantgpu.formats.metadata import METADATA, Metadata, dpi_of, left_out
+from quantgpu.formats.output import FORMATS
 
 PICTURES = [suffix for suffix in FORMATS if suffix != ".npz"]
 PIXELS = noise(13, 11, 3)

@@ -8,9 +8,16 @@ import pytest
 from numpy.typing import NDArray
 from pictures import naive_assignment, random_centers, random_points
 
-from quantgpu import mixtures as module
-from quantgpu.diffusion import FULL
-from quantgpu.mixtures import CANDIDATES, NOISE, SHARES, Mixtures, mixtures, nearest_others
+from quantgpu.dithering import mixtures as module
+from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.mixtures import (
+    CANDIDATES,
+    NOISE,
+    SHARES,
+    Mixtures,
+    mixtures,
+    nearest_others,
+)
 
 HALF = SHARES // 2
 

@@ -9,16 +9,17 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu import Indexed, apply_palette, ordered, quantize, transfer
+from quantgpu import Indexed, apply_palette, quantize, transfer
 from quantgpu.colorspace import COLOR_SPACES, grid_centers
 from quantgpu.device import no_progress
-from quantgpu.diffusion import FULL
-from quantgpu.dither import Dithering, Mapping
+from quantgpu.dithering import ordered
+from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.dither import Dithering, Mapping
+from quantgpu.dithering.mixtures import SHARES, mixtures
+from quantgpu.dithering.thresholds import BAYER_SIZES, bayer, blue_noise
 from quantgpu.histogram import count_colors, pack
 from quantgpu.image import Pixels
-from quantgpu.mixtures import SHARES, mixtures
 from quantgpu.palette import Palette
-from quantgpu.thresholds import BAYER_SIZES, bayer, blue_noise
 
 MATRICES = {**{f"bayer:{size}": bayer(size) for size in BAYER_SIZES}, "blue-noise": blue_noise()}
 METHODS = ["bayer", "bayer:2", "blue-noise"]

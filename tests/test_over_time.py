@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo
 
+from quantgpu.clips.over_time import cells_of, in_places_of, is_cut, lacking
 from quantgpu.histogram import count_colors
 from quantgpu.image import Pixels
-from quantgpu.over_time import cells_of, in_places_of, is_cut, lacking
 from quantgpu.palette import distinct
 
 

@@ -15,8 +15,9 @@ from pictures import photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import dither, histogram, kmeans, ordered
+from quantgpu import histogram, kmeans
 from quantgpu.colorspace import srgb_to_grid
+from quantgpu.dithering import dither, ordered
 from quantgpu.efforts import EFFORTS
 from quantgpu.errors import UsageError
 from quantgpu.kmeans import assign, weighted_points

@@ -20,8 +20,8 @@ from prediction.cards import CARDS, START, Card
 from prediction.clocks import Timeline
 from prediction.needs import KERNELS, Facts, Need, array_need, keys_of, sectors
 
-from quantgpu import frames_gpu
-from quantgpu.diffusion import KERNELS as ROWS_OF
+from quantgpu.clips import frames_gpu
+from quantgpu.dithering.diffusion import KERNELS as ROWS_OF
 from quantgpu.kernels.diffusing import defines
 
 SMALL = ["--megapixels", "0.01", "-k", "16"]

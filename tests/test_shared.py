@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize, shared
-from quantgpu.dither import NO_DITHERING, Dithering
+from quantgpu.dithering.dither import NO_DITHERING, Dithering
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, sum_of
 from quantgpu.image import Pixels

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu import InputError, OutputError, UsageError, stores
-from quantgpu.stores import (
+from quantgpu import InputError, OutputError, UsageError
+from quantgpu.crew import stores
+from quantgpu.crew.stores import (
     Picture,
     check_store_output,
     created,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quantgpu.dithering.thresholds import BAYER_SIZES, bayer, blue_noise
 from quantgpu.errors import UsageError
-from quantgpu.thresholds import BAYER_SIZES, bayer, blue_noise
 
 PUBLISHED = {
     2: ["0 2", "3 1"],

@@ -13,14 +13,14 @@ from pictures import photo, soft_photo
 from test_cluster import assert_same_histogram
 
 from quantgpu import transfer
-from quantgpu.blocks import count_block, recipe_for, remap_block
+from quantgpu.crew.blocks import count_block, recipe_for, remap_block
+from quantgpu.crew.tiles import Halo, edge_of, pieced
 from quantgpu.device import to_host
-from quantgpu.dither import parse_dither
+from quantgpu.dithering.dither import parse_dither
 from quantgpu.errors import DeviceError
 from quantgpu.histogram import count_colors
 from quantgpu.image import Pixels
 from quantgpu.shared import shared_palette
-from quantgpu.tiles import Halo, edge_of, pieced
 
 HALOS = [Halo(), Halo(1, 2, 1, 2), Halo(1, 0, 0, 2), Halo(0, 2, 1, 0)]
 

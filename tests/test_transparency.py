@@ -10,7 +10,7 @@ from image_files import LOSSLESS_KINDS, encoded, exif, noise, sideways
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.decode import read_image, without_palette
+from quantgpu.formats.decode import read_image, without_palette
 from quantgpu.transparency import ALPHAS, Color, apply_alpha
 
 PIXELS = noise(13, 11, 4)

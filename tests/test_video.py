@@ -19,12 +19,12 @@ from pictures import photo, soft_photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import frames_gpu, sink_gif
-from quantgpu import video as module
-from quantgpu.dither import DITHERS
+from quantgpu.clips import frames_gpu, sink_gif
+from quantgpu.clips import video as module
+from quantgpu.clips.over_time import PALETTES
+from quantgpu.clips.video import quantize_video
+from quantgpu.dithering.dither import DITHERS
 from quantgpu.errors import DeviceError, InputError, OutputError, UsageError
-from quantgpu.over_time import PALETTES
-from quantgpu.video import quantize_video
 
 FAST: dict[str, Any] = {"device": "cpu", "effort": "fast"}
 
@@ -180,7 +180,7 @@ def test_a_given_palette_serves_alike_in_one_pass_and_in_two(
 
 
 def quantgpu_frames() -> Any:
-    from quantgpu.frames import open_frames
+    from quantgpu.clips.frames import open_frames
 
     return open_frames
 

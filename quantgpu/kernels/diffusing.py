@@ -8,8 +8,8 @@ from quantgpu.device import array_module
 from quantgpu.kernels import blocks_for, int32, prepare
 
 if TYPE_CHECKING:
-    from quantgpu.diffusion import Kernel, Scheme
-    from quantgpu.nearest import Cells
+    from quantgpu.dithering.diffusion import Kernel, Scheme
+    from quantgpu.dithering.nearest import Cells
 
 ROWS = 32
 """Rows of a band, which a block works on: one for each thread."""

@@ -272,7 +272,7 @@ def watched(double: Any) -> Iterator[Recorder]:
     """Write down what is called of the stand-in."""
     from gpu_double import memory
 
-    from quantgpu.frames_gpu import Slot
+    from quantgpu.clips.frames_gpu import Slot
     from quantgpu.transfer import GpuPixels
 
     recorder = Recorder(double)

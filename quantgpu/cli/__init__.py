@@ -1,0 +1,15 @@
+"""The command line: options become one library call, and its result one line."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from quantgpu.cli.base import app
+
+__all__ = ["COMMANDS", "app"]
+
+COMMANDS = "quantize", "compare", "count", "machine", "palette", "video"
+"""Modules of commands, in the order of the help."""
+
+for name in COMMANDS:
+    import_module(f"quantgpu.cli.{name}")

@@ -1,0 +1,121 @@
+"""The command `compare`: two pictures become a line for each metric, and a picture of the error."""
+
+from __future__ import annotations
+
+import gc
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantgpu.cli.base import app
+from quantgpu.cli.console import complaining, orderly_stop, say
+from quantgpu.errors import QuantgpuError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EXAMPLES = """Examples:
+
+  quantgpu compare photo.jpg photo-256.png                  a line for each metric
+
+  quantgpu compare photo.jpg photo-256.png --map error.png  also where the error is
+"""
+
+
+@app.command(epilog=EXAMPLES)
+@orderly_stop()
+def compare(
+    image_a: Annotated[
+        str, typer.Argument(metavar="A", help="An image; - is standard input.", show_default=False)
+    ],
+    image_b: Annotated[
+        str, typer.Argument(metavar="B", help="Another of the same size.", show_default=False)
+    ],
+    error_map: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="FILE.png",
+            help="Write CIEDE2000 of each pixel as gray: black is equal, each level a tenth, "
+            "white more than 25.4.",
+            show_default=False,
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Refuse larger images before they are decoded.")
+    ] = 1_000_000_000,
+    force: Annotated[bool, typer.Option("--force", help="Replace the map if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how far two images are apart: MSE, PSNR, SSIM, CIEDE2000, colors, pixels changed."""
+    from quantgpu import metrics
+    from quantgpu.cli.progress import Bar
+
+    gc.enable()
+    failures: list[QuantgpuError] = []
+    with complaining(failures):
+        check_map(error_map, (image_a, image_b), force)
+        with Bar("compare", shown=not as_json) as bar:
+            bar("read", 0)
+            notes: list[str] = []
+            a, b = (pixels_of(name, max_pixels, notes) for name in (image_a, image_b))
+            if a.shape != b.shape:
+                sizes = f"{image_a}: {metrics.size_of(a)}, {image_b}: {metrics.size_of(b)}"
+                raise UsageError(f"{sizes}; pictures must have the same size to be compared")
+            found = metrics.compare(a, b, progress=bar)
+            if error_map is not None:
+                bar("map", 1)
+                write_map(metrics.difference_map(a, b), error_map, force)
+        for note in notes:
+            say(f"quantgpu: warning: {note}", err=True)
+        height, width, _ = a.shape
+        about = {"a": image_a, "b": image_b, "width": width, "height": height, "map": error_map}
+        lines = [json.dumps(about | found.as_json())] if as_json else found.as_lines()
+        for line in lines:
+            say(line)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> None:
+    """Raise unless both images can be read and the map can be written as asked."""
+    from quantgpu.files import STREAM, identity
+    from quantgpu.formats.output import check_target
+
+    if inputs == (STREAM, STREAM):
+        raise UsageError("standard input is one image; name a file for the other")
+    if error_map is None:
+        return
+    if Path(error_map).suffix.lower() != ".png":
+        raise UsageError(f"{error_map}: maps are PNG files; use a name that ends in .png")
+    if identity(error_map) in [identity(name) for name in inputs if name != STREAM]:
+        raise UsageError(f"{error_map}: is an input; originals are never replaced")
+    check_target(Path(error_map), force)
+
+
+def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]:
+    """The pixels of a file, (H, W, 3) uint8; what was left out is appended to `notes`."""
+    import logging
+
+    import numpy as np
+
+    from quantgpu.files import STREAM, standard_input
+    from quantgpu.formats.decode import read_image
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    decoded = read_image(standard_input() if name == STREAM else name, max_pixels)
+    notes += [f"{name}: {note}" for note in decoded.notes]
+    return np.asarray(decoded.image)
+
+
+def write_map(levels: NDArray[np.uint8], error_map: str, force: bool) -> None:
+    """Write (H, W) gray levels as a PNG file, whole or not at all."""
+    from PIL import Image
+
+    from quantgpu.formats.output import COMPRESS_LEVEL, replacing
+
+    with replacing(Path(error_map), force) as stream:
+        Image.fromarray(levels).save(stream, "PNG", compress_level=COMPRESS_LEVEL)

@@ -1,0 +1,228 @@
+"""The command `quantgpu count`, and what commands that count several inputs have in common."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import typer
+
+from quantgpu.cli.base import app
+from quantgpu.cli.cluster import Scheduler, counted_in_blocks, crew_for
+from quantgpu.cli.console import complaining, orderly_stop, say
+from quantgpu.cli.quantize import opening_options, quantize
+from quantgpu.errors import QuantgpuError, UsageError
+
+if TYPE_CHECKING:
+    from quantgpu.counting import Total
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def described_as(other: Callable[..., None]) -> Callable[[Command], Command]:
+    """Parameters that have no description take that of `other`'s parameter of the same name."""
+    known = hints_of(other)
+
+    def describe(command: Command) -> Command:
+        command.__annotations__ = {
+            name: hint if get_origin(hint) is Annotated else known.get(name, hint)
+            for name, hint in hints_of(command).items()
+        }
+        return command
+
+    return describe
+
+
+def hints_of(function: Callable[..., None]) -> dict[str, Any]:
+    """The types of parameters with their descriptions; Python 3.10 hides some in an Optional."""
+    hints = get_type_hints(function, include_extras=True)
+    return {
+        name: next((part for part in get_args(hint) if get_origin(part) is Annotated), hint)
+        for name, hint in hints.items()
+    }
+
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[INPUT]...", help="Images; - is standard input.", show_default=False),
+]
+"""Inputs of commands that do without where there are histogram files."""
+
+Histograms = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Add the colors of this file of `quantgpu count`; can be repeated.",
+        show_default=False,
+    ),
+]
+
+
+class Place(NamedTuple):
+    """Where images are counted."""
+
+    scheduler: str | None
+    device: str
+    memory: int | None
+    """Bytes of device memory to use; most of what is free when None."""
+    quiet: bool
+
+    @property
+    def first(self) -> str:
+        """The device, or the first of several GPUs."""
+        from quantgpu.gpus import first_of
+
+        return first_of(self.device)
+
+
+COUNT_EXAMPLES = """Examples:
+
+  quantgpu count monday/*.jpg -o monday.qhist           the colors of a folder, in one file
+
+  quantgpu palette --histogram monday.qhist --histogram tuesday.qhist -o both.gpl
+"""
+
+
+@app.command(epilog=COUNT_EXAMPLES)
+@orderly_stop()
+@described_as(quantize)
+def count(
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="FILE", help="A .qhist file.", show_default=False),
+    ],
+    images: Images = None,
+    histogram: Histograms = None,
+    perceptual: bool = True,
+    weights: str | None = None,
+    alpha: str = "keep",
+    matte: str | None = None,
+    icc: str = "convert",
+    threads: int | None = None,
+    jobs: int | None = None,
+    scheduler: Scheduler = None,
+    device: str = "auto",
+    memory: str | None = None,
+    max_pixels: int = 1_000_000_000,
+    force: bool = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: bool = False,
+) -> None:
+    """Write the colors of all inputs together, and how often each occurs, into one small file."""
+    from quantgpu.device import parse_bytes
+    from quantgpu.formats.histogram_files import check_suffix, write_histogram
+    from quantgpu.mask import read_mask
+    from quantgpu.options import check_resources
+
+    gc.enable()
+    inputs, histograms = images or [], histogram or []
+    failures: list[QuantgpuError] = []
+    with complaining(failures):
+        check_suffix(output)
+        place = Place(scheduler, device, None if memory is None else parse_bytes(memory), quiet)
+        check_resources(threads, place.first, place.memory)
+        others = [] if weights is None else [weights]
+        check_written([*inputs, *histograms, *others], output, force)
+        opening = opening_options(max_pixels, alpha, matte, icc, threads)
+        mask = None if weights is None else read_mask(weights, max_pixels)
+        shown = not (quiet or as_json)
+        total, _ = count_inputs(inputs, histograms, opening, perceptual, mask, jobs, shown, place)
+        assert total.counted is not None
+        size = write_histogram(output, total.counted, force)
+        for warning in [] if quiet else total.notes:
+            say(f"quantgpu: warning: {warning}", err=True)
+        if not quiet or as_json:
+            tell_of_count(inputs, histograms, output, total, size, as_json)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def check_written(inputs: list[str], output: str, force: bool) -> None:
+    """Raise unless an output may be written, which no input ever may."""
+    from quantgpu.files import identity
+    from quantgpu.formats.output import check_target
+
+    if identity(output) in map(identity, inputs):
+        raise UsageError(f"{output} is an input; originals are never replaced")
+    check_target(Path(output), force)
+
+
+def count_inputs(
+    inputs: list[str],
+    histograms: list[str],
+    opening: dict[str, Any],
+    perceptual: bool,
+    mask: Any,
+    jobs: int | None,
+    shown: bool,
+    place: Place,
+    holder: tuple[str, str] = ("keep", ""),
+) -> tuple[Total, str]:
+    """The colors of images and histogram files, as far as their holder shows transparency.
+
+    And the device for what is done with them here.
+    """
+    import logging
+
+    from quantgpu.counting import Way, count_files
+    from quantgpu.files import STREAM
+    from quantgpu.jobs import shared_out
+    from quantgpu.transparency import HELD, fitted
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    if not inputs and not histograms:
+        raise UsageError("nothing to count: name images, or histogram files with --histogram")
+    limit, name = holder
+    alpha, reason = fitted(opening["alpha"], limit), ""
+    if alpha != opening["alpha"]:
+        reason = f"{name} holds {HELD[limit]}"
+    at_once, threads = shared_out(jobs, opening["threads"], len(inputs), STREAM in inputs)
+    scheduler, device, memory, quiet = place
+    there = here = place.first
+    with crew_for(scheduler, inputs, device, inputs, counted_in_blocks, quiet, jobs) as crew:
+        if crew is not None:
+            threads = opening["threads"] or crew.threads
+            there, here = crew.device, crew.here
+        opening = {**opening, "alpha": alpha, "threads": threads}
+        way = Way(opening, perceptual, mask, reason, there, memory)
+        total = count_files(inputs, histograms, way, at_once, shown, crew=crew)
+    assert total.counted is not None
+    if (
+        total.counted.alpha is not None
+        and fitted(total.counted.alpha, limit) != total.counted.alpha
+    ):
+        raise UsageError(
+            f"{name} holds {HELD[limit]}, but the histogram has others; write .png, or count the "
+            f"images again with --alpha {limit}"
+        )
+    return total, here
+
+
+def tell_of_count(
+    inputs: list[str], histograms: list[str], output: str, total: Total, size: int, as_json: bool
+) -> None:
+    """Print what a histogram file holds, for people or for machines."""
+    from quantgpu.files import as_bytes
+
+    assert total.counted is not None
+    colors, pixels = len(total.counted.histogram), total.counted.histogram.pixels
+    if as_json:
+        said = {
+            "inputs": inputs, "histograms": histograms, "output": output, "pixels": pixels,
+            "colors": colors, "bytes_out": size, "notes": total.notes,
+        }  # fmt: skip
+        say(json.dumps(said))
+        return
+    say(f"{output}: {colors:,} colors of {pixels:,} pixels, {as_bytes(size)}")

@@ -1,0 +1,203 @@
+"""The command `quantgpu video`."""
+
+from __future__ import annotations
+
+import gc
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantgpu.cli.base import app, keys_of
+from quantgpu.cli.console import complaining, orderly_stop, say
+from quantgpu.cli.count import described_as
+from quantgpu.cli.quantize import quantize
+from quantgpu.errors import DamagedError, QuantgpuError
+
+if TYPE_CHECKING:
+    from quantgpu.clips.video_report import VideoReport
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="IN",
+        help="A video, an animation, a folder or pattern of pictures (frame_%05d.png), or - for a "
+        "video on standard input.",
+        show_default=False,
+    ),
+]
+
+Output = Annotated[
+    str,
+    typer.Argument(
+        metavar="OUT",
+        help=".gif .apng .webp .mp4 .mkv .y4m, a pattern of pictures (out_%05d.png), a folder "
+        "(with / at the end), or - for y4m on standard output.",
+        show_default=False,
+    ),
+]
+
+Colors = Annotated[
+    int | None,
+    typer.Option(
+        "-k",
+        "--colors",
+        metavar="K",
+        help="Colors of a frame. [default: 256, but 255 for .gif and .apng, which then have one to "
+        "say that a pixel stays as it is]",
+        show_default=False,
+    ),
+]
+
+VIDEO_EXAMPLES = """Examples:
+
+  quantgpu video clip.mp4 clip.gif                          one palette for all frames
+
+  quantgpu video clip.mp4 clip.gif --hold 6 --width 480     smaller: noise is not followed
+
+  quantgpu video clip.mp4 clip.webp --palette scene         a palette for each scene
+
+  quantgpu video 'frames/*.png' out/ --fps 30               numbered pictures
+
+  ffmpeg -i clip.mov -f yuv4mpegpipe - | quantgpu video - clip.gif --first 2     in a pipe
+"""
+
+
+@app.command(epilog=VIDEO_EXAMPLES)
+@orderly_stop()
+@described_as(quantize)
+def video(
+    source: Source,
+    output: Output,
+    k: Colors = None,
+    palette: Annotated[
+        str,
+        typer.Option(
+            metavar="shared|scene|frame|COLORS|FILE",
+            help="One palette for the clip, one for each scene or each frame, or a given one.",
+            autocompletion=keys_of("PALETTES", "clips.over_time"),
+        ),
+    ] = "shared",
+    first: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Let so much of the beginning decide the shared palette: for what can be read "
+            "only once.",
+            show_default=False,
+        ),
+    ] = None,
+    hold: Annotated[
+        float,
+        typer.Option(
+            metavar="LEVELS",
+            help="Let pixels keep their palette color while that costs less than so many levels of "
+            "error; 6 makes files much smaller.",
+        ),
+    ] = 0,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames per second: drop or repeat frames.", show_default=False),
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Leave out the beginning.", show_default=False),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Take so much.", show_default=False)
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Scale to this width.", show_default=False),
+    ] = None,
+    conversion: Annotated[
+        str,
+        typer.Option(
+            help="From YUV to RGB: exact, the same on every machine; fast, as ffmpeg does it.",
+            autocompletion=keys_of("CONVERSIONS", "clips.frames_video"),
+        ),
+    ] = "exact",
+    dither: Annotated[
+        str | None,
+        typer.Option(
+            help="How colors are mixed, as `quantgpu quantize` has it. none, bayer and blue-noise "
+            "leave alone what does not move. [default: blue-noise]",
+            autocompletion=keys_of("DITHERS", "dithering.dither"),
+            metavar="METHOD",
+            show_default=False,
+        ),
+    ] = None,
+    dither_strength: float | None = None,
+    effort: str = "balanced",
+    seed: int = 0,
+    color_space: str = "oklab",
+    perceptual: bool = True,
+    alpha: str = "keep",
+    matte: str | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    memory: str | None = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local[:N]",
+            help="Let a Dask cluster count the frames, and write them if they are numbered "
+            "pictures: tcp://HOST:PORT, or local:N with N workers on this machine. The result "
+            "does not depend on it.",
+            show_default=False,
+        ),
+    ] = None,
+    force: bool = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Write a clip with the best K colors for it."""
+    from quantgpu.cli.progress import Bar
+    from quantgpu.clips.video import quantize_video
+    from quantgpu.device import parse_bytes
+    from quantgpu.palette import parse_color
+
+    gc.enable()
+    failures: list[QuantgpuError] = []
+    with complaining(failures):
+        options: dict[str, Any] = {
+            "palette": palette, "first": first, "hold": hold, "dither": dither,
+            "dither_strength": dither_strength, "effort": effort, "seed": seed,
+            "color_space": color_space, "perceptual": perceptual, "fps": fps, "start": start,
+            "duration": duration, "width": width, "conversion": conversion, "alpha": alpha,
+            "matte": None if matte is None else parse_color(matte, "matte"), "threads": threads,
+            "device": device, "memory": None if memory is None else parse_bytes(memory),
+            "scheduler": scheduler,
+        }  # fmt: skip
+        if verbose:
+            decided = ", ".join(f"{name} {value}" for name, value in options.items())
+            say(f"quantgpu: k {k}, {decided}", err=True)
+        check_apart(source, output)
+        with Bar(source, not (quiet or as_json), left=True) as bar:
+            report = quantize_video(source, output, k, force=force, progress=bar, **options)
+        tell_of_clip(report, quiet, as_json)
+        if report.damage is not None:
+            raise DamagedError(f"{report.damage}; the frames before that were written")
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def check_apart(source: str, output: str) -> None:
+    """Raise if a clip would be written over what it is made of."""
+    from quantgpu.errors import UsageError
+    from quantgpu.files import STREAM, identity
+
+    if source != STREAM and output != STREAM and identity(source) == identity(output):
+        raise UsageError(f"{output} is the input; originals are never replaced")
+
+
+def tell_of_clip(report: VideoReport, quiet: bool, as_json: bool) -> None:
+    """Print what was done with a clip, for people or for machines."""
+    from quantgpu.files import STREAM
+
+    for note in [] if quiet else report.notes + report.device_notes:
+        say(f"quantgpu: warning: {note}", err=True)
+    if as_json or not quiet:
+        line = json.dumps(report.as_json()) if as_json else report.as_line()
+        say(line, err=report.output == STREAM)

@@ -1,0 +1,1 @@
+"""Clips: frames in, palettes over time, frames out."""

@@ -1,0 +1,1 @@
+"""From pixels to palette entries: each its nearest, by place, or with errors passed on."""

@@ -1,0 +1,1 @@
+"""Files: pictures, what they say beside their pixels, palettes and histograms."""
