@@ -295,6 +295,6 @@ def test_the_real_cupy_is_not_even_imported_without_a_driver() -> None:
 
 def test_only_the_seam_and_the_kernels_name_cupy() -> None:
     for path in (ROOT / "quantgpu").rglob("*.py"):
-        if path.name != "device.py":
+        if path.name != "device.py" and path.parent.name != "kernels":
             assert "import cupy" not in path.read_text(), path
             assert 'modules["cupy"]' not in path.read_text(), path

@@ -8,7 +8,7 @@ from quantgpu.cli.base import app
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS = "quantize", "compare", "count", "machine", "palette", "video"
+COMMANDS = "quantize", "palette", "video", "count", "compare", "machine"
 """Modules of commands, in the order of the help."""
 
 for name in COMMANDS:
