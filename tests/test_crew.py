@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -168,3 +169,33 @@ def test_what_a_process_says_of_its_only_gpu_is_told_by_the_number_of_that(
     worker.name = "tower"
     assert crew.notes_told([note]) == [f"the worker tcp://127.0.0.1:9: {note}"]
     assert crew.as_told("gpu:0") == "gpu:0 of tcp://127.0.0.1:9"
+
+
+def leaf(path: str) -> str:
+    """Note in a file that a part is done."""
+    time.sleep(0.01)
+    return written(path, "part")
+
+
+def branch(paths: Sequence[str]) -> str:
+    """Note that some parts are added."""
+    return written(paths[0], f"sum of {len(paths)}")
+
+
+def written(path: str, line: str) -> str:
+    with Path(path).open("a") as file:
+        file.write(line + "\n")
+    return path
+
+
+def test_sums_are_made_as_soon_as_their_parts_are_there(two_workers: Any, tmp_path: Path) -> None:
+    """Else workers would have to keep all parts until the last is done."""
+    path = str(tmp_path / "lines")
+    with crew_of(address_of(two_workers)) as found:
+        parts = [found.submit(leaf, path) for _ in range(40)]
+        assert found.summed(branch, parts).result(30) == path
+        assert not parts
+        assert found.summed(branch, [found.submit(leaf, path)]).result(30) == path
+    lines = Path(path).read_text().splitlines()
+    assert sorted(lines) == [*["part"] * 41, "sum of 5", *["sum of 8"] * 5]
+    assert "sum of 8" in lines[:30]

@@ -18,7 +18,7 @@ from test_cli_palette import Ran
 from typer.testing import CliRunner
 
 from quantgpu import cli
-from quantgpu.crew.files import add, ended, renamed, result_of
+from quantgpu.crew.files import ended, renamed, result_of
 from quantgpu.crew.workers import Crew
 from quantgpu.errors import ClusterError, OutputError
 from quantgpu.formats.histogram_files import read_histogram
@@ -248,7 +248,6 @@ def test_a_cluster_that_cannot_be_used_is_told_before_anything_is_done() -> None
 def test_errors_name_files_as_they_were_given() -> None:
     error = renamed(OutputError("/x/in.png.png: exists, /x/in.png"), {"/x/in.png": "in.png"})
     assert (type(error), str(error)) == (OutputError, "in.png.png: exists, in.png")
-    assert add([1], type("Done", (), {"key": 2})) == 2
 
 
 def test_a_scheduler_that_goes_away_is_told() -> None:

@@ -122,17 +122,19 @@ class Spread:
         if self.frames.count is not None:
             most = max(min(most, self.frames.count // LEAST), 1)
         self.places = ranges_of(self.source, self.frames, most, self.first)
-        counts = [submit(count_there, place, self.way) for place in self.places]
-        parts, ends = counts[:1], [submit(end_of, counts[0])]
-        for place, count in zip(self.places[1:], counts[1:], strict=True):
-            parts.append(submit(joined, count, ends[-1], place, self.way))
-            ends.append(submit(end_of, parts[-1]))
-        while len(parts) > 1:
-            groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
-            parts = [submit(sum_of_ranges, group) for group in groups]
-        self.follow(counts, "count on the cluster")
+        parts: list[Any] = []
+        ends: list[Any] = []
+        for place in self.places:
+            part = submit(count_there, place, self.way)
+            if parts:
+                part = submit(joined, part, ends[-1], place, self.way)
+            parts.append(part)
+            ends.append(submit(end_of, part))
+        del part
+        total = self.crew.summed(sum_of_ranges, parts)
+        self.follow(ends, "count on the cluster")
         self.ends = [result_of(end, self.name) for end in ends]
-        self.total = result_of(parts[0], self.name)
+        self.total = result_of(total, self.name)
 
     def follow(self, futures: Sequence[Any], stage: str) -> None:
         """Tell how many tasks are done until all are, or one has failed, whose error is raised."""

@@ -27,9 +27,6 @@ from quantgpu.formats.histogram_files import Counted
 from quantgpu.formats.output import check_target
 from quantgpu.transparency import WHITE
 
-FAN_IN = 8
-"""Histograms that are added by one task."""
-
 SOON, WAIT = 0.05, 60
 """Seconds after which one looks again whether tasks that were given up have ended, and at most."""
 
@@ -229,31 +226,30 @@ class Sum(NamedTuple):
 
 def counted(crew: Crew, images: Sequence[str], way: Way, shown: bool) -> Sum:
     """The colors of images together, counted by the workers and added as a tree."""
-    parts = [
-        crew.submit(*task, way)
-        for number, name in enumerate(images)
-        for task in countings(number, name)
-    ]
-    everything = list(parts)
-    while len(parts) > 1:
-        groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
-        parts = [crew.submit(summed, group) for group in groups]
-        everything += parts
     with Bar(f"{len(images)} files", shown) as bar:
         bar("count on the cluster", 0)
-        done: list[Any] = []
-        for future in everything:
-            future.add_done_callback(
-                lambda future: bar("count on the cluster", add(done, future) / len(everything))
-            )
-        found: Sum = result_of(parts[0], "counting") if parts else Sum(None, [], [])
+        parts = [
+            crew.submit(*task, way)
+            for number, name in enumerate(images)
+            for task in countings(number, name)
+        ]
+        following(parts, "count on the cluster", bar)
+        if not parts:
+            return Sum(None, [], [])
+        found: Sum = result_of(crew.summed(summed, parts), "counting")
     return found
 
 
-def add(done: list[Any], future: Any) -> int:
-    """Put a task with those that are done; how many these are."""
-    done.append(future.key)
-    return len(done)
+def following(futures: Sequence[Any], stage: str, bar: Callable[[str, float], None]) -> None:
+    """Let a bar tell how many of some tasks are done; nothing here holds on to what they give."""
+    total, done = len(futures), set[str]()
+
+    def one_more(future: Any) -> None:
+        done.add(future.key)
+        bar(stage, len(done) / total)
+
+    for future in futures:
+        future.add_done_callback(one_more)
 
 
 def countings(number: int, name: str) -> list[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from quantgpu.crew.blocks import (
     remap_block,
     tally_in_all,
 )
-from quantgpu.crew.files import FAN_IN, ended, renamed, result_of, telling_worker
+from quantgpu.crew.files import ended, following, renamed, result_of, telling_worker
 from quantgpu.crew.stores import (
     Picture,
     Region,
@@ -148,24 +148,10 @@ def counted_in(
     how = perceptual, way.alpha, way.matte, crew.device, way.options["memory"]
     parts = [crew.submit(count_there, picture, region, *how) for region in regions(picture)]
     following(parts, "count", bar)
-    sizes = [crew.submit(bytes_of, part) for part in parts] if measured else []
-    while len(parts) > 1:
-        groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
-        parts = [crew.submit(added_there, group) for group in groups]
+    sizes = [crew.submit(bytes_of, part, priority=1) for part in parts] if measured else []
+    total = crew.summed(added_there, parts)
     crossed = sum(result_of(size, picture.path) for size in sizes)
-    return result_of(parts[0], picture.path), crossed
-
-
-def following(futures: Sequence[Any], stage: str, bar: Callable[[str, float], None]) -> None:
-    """Let a bar tell how many of some tasks are done."""
-    done: set[str] = set()
-
-    def one_more(future: Any) -> None:
-        done.add(future.key)
-        bar(stage, len(done) / len(futures))
-
-    for future in futures:
-        future.add_done_callback(one_more)
+    return result_of(total, picture.path), crossed
 
 
 def count_there(picture: Picture, region: Region, *how: Any) -> Done:

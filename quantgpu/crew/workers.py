@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from quantgpu import __version__
-from quantgpu.crew.blocks import Done
+from quantgpu.crew.blocks import FAN_IN, Done
 from quantgpu.device import choose_device, default_threads
 from quantgpu.errors import ClusterError, DeviceError, UsageError
 from quantgpu.gpus import VISIBLE, at_once, first_of, surroundings
@@ -61,13 +61,27 @@ class Crew(NamedTuple):
     here: str
     """Where the command does what it does itself."""
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def submit(self, function: Callable[..., Any], *arguments: Any, priority: int = 0) -> Any:
         """A future of a function of the package, done by a worker that is asked again: it may have
-        come since the others were."""
+        come since the others were.
+
+        Those of a higher priority are done first, as soon as they can be.
+        """
         key = f"{function.__name__}-{uuid4().hex}"
         return self.client.submit(
-            by_worker, __version__, NEEDED, function, *arguments, key=key, pure=False
-        )
+            by_worker, __version__, NEEDED, function, *arguments, key=key, pure=False,
+            priority=priority,
+        )  # fmt: skip
+
+    def summed(self, add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
+        """A future of the sum of some futures, added a few at a time as soon as they are there, so
+        that workers do not have to keep them all; the list is emptied."""
+        level = 0
+        while len(parts) > 1:
+            level += 1
+            groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
+            parts[:] = [self.submit(add, group, priority=level) for group in groups]
+        return parts.pop()
 
 
 def by_worker(
