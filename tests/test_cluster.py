@@ -337,3 +337,28 @@ def test_dask_is_not_imported_before_it_is_used() -> None:
     text = "import sys, quantgpu.cli, quantgpu.cluster; print('dask' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+def test_many_colors_are_added_in_bins_with_the_sums_of_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = [
+        count_colors(Pixels(photo(40, 50, seed)), perceptual=bool(seed % 2)) for seed in range(5)
+    ]
+    soft = count_colors(Pixels(soft_photo()), perceptual=True)
+    groups = [parts, parts[:1], parts[::2], [parts[0], soft], [soft, *parts]]
+    few = [blocks.added(group) for group in groups]
+    used: list[int] = []
+    real = blocks.added_in_bins
+
+    def noted(those: Any) -> Any:
+        used.append(len(those))
+        return real(those)
+
+    monkeypatch.setattr(blocks, "MANY", 1)
+    monkeypatch.setattr(blocks, "added_in_bins", noted)
+    for group, expected in zip(groups, few, strict=True):
+        found = blocks.added(group)
+        assert_same_histogram(found, expected)
+        assert found.channels == expected.channels
+    assert used == [5, 1, 3]

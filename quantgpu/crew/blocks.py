@@ -38,7 +38,7 @@ from quantgpu.formats.histogram_files import (
     decode_histogram,
     encode_histogram,
 )
-from quantgpu.histogram import Histogram, count_colors, pack, sum_of, transparent_keys
+from quantgpu.histogram import KEYS, Histogram, count_colors, pack, sum_of, transparent_keys
 from quantgpu.image import Pixels
 from quantgpu.palette import Palette
 from quantgpu.shared import SharedPalette
@@ -52,8 +52,12 @@ FEW = 1 << 18
 LEVEL = 1
 """Of deflate, for recipes, which are sent once to each worker."""
 
-FAN_IN = 8
-"""Histograms that are added by one task: the sums of 512 blocks are three steps away."""
+FAN_IN = 4
+"""Histograms that are added by one task, which has them in memory, 24 bytes a color: the sum of 256
+blocks is four steps away."""
+
+MANY = 1 << 20
+"""Colors together from which on histograms are added in bins."""
 
 
 class Parcel(Histogram):
@@ -86,7 +90,33 @@ def parcel_of(data: bytes, channels: int) -> Parcel:
 
 def added(parts: Sequence[Histogram]) -> Parcel:
     """The sum of some histograms."""
-    return parcel(sum_of(list(parts)))
+    here = [parcel(part) for part in parts]
+    if sum(len(part) for part in here) < MANY or any(part.keys[-1] >= KEYS for part in here):
+        return parcel(sum_of(list(here)))
+    return added_in_bins(here)
+
+
+def added_in_bins(parts: Sequence[Parcel]) -> Parcel:
+    """The sum of histograms of opaque colors, in a bin for each that there is.
+
+    Four of 2.8 million colors each take 0.8 s, and 4 s if their keys are sorted; of memory 128 MiB
+    more than the parts and the sum take.
+    """
+    bins = np.zeros(KEYS, np.int64)
+
+    def sums(values: Callable[[Parcel], Any]) -> NDArray[np.int64]:
+        bins[:] = 0
+        for part in parts:
+            bins[part.keys] += values(part)
+        return bins[keys]
+
+    for part in parts:
+        bins[part.keys] = 1
+    keys = np.flatnonzero(bins).astype(np.int64)
+    counts = sums(lambda part: part.counts)
+    weighed = any(part.weights is not None for part in parts)
+    weights = sums(lambda part: part.full_weights) if weighed else None
+    return Parcel(keys, counts, weights, max(part.channels for part in parts))
 
 
 class Done(NamedTuple):

@@ -32,7 +32,6 @@ from quantgpu.clips.over_time import Prepared, Turn, Turns
 from quantgpu.clips.sinks import Numbered, Sink, check_palette, sink_format, write_picture
 from quantgpu.crew.blocks import Parcel, Recipe
 from quantgpu.crew.files import (
-    FAN_IN,
     check_names,
     ended,
     renamed,
