@@ -114,9 +114,9 @@ def histogram(
         matte: What transparent pixels are laid on.
         icc: Of images: what becomes of color profiles, as in the command line.
         max_pixels: Of each image: larger ones are refused before they are decoded.
-        device: Of images: where each worker counts them, as in `quantgpu.quantize`. Blocks are
-            counted where they are, frames on the CPU.
-        memory: Of images: bytes of device memory to use; most of what is free when None.
+        device: Of images and frames: where each worker counts them, as in `quantgpu.quantize`.
+            Blocks are counted where they are.
+        memory: Of images and frames: bytes of device memory to use; most of what is free when None.
 
     Returns:
         Delayed: a `Histogram`, equal to that of one machine.
@@ -136,7 +136,9 @@ def histogram(
         names, places = sorted_out(source)
         count = dask.delayed(count_one)
         parts = [count(name, way) for name in names]
-        parts += counted_frames(dask, places, FrameWay({}, perceptual, alpha, matte))
+        parts += counted_frames(
+            dask, places, FrameWay({}, perceptual, alpha, matte, device, memory)
+        )
     return tree(dask.delayed(added), parts)
 
 

@@ -89,6 +89,20 @@ def test_a_clip_has_the_bytes_of_the_plain_call(
     assert len(written) == by_workers
 
 
+def test_a_worker_with_a_gpu_beside_one_without_gives_the_same_bytes(on_cluster: list[str]) -> None:
+    assert Ran("video", "in.mkv", "plain/", *FEW).code == 0
+    ran = Ran("video", "in.mkv", "there/", *FEW[:-1], "auto", *on_cluster)
+    assert (ran.code, len(ran.lines)) == (0, 1)
+    assert made("there") == made("plain")
+    notes = [line for line in ran.err.splitlines() if "the worker" in line]
+    assert len(set(notes)) == len(notes)
+    assert all(re.search(r"the worker tcp://[\d.:]+: no GPU is used: no NV", n) for n in notes)
+    ran = Ran("video", "in.mkv", "not/", *FEW[:-1], "gpu", *on_cluster)
+    assert (ran.code, ran.lines) == (6, [])
+    assert re.search(r"the worker tcp://[\d.:]+ cannot use --device gpu: no NVIDIA", ran.err)
+    assert not Path("not").exists()
+
+
 def test_pictures_and_animations_are_spread_too(on_cluster: list[str]) -> None:
     Path("frames").mkdir()
     for number, picture in enumerate(moving()):

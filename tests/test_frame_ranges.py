@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import gpu_double
 import numpy as np
 import pytest
 from clips import colors, frames_of, video
@@ -16,7 +17,7 @@ from PIL import Image
 from test_frames_video import OPEN
 from test_video import animation, damaged, moving
 
-from quantgpu import InputError, UsageError, cluster
+from quantgpu import DeviceError, InputError, UsageError, cluster
 from quantgpu.clips import frame_ranges
 from quantgpu.clips.frame_ranges import (
     AGAIN,
@@ -139,6 +140,24 @@ def test_transparency_is_that_of_the_clip(sources: dict[str, str], alpha: str) -
     with open_frames(sources["soft.png"], channels=4) as frames:
         assert frames.channels == 4
     assert colors_of(whole, "").channels == 4 - (alpha == "flatten")
+
+
+def test_a_gpu_counts_the_same_and_a_cpu_in_its_place_is_told(sources: dict[str, str]) -> None:
+    for name in ("a.gif", "soft.png"):
+        part = FrameRange(sources[name], 0.03)
+        here = count_range(part, PLAIN)
+        with gpu_double.installed() as gpu:
+            there = count_range(part, PLAIN._replace(device="gpu"))
+            assert len(gpu.log.launches) >= there.frames > 1
+        assert bytes_of(there.histogram) == bytes_of(here.histogram)
+        assert there._replace(histogram=None) == here._replace(histogram=None)
+    with gpu_double.installed(driver=False):
+        fallen = count_range(part, PLAIN._replace(device="auto"))
+        with pytest.raises(DeviceError, match="no NVIDIA driver"):
+            count_range(part, PLAIN._replace(device="gpu"))
+    assert bytes_of(fallen.histogram) == bytes_of(here.histogram)
+    [note] = sum_of_ranges([fallen, fallen]).device_notes
+    assert note.startswith("no GPU is used: no NVIDIA driver")
 
 
 def test_where_seeking_leads_to_other_pixels_ranges_are_read_from_the_beginning(

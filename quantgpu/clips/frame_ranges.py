@@ -12,15 +12,19 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from quantgpu.clips.frames import STREAM, Frame, Frames, open_frames, seconds
 from quantgpu.crew.blocks import Parcel, added, parcel, tree
+from quantgpu.device import Device
 from quantgpu.errors import InputError, UsageError
+from quantgpu.fallback import on_device
 from quantgpu.histogram import Counter
 from quantgpu.image import Pixels
+from quantgpu.transfer import GpuPixels, attended
 from quantgpu.transparency import Color, visible
 
 EARLIER = Fraction(1, 1_000_000)
@@ -54,6 +58,10 @@ class FrameWay(NamedTuple):
     """What becomes of transparency, a row of `transparency.ALPHAS`."""
     matte: Color | None
     """What transparent pixels are laid on."""
+    device: str = "cpu"
+    """Where they are counted and mapped, as `choose_device` takes it."""
+    memory: int | None = None
+    """Bytes of device memory to use; most of what is free when None."""
 
 
 class Mark(NamedTuple):
@@ -82,6 +90,8 @@ class Part(NamedTuple):
     """Why the clip ended in it, or before it; None if it did not."""
     sought: bool = True
     """Whether it was found by seeking; else by reading from the beginning on."""
+    device_notes: Sequence[str] = ()
+    """Why it was not counted where it was meant to be."""
 
 
 def frame_ranges(source: str | os.PathLike[str], count: int, **opening: Any) -> list[FrameRange]:
@@ -172,13 +182,29 @@ def count_range(part: FrameRange, way: FrameWay, seek: bool = True) -> Part:
     Raises:
         UsageError: An option is outside its range.
         InputError: The clip cannot be read at all.
+        DeviceError: The GPU that was asked for cannot be used.
     """
+    count = partial(counted_on, part, way, seek)
+    found, _, notes = on_device(way.device, way.memory, count, partial(count, np, None, False))
+    return found._replace(device_notes=notes)
+
+
+def counted_on(
+    part: FrameRange, way: FrameWay, seek: bool, xp: Any, device: Device | None, keep: bool
+) -> Part:
+    """The same, counted by an array module, on a GPU unless there is no `device`."""
     with open_frames(part.source, **way.opening) as frames:
         channels = channels_of(frames, way.alpha)
-        reader, counter = Reader(frames, part), Counter(np, channels, way.perceptual)
+        reader, counter = Reader(frames, part), Counter(xp, channels, way.perceptual)
         count, length = 0, Fraction(0)
         for pixels, _, lasts in reader.read(seek):
-            counter.add(Pixels(with_alpha(pixels, way.alpha, way.matte, channels)), way.perceptual)
+            here = Pixels(with_alpha(pixels, way.alpha, way.matte, channels))
+            if device is None:
+                counter.add(here, way.perceptual)
+            else:
+                with attended(GpuPixels(here, xp, device, keep=False)) as there:
+                    counter.add(there, way.perceptual)
+                    there.wait()
             count, length = count + 1, length + lasts
         histogram = parcel(counter.total()) if count else None
         before, last = mark_of(reader.before), mark_of(reader.last)
@@ -230,7 +256,7 @@ def joined(part: Part, end: Part, place: FrameRange, way: FrameWay) -> Part:
         return Part(None, 0, Fraction(0), None, end.last, [], end.damage)
     if part.before == end.last:
         return part
-    again = count_range(place, way, seek=False)
+    again = count_range(place, way._replace(device="cpu"), seek=False)
     return again._replace(notes=[*again.notes, f"{place.source}: {AGAIN}"])
 
 
@@ -250,6 +276,7 @@ def sum_of_ranges(parts: Sequence[Part]) -> Part:
         parts[-1].last,
         list(dict.fromkeys(note for part in parts for note in part.notes)),
         next((part.damage for part in parts if part.damage is not None), None),
+        device_notes=list(dict.fromkeys(note for part in parts for note in part.device_notes)),
     )
 
 

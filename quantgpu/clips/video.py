@@ -151,7 +151,7 @@ def quantize_video(
         "fps": fps, "start": start, "duration": duration, "width": width, "conversion": conversion,
     }  # fmt: skip
     with (
-        crew_for_clip(scheduler, os.fspath(source), palette) as crew,
+        crew_for_clip(scheduler, os.fspath(source), palette, device) as crew,
         open_frames(source, **opening) as frames,
     ):
         check_way(frames, palette, chosen, limit)
@@ -162,12 +162,18 @@ def quantize_video(
              "options": {"effort": effort, "seed": seed}},
             default_threads() if threads is None else threads,
         )  # fmt: skip
-        clip = clip._replace(spread=None if crew is None else spread_of(clip, crew, opening))
+        if crew is not None:
+            clip = clip._replace(spread=spread_of(clip, crew, opening, memory))
         report, used, notes = on_device(
-            device, memory, partial(converted, clip), partial(converted, clip, np, None, True)
+            device if crew is None else crew.here,
+            memory,
+            partial(converted, clip),
+            partial(converted, clip, np, None, True),
         )
     if clip.alpha != alpha and frames.channels == 4:
         report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
+    if clip.spread is not None:
+        notes = list(dict.fromkeys([*notes, *clip.spread.device_notes]))
     return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
 
 
@@ -211,10 +217,11 @@ class Telling:
         self.progress(f"{stage} {self.done}{of}, {rate:.0f} frames/s", share)
 
 
-def spread_of(clip: Clip, crew: Crew, opening: dict[str, Any]) -> Spread:
+def spread_of(clip: Clip, crew: Crew, opening: dict[str, Any], memory: int | None) -> Spread:
     """What has the frames of a clip counted by workers."""
     known = {**opening, "channels": clip.frames.channels}
-    way = FrameWay(known, clip.choices["perceptual"], clip.alpha, clip.matte)
+    perceptual = clip.choices["perceptual"]
+    way = FrameWay(known, perceptual, clip.alpha, clip.matte, crew.device, memory)
     return Spread(crew, clip.frames, way, clip.first, clip.telling.progress)
 
 

@@ -306,6 +306,11 @@ def remap_block(
     """
     pixels = Pixels(opened(block, alpha, matte))
     pixels.place = place
+    return remapped(pixels, recipe, where(block, device), memory)
+
+
+def remapped(pixels: Pixels, recipe: Recipe, device: str, memory: int | None = None) -> Done:
+    """The palette entries, (h, w), of pixels, where they are: a `Mapped`."""
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Mapped:
         with attended(GpuPixels(pixels, xp, device, keep=False)) as there:
@@ -316,10 +321,12 @@ def remap_block(
 
     def on_cpu() -> Mapped:
         index, tally = recipe.mapper()(pixels.to_host(), False, no_progress)
-        with beside(block):
-            return Mapped(array_module(block).asarray(index), tally)
+        if pixels.gpu is None:
+            return Mapped(index, tally)
+        with beside(pixels.source):
+            return Mapped(array_module(pixels.source).asarray(index), tally)
 
-    return Done(*on_device(where(block, device), memory, on_gpu, on_cpu, pixels.gpu))
+    return Done(*on_device(device, memory, on_gpu, on_cpu, pixels.gpu))
 
 
 def tally_in_all(

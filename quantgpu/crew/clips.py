@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +30,7 @@ from quantgpu.clips.frames import Frames, open_frames
 from quantgpu.clips.frames_video import MISSING
 from quantgpu.clips.over_time import Prepared, Turn, Turns
 from quantgpu.clips.sinks import Numbered, Sink, check_palette, sink_format, write_picture
-from quantgpu.crew.blocks import Parcel, Recipe
+from quantgpu.crew.blocks import Parcel, Recipe, remapped
 from quantgpu.crew.files import (
     check_names,
     ended,
@@ -40,10 +40,17 @@ from quantgpu.crew.files import (
     telling_worker,
 )
 from quantgpu.crew.pictures import itself
-from quantgpu.crew.workers import Crew, crew_of, worker_name
-from quantgpu.device import Progress, no_progress, to_host
+from quantgpu.crew.workers import Crew, crew_of, done_there, notes_told, worker_name
+from quantgpu.device import Progress, to_host
 from quantgpu.dithering.dither import Dithering
-from quantgpu.errors import ChangedError, ClusterError, InputError, QuantgpuError, UsageError
+from quantgpu.errors import (
+    ChangedError,
+    ClusterError,
+    DeviceError,
+    InputError,
+    QuantgpuError,
+    UsageError,
+)
 from quantgpu.formats.output import writing
 from quantgpu.histogram import Histogram
 from quantgpu.image import Pixels
@@ -65,6 +72,7 @@ class Written(NamedTuple):
     squared_error: int | None
     """None where each color has its own entry: the histogram tells."""
     notes: list[str]
+    device_notes: Sequence[str]
 
 
 @dataclass
@@ -81,6 +89,8 @@ class Spread:
     ends: Sequence[Part] = ()
     """What the ranges counted, without the colors."""
     total: Part | None = None
+    device_notes: list[str] = field(default_factory=list)
+    """Why workers did not count or map where they were meant to; some of them several times."""
 
     @property
     def name(self) -> str:
@@ -105,6 +115,7 @@ class Spread:
                 self.count()
             assert self.total is not None
             self.note(self.total.notes)
+            self.device_notes += self.total.device_notes
         assert self.total is not None
         return colors_of(self.total, self.name)
 
@@ -186,6 +197,7 @@ class Spread:
             self.follow(futures, "write on the cluster")
             done: list[Written] = [result_of(future, self.name) for future in futures]
         self.note([note for written in done for note in written.notes])
+        self.device_notes += [note for written in done for note in written.device_notes]
         sink.clip.written = self.total.frames
         errors = [each.squared_error for each in done if each.squared_error is not None]
         return self.total, sum(errors) if errors else ready.squared_error()
@@ -204,7 +216,10 @@ def count_there(place: FrameRange, way: FrameWay) -> Part:
         ClusterError: It has not.
     """
     try:
-        return count_range(place, way)
+        found = count_range(place, way)
+        return found._replace(device_notes=notes_told(found.device_notes))
+    except DeviceError as error:
+        raise DeviceError(*notes_told([str(error)])) from None
     except InputError as error:
         if MISSING in str(error):
             raise ClusterError(f"{error}, on the worker {worker_name()}") from None
@@ -236,27 +251,31 @@ def write_range(
     """
     with open_frames(place.source, **way.opening) as frames:
         channels, errors = channels_of(frames, way.alpha), []
-        reader = Reader(frames, place)
+        reader, notes = Reader(frames, place), list[str]()
         number = first - 1
         for number, frame in enumerate(reader.read(end.sought), first):
             pixels = Pixels(with_alpha(frame.pixels, way.alpha, way.matte, channels))
-            index, tally = recipe.mapper()(pixels, False, no_progress)
-            if tally is not None:
-                errors.append(tally.squared_error)
+            done = done_there(remapped, pixels, recipe, way.device, way.memory)
+            if done.result.tally is not None:
+                errors.append(done.result.tally.squared_error)
+            notes += [note for note in done.notes if note not in notes]
             with telling_worker(), writing(called):
-                write_picture(names % number, index, recipe.colors)
+                write_picture(names % number, done.result.index, recipe.colors)
         if (number + 1 - first, mark_of(reader.last)) != (end.frames, end.last):
             raise ChangedError(f"{place.source}: has changed since its colors were counted")
-        return Written(sum(errors) if errors else None, [*frames.notes])
+        return Written(sum(errors) if errors else None, [*frames.notes], notes)
 
 
 @contextlib.contextmanager
-def crew_for_clip(scheduler: str | None, source: str, palette: Any) -> Iterator[Crew | None]:
+def crew_for_clip(
+    scheduler: str | None, source: str, palette: Any, device: str
+) -> Iterator[Crew | None]:
     """The workers of a scheduler for a clip; None if no scheduler is asked for.
 
     Raises:
         UsageError: The clip comes through standard input; its palettes depend on each other.
         ClusterError: The workers cannot do it.
+        DeviceError: A worker has not the GPU that is asked for.
     """
     if scheduler is None:
         yield None
@@ -267,7 +286,7 @@ def crew_for_clip(scheduler: str | None, source: str, palette: Any) -> Iterator[
             f"--palette {palette} finds each palette from the one before, which is not for several "
             "workers; leave out --scheduler, or use --palette shared or FILE"
         )
-    with crew_of(scheduler) as crew:
+    with crew_of(scheduler, device=device) as crew:
         yield crew
 
 
