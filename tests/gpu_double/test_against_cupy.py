@@ -65,9 +65,10 @@ CLASSES = (
 
 
 class Plain:
-    """A class with nothing but what all classes have."""
+    """A class with nothing but what all classes have, some of them once they were pickled."""
 
     x: int = 0
+    __slotnames__: tuple[str, ...] = ()
 
 
 def public(names: Any) -> Iterator[str]:
