@@ -114,13 +114,16 @@ class RunningSums(NamedTuple):
 def running_sums(points: Points) -> RunningSums:
     """Prefix sums of weight, weight * x and weight * x^2."""
     xp = array_module(points.weights)
-    coordinates = points.columns[:-1].astype(xp.int64)
-    moments = points.weights * coordinates
-    coordinates *= moments
-    squares = coordinates.sum(axis=0)
-    table = xp.zeros((len(moments) + 2, len(points) + 1), xp.int64)
-    for row, values in zip(table, [points.weights, *moments, squares], strict=True):
-        xp.cumsum(values, out=row[1:])
+    table = xp.zeros((len(points.columns) + 1, len(points) + 1), xp.int64)
+    xp.cumsum(points.weights, out=table[0, 1:])
+    squares = xp.zeros(len(points), xp.int64)
+    for row, column in zip(table[1:-1], points.columns[:-1], strict=True):
+        coordinates = column.astype(xp.int64)  # one axis at a time: a large histogram has no room
+        moments = points.weights * coordinates
+        xp.cumsum(moments, out=row[1:])
+        moments *= coordinates
+        squares += moments
+    xp.cumsum(squares, out=table[-1, 1:])
     return RunningSums(table)
 
 
