@@ -42,6 +42,7 @@ from quantgpu.crew.blocks import (
     tree,
 )
 from quantgpu.crew.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
+from quantgpu.crew.workers import INSTALL
 from quantgpu.device import check_device, no_progress
 from quantgpu.dithering.diffusion import KERNELS
 from quantgpu.dithering.dither import Dithering, dithering_for, index_dtype
@@ -62,9 +63,6 @@ from quantgpu.shared import SharedPalette, remapped, shared_palette
 from quantgpu.transparency import ALPHAS, Color
 
 __all__ = ["FrameRange", "Remapped", "frame_ranges", "histogram", "palette", "quantize"]
-
-INSTALL = "pip install 'quantgpu[cluster]'"
-"""What to type when Dask is missing."""
 
 
 class Remapped(NamedTuple):
