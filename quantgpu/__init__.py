@@ -12,9 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantgpu.apply import apply_palette
-    from quantgpu.clips.video import quantize_video
-    from quantgpu.clips.video_report import VideoReport
+    from quantgpu.api import apply_palette
     from quantgpu.errors import (
         ClusterError,
         DeviceError,
@@ -24,30 +22,32 @@ if TYPE_CHECKING:
         QuantgpuError,
         UsageError,
     )
-    from quantgpu.formats.histogram_files import Counted, read_histogram, write_histogram
-    from quantgpu.formats.metadata import Metadata
     from quantgpu.histogram import Histogram
     from quantgpu.indexed import Indexed
-    from quantgpu.metrics import Comparison, compare
+    from quantgpu.io.histogram_files import Counted, read_histogram, write_histogram
+    from quantgpu.io.metadata import Metadata
+    from quantgpu.metrics.comparison import Comparison, compare
     from quantgpu.palette import Palette
-    from quantgpu.pipeline import quantize, quantize_each
+    from quantgpu.pipeline.convert import quantize, quantize_each
+    from quantgpu.video.convert import quantize_video
+    from quantgpu.video.report import VideoReport
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "quantize": "quantgpu.pipeline",
-    "quantize_each": "quantgpu.pipeline",
-    "quantize_video": "quantgpu.clips.video",
-    "VideoReport": "quantgpu.clips.video_report",
-    "apply_palette": "quantgpu.apply",
+    "quantize": "quantgpu.pipeline.convert",
+    "quantize_each": "quantgpu.pipeline.convert",
+    "quantize_video": "quantgpu.video.convert",
+    "VideoReport": "quantgpu.video.report",
+    "apply_palette": "quantgpu.api",
     "Histogram": "quantgpu.histogram",
-    "Counted": "quantgpu.formats.histogram_files",
-    "read_histogram": "quantgpu.formats.histogram_files",
-    "write_histogram": "quantgpu.formats.histogram_files",
+    "Counted": "quantgpu.io.histogram_files",
+    "read_histogram": "quantgpu.io.histogram_files",
+    "write_histogram": "quantgpu.io.histogram_files",
     "Indexed": "quantgpu.indexed",
-    "compare": "quantgpu.metrics",
-    "Comparison": "quantgpu.metrics",
-    "Metadata": "quantgpu.formats.metadata",
+    "compare": "quantgpu.metrics.comparison",
+    "Comparison": "quantgpu.metrics.comparison",
+    "Metadata": "quantgpu.io.metadata",
     "Palette": "quantgpu.palette",
     **dict.fromkeys(
         (

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.clips.frame_ranges import FrameRange, FrameWay, counted_frames, frame_ranges
-from quantgpu.counting import Way, count_file
-from quantgpu.crew.blocks import (
+from quantgpu.arrays.device import check_device, no_progress
+from quantgpu.batch.count import Way, count_file
+from quantgpu.color.alpha import ALPHAS, Color
+from quantgpu.distributed.blocks import (
     Done,
     Parcel,
     added,
@@ -41,15 +42,15 @@ from quantgpu.crew.blocks import (
     tally_in_all,
     tree,
 )
-from quantgpu.crew.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
-from quantgpu.crew.workers import INSTALL
-from quantgpu.device import check_device, no_progress
+from quantgpu.distributed.frame_ranges import FrameRange, FrameWay, counted_frames, frame_ranges
+from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
+from quantgpu.distributed.workers import INSTALL
+from quantgpu.dithering.base import Dithering, dithering_for, index_dtype
 from quantgpu.dithering.diffusion import KERNELS
-from quantgpu.dithering.dither import Dithering, dithering_for, index_dtype
 from quantgpu.errors import UsageError
-from quantgpu.formats.decode import MAX_PIXELS
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
+from quantgpu.io.decode import MAX_PIXELS
 from quantgpu.options import (
     DEFAULT_K,
     check_choice,
@@ -59,8 +60,7 @@ from quantgpu.options import (
     check_set,
     check_weighing,
 )
-from quantgpu.shared import SharedPalette, remapped, shared_palette
-from quantgpu.transparency import ALPHAS, Color
+from quantgpu.pipeline.shared_palette import SharedPalette, remapped, shared_palette
 
 __all__ = ["FrameRange", "Remapped", "frame_ranges", "histogram", "palette", "quantize"]
 
@@ -163,7 +163,7 @@ def palette(
         matte: As in `histogram`.
         device: As in `histogram`; and where the palette is found.
         memory: As in `histogram`; and for the palette.
-        options: Of `quantgpu.shared.shared_palette`: effort, init, seed, color_space, keep, snap,
+        options: Of `quantgpu.pipeline.shared_palette`: effort, init, seed, color_space, keep, snap,
             lock_grays, from_palette, dithered, threads.
 
     Returns:
@@ -391,7 +391,7 @@ def remap_file(
     memory: int | None,
 ) -> Indexed:
     """An image file in a palette that it shares."""
-    from quantgpu.formats.decode import read_image
+    from quantgpu.io.decode import read_image
 
     [picture] = remapped(
         read_image(name, **opening).image, counted, [found], dithering=dithering,

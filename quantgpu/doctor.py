@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu import __version__
-from quantgpu.device import (
+from quantgpu.arrays.device import (
     CPU,
     Device,
     free_memory,
@@ -21,13 +21,13 @@ from quantgpu.device import (
     translated_errors,
     using,
 )
+from quantgpu.clustering.kmeans import lloyd, weighted_points
+from quantgpu.demo.scene import render_scene
 from quantgpu.errors import DeviceError
 from quantgpu.histogram import count_colors
-from quantgpu.image import Pixels
-from quantgpu.kmeans import lloyd, weighted_points
-from quantgpu.pipeline import quantize
-from quantgpu.scene import render_scene
-from quantgpu.transfer import GpuPixels
+from quantgpu.pipeline.convert import quantize
+from quantgpu.pixels.gpu import GpuPixels
+from quantgpu.pixels.pixels import Pixels
 
 CUPY_PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "cupy"
 
@@ -185,7 +185,7 @@ def throughput(device: Device, xp: Any) -> dict[str, float]:
     centers = points.columns[:-1, :STEP_CENTERS].T.copy()
 
     def remap(stay: bool) -> None:
-        from quantgpu.kernels.pixels import remap
+        from quantgpu.pixels.counting_gpu import remap
 
         there.map(xp.uint8, lambda colors, out: remap(table, colors, out), stay)
         there.wait()

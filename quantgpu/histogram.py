@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import (
+from quantgpu.arrays.device import (
     Progress,
     array_module,
     map_ahead,
@@ -19,9 +19,9 @@ from quantgpu.device import (
     ranges,
     to_host,
 )
-from quantgpu.image import Pixels
-from quantgpu.importance import MOST
-from quantgpu.kernels import pixels as kernels
+from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.pixels.perceptual import MOST
+from quantgpu.pixels.pixels import Pixels
 
 KEYS = 1 << 24
 """8-bit RGB colors; a color's key is ``red + 256 * green + 65536 * blue``, and of one that is not

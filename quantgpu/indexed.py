@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import to_host
+from quantgpu.arrays.device import to_host
+from quantgpu.metrics.palette_error import decibels
 from quantgpu.palette import Palette
-from quantgpu.quality import decibels
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from quantgpu.formats.metadata import Metadata
+    from quantgpu.io.metadata import Metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Indexed:
 
     def to_image(self) -> Image.Image:
         """A Pillow image: mode P, or RGB where there are more than 256 colors."""
-        from quantgpu.formats.output import to_picture
+        from quantgpu.io.encode import to_picture
 
         return to_picture(to_host(self.index), self.palette.colors)
 
@@ -92,8 +92,8 @@ class Indexed:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
             OutputError: The file exists, or cannot be written.
         """
-        from quantgpu.formats.metadata import NO_METADATA
-        from quantgpu.formats.output import COMPRESS_LEVEL, encode, format_for, replacing
+        from quantgpu.io.encode import COMPRESS_LEVEL, encode, format_for, replacing
+        from quantgpu.io.metadata import NO_METADATA
 
         form = format_for(path)
         with replacing(Path(path), force) as stream:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.device import check_device
-from quantgpu.dithering.dither import DEFAULT, parse_dither
-from quantgpu.efforts import EFFORTS
+from quantgpu.arrays.device import check_device
+from quantgpu.clustering.coarse_to_fine import EFFORTS
+from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.dithering.base import DEFAULT, parse_dither
 from quantgpu.errors import UsageError
 from quantgpu.palette import MOST_COLORS, as_palette, distinct
-from quantgpu.seeding import SEEDINGS
 
 DEFAULT_K = 256
 

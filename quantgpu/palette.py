@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantgpu.errors import UsageError
 from quantgpu.histogram import pack
-from quantgpu.image import all_levels
+from quantgpu.pixels.pixels import all_levels
 
 MOST_COLORS = 65_536
 """K is at most what 16-bit indices can tell apart."""
@@ -46,7 +46,7 @@ def as_palette(colors: Any) -> Palette:
     if isinstance(colors, Palette):
         return colors
     if isinstance(colors, str | os.PathLike):
-        from quantgpu.formats.palette_files import read_palette
+        from quantgpu.io.palette_files import read_palette
 
         return Palette(read_palette(colors))
     try:

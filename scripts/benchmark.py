@@ -249,7 +249,7 @@ def render(folder: Path, megapixels: float) -> Path:
     path = folder / f"scene-{megapixels:g}.png"
     if not path.exists():
         code = (
-            "import sys; from PIL import Image; from quantgpu.scene import render_scene\n"
+            "import sys; from PIL import Image; from quantgpu.demo.scene import render_scene\n"
             "h = round((float(sys.argv[1]) * 1e6 / 1.5) ** 0.5)\n"
             "Image.fromarray(render_scene(h * 3 // 2, h)).save(sys.argv[2], compress_level=1)"
         )

@@ -19,8 +19,8 @@ from decimal import Context, Decimal, localcontext
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.dithering.thresholds import BLUE_NOISE, BLUE_NOISE_SIZE
-from quantgpu.noise import hashed
+from quantgpu.demo.noise import hashed
+from quantgpu.dithering.threshold_matrices import BLUE_NOISE, BLUE_NOISE_SIZE
 
 SIGMA = Decimal("1.5")
 """Of the Gaussian that tells voids from clusters, in pixels: Ulichney's choice.

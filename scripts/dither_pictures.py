@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from quantgpu.noise import Color, Floats, dot, planes, ramp, smooth, soft
+from quantgpu.demo.noise import Color, Floats, dot, planes, ramp, smooth, soft
 
 Picture = Callable[[int, int], NDArray[np.uint8]]
 """From width and height to pixels."""

@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 from pngquant import has_pngquant, pngquant
 
 from quantgpu import QuantgpuError, quantize
-from quantgpu.dithering.dither import DITHERS
-from quantgpu.formats.output import check_target, replacing
-from quantgpu.report import BACKGROUND, GAP, TEXT
+from quantgpu.demo.contact_sheet import BACKGROUND, GAP, TEXT
+from quantgpu.dithering.base import DITHERS
+from quantgpu.io.encode import check_target, replacing
 
 WIDTH, HEIGHT = 192, 128
 """Of a picture, in pixels."""

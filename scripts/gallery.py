@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from quantgpu.cli import app
-from quantgpu.formats.palette_files import read_palette
-from quantgpu.report import contact_sheet
-from quantgpu.scene import render_window
+from quantgpu.demo.contact_sheet import contact_sheet
+from quantgpu.demo.scene import render_window
+from quantgpu.io.palette_files import read_palette
 
 GALLERY = Path(__file__).parent / "gallery"
 

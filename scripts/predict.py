@@ -225,7 +225,7 @@ def listed(figure: Any) -> str:
 def load(image: Path | None, megapixels: float) -> NDArray[np.uint8]:
     """The picture at a path, or the built-in scene, 3 wide by 2 high."""
     if image is None:
-        from quantgpu.scene import render_scene
+        from quantgpu.demo.scene import render_scene
 
         height = max(round((megapixels * 1e6 / 1.5) ** 0.5), 1)
         return render_scene(max(height * 3 // 2, 1), height)

@@ -68,10 +68,10 @@ def record(width: int, height: int, k: int, method: str) -> Run:
     import gpu_double
     from gpu_double.cuda_on_cpu import Module
 
-    from quantgpu.clips.frames_gpu import BEHIND, SLOTS, flight_for
-    from quantgpu.device import choose_device
+    from quantgpu.arrays.device import choose_device
+    from quantgpu.demo.scene import render_scene
     from quantgpu.dithering.diffusion import KERNELS
-    from quantgpu.scene import render_scene
+    from quantgpu.video.gpu_stream import BEHIND, SLOTS, flight_for
 
     launch = without_diffusion(Module.launch)
     with gpu_double.installed(memory=24 << 30) as double, patch.object(Module, "launch", launch):
@@ -96,10 +96,10 @@ def record_counting(width: int, height: int) -> Run:
     """The calls for counting some such frames, one by one, with weights."""
     import gpu_double
 
-    from quantgpu.clips.frames_gpu import SLOTS, flight_for
-    from quantgpu.device import choose_device
+    from quantgpu.arrays.device import choose_device
+    from quantgpu.demo.scene import render_scene
     from quantgpu.histogram import Counter
-    from quantgpu.scene import render_scene
+    from quantgpu.video.gpu_stream import SLOTS, flight_for
 
     with gpu_double.installed(memory=24 << 30) as double:
         frame = np.asarray(render_scene(width, height))
@@ -137,14 +137,14 @@ def without_diffusion(launch: Callable[..., None]) -> Callable[..., None]:
 
 def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
     """What maps such frames."""
-    from quantgpu.clips.over_time import Prepared
-    from quantgpu.clustering import cluster
-    from quantgpu.colorspace import COLOR_SPACES
-    from quantgpu.device import array_module
-    from quantgpu.dithering.dither import Mapping, mapper_for, parse_dither
+    from quantgpu.arrays.device import array_module
+    from quantgpu.clustering.cluster import cluster
+    from quantgpu.color.spaces import COLOR_SPACES
+    from quantgpu.dithering.base import Mapping, mapper_for, parse_dither
     from quantgpu.histogram import count_colors
-    from quantgpu.image import Pixels
-    from quantgpu.transfer import GpuPixels
+    from quantgpu.pixels.gpu import GpuPixels
+    from quantgpu.pixels.pixels import Pixels
+    from quantgpu.video.palettes import Prepared
 
     histogram = count_colors(GpuPixels(Pixels(frame), array_module(frame), device))
     found = cluster(histogram, k, effort="fast")
@@ -154,8 +154,8 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
 
 def turns(pixels: NDArray[np.uint8], ready: Any, count: int) -> Iterator[Any]:
     """A frame, again and again."""
-    from quantgpu.clips.frames import Frame
-    from quantgpu.clips.over_time import Turn
+    from quantgpu.video.frames.open import Frame
+    from quantgpu.video.palettes import Turn
 
     for number in range(count):
         yield Turn(Frame(pixels, Fraction(number), Fraction(1)), ready)

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.clips.frames import Frame, open_frames
+from quantgpu.video.frames.open import Frame, open_frames
 
 
 def colors(frames: int, height: int = 17, width: int = 31, channels: int = 3) -> list[Any]:

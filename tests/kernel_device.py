@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from gpu_double.building import build
 
-from quantgpu import kernels
+from quantgpu.clustering.kmeans import Points
 from quantgpu.dithering.diffusion import KERNELS
-from quantgpu.kernels.diffusing import defines
-from quantgpu.kmeans import Points
+from quantgpu.dithering.diffusion_gpu import defines
+from quantgpu.kernels import launch as launch_module
 
-FOLDER = Path(kernels.__file__).parent
+FOLDER = Path(launch_module.__file__).parent
 
 Kernel = tuple[str, ...]
 """A kernel's name and the definitions it is compiled with."""
@@ -69,7 +69,7 @@ def text_of(name: str) -> str:
 def options_for(kernel: Kernel) -> tuple[str, ...]:
     """The options that `quantgpu.kernels` passes."""
     name, *defines = kernel
-    return ("--std=c++17", *defines, *(["--fmad=false"] if name in kernels.EXACT else []))
+    return ("--std=c++17", *defines, *(["--fmad=false"] if name in launch_module.EXACT else []))
 
 
 def exported(kernel: Kernel) -> str:
@@ -122,7 +122,7 @@ def device(
 
     with pytest.MonkeyPatch.context() as patch:
         if together:
-            patch.setattr(kernels, "compiled", from_text)
+            patch.setattr(launch_module, "compiled", from_text)
         with gpu_double.installed(
             mode=mode, order=order, seed=7, multiprocessors=multiprocessors
         ) as double:
@@ -140,7 +140,7 @@ def launch(
 ) -> None:
     """Launch a kernel on NumPy arrays, which change in place."""
     there = [gpu.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    kernel = kernels.compiled(gpu.cupy, 0, name, (f"-DAXES={axes}",))
+    kernel = launch_module.compiled(gpu.cupy, 0, name, (f"-DAXES={axes}",))
     kernel((blocks,), (threads,), tuple(there), shared_mem=shared)
     for array, result in zip(arguments, there, strict=True):
         if isinstance(array, np.ndarray):

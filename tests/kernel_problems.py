@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu import kmeans
-from quantgpu.kernels import clusters
-from quantgpu.kmeans import Points, weighted_points
+from quantgpu.clustering import kmeans, kmeans_gpu
+from quantgpu.clustering.kmeans import Points, weighted_points
 
 SIZES = [0, 1, 31, 255, 256, 257, 100_003]
 CENTERS = [1, 2, 17, 255, 256, 257, 1024, 1500]
@@ -87,7 +86,7 @@ def some_centers(points: Points, k: int, seed: int = 0) -> NDArray[np.float32]:
 
 def naive_moments(points: Points, labels: Any, k: int) -> NDArray[np.uint64]:
     """Weight, weight * (x + BIAS), weight * (x_i + BIAS) * (x_j + BIAS) of each cluster."""
-    x = (points.columns[:-1].astype(np.int64) + clusters.BIAS).astype(np.uint64)
+    x = (points.columns[:-1].astype(np.int64) + kmeans_gpu.BIAS).astype(np.uint64)
     products = [x[i] * x[j] for i in range(len(x)) for j in range(i + 1)]
     values = np.stack([np.ones_like(x[0]), *x, *products], axis=1)
     moments = np.zeros((k, values.shape[1]), np.uint64)

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
 
-from quantgpu import anticipation
-from quantgpu.anticipation import (
+from quantgpu.clustering import dither_aware
+from quantgpu.clustering.cluster import cluster
+from quantgpu.clustering.dither_aware import (
     FARTHEST,
     IN_A_ROW,
     LEAST,
@@ -19,12 +20,11 @@ from quantgpu.anticipation import (
     strength_for,
     total_of,
 )
-from quantgpu.cells import morton_codes, order_of
-from quantgpu.clustering import cluster
-from quantgpu.colorspace import COLOR_SPACES, grid_centers
+from quantgpu.clustering.kmeans import Points
+from quantgpu.clustering.octree import morton_codes, order_of
+from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 from quantgpu.histogram import count_colors
-from quantgpu.image import Pixels
-from quantgpu.kmeans import Points
+from quantgpu.pixels.pixels import Pixels
 
 
 def naive(points: Points, strength: list[int], centers: Any, fixed: int) -> NDArray[np.float32]:
@@ -102,7 +102,7 @@ def test_many_colors_are_followed_by_octree_leaves(monkeypatch: pytest.MonkeyPat
     weighed, smooth = (values[order] for values in smoothness(counted, True))
     centers = grid_centers(counted.colors[:: len(order) // 5][:5], space)
     every = anticipate(points, codes[order], weighed, smooth, centers, 0)
-    monkeypatch.setattr(anticipation, "COLORS", (400, 10))
+    monkeypatch.setattr(dither_aware, "COLORS", (400, 10))
     few = anticipate(points, codes[order], weighed, smooth, centers, 0)
     assert not np.array_equal(few, every)
     assert np.abs(few - every).max() < 0.25 * np.abs(every - centers).max() + 40

@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pictures import naive_assignment, soft_photo
 
-from quantgpu import clustering, quantize
-from quantgpu.apart import ALPHA, Sides, are_opaque, find_apart, has_soft_edges, lloyd_apart, sides
-from quantgpu.cells import morton_codes, order_of
-from quantgpu.colorspace import COLOR_SPACES, grid_centers
-from quantgpu.efforts import Level
-from quantgpu.kmeans import Points, cluster_sums, step_to_means, weighted_points
-from quantgpu.seeding import SEEDINGS
+from quantgpu import quantize
+from quantgpu.clustering import cluster
+from quantgpu.clustering.alpha_search import (
+    ALPHA,
+    Sides,
+    are_opaque,
+    find_apart,
+    has_soft_edges,
+    lloyd_apart,
+    sides,
+)
+from quantgpu.clustering.coarse_to_fine import Level
+from quantgpu.clustering.kmeans import Points, cluster_sums, step_to_means, weighted_points
+from quantgpu.clustering.octree import morton_codes, order_of
+from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 
 SPACE = COLOR_SPACES["srgb"]
 LEVEL = Level(12, 500, 6, 5, 0)
@@ -161,7 +170,7 @@ def test_few_colors_serve_soft_edges_better_than_a_search_that_does_not_know_of_
 ) -> None:
     errors = []
     for most in (32, 0):
-        monkeypatch.setattr(clustering, "MOST_COLORS", most)
+        monkeypatch.setattr(cluster, "MOST_COLORS", most)
         found = quantize(
             soft_edge(), k, color_space="srgb", perceptual=False, dither="none", device="cpu"
         )

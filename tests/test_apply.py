@@ -17,8 +17,8 @@ from pictures import photo
 
 import quantgpu
 from quantgpu import UsageError, apply_palette
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.formats.palette_files import write_palette
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.io.palette_files import write_palette
 from quantgpu.palette import Palette
 
 PHOTO = photo()

@@ -22,11 +22,13 @@ from PIL import Image
 from test_cli_palette import Ran, contents
 
 import quantgpu
-from quantgpu import batches, counting, files
-from quantgpu.batches import Sharing, planned, sharing_of
-from quantgpu.files import Destination, Work
-from quantgpu.formats import decode
-from quantgpu.formats.palette_files import read_palette, write_palette
+from quantgpu.batch import convert
+from quantgpu.batch import count as count_module
+from quantgpu.batch import tasks as tasks_module
+from quantgpu.batch.convert import Destination, Work
+from quantgpu.batch.tasks import Sharing, planned, sharing_of
+from quantgpu.io import decode
+from quantgpu.io.palette_files import read_palette, write_palette
 
 PICTURES = {
     "a.png": photo(),
@@ -150,7 +152,7 @@ def test_files_are_at_work_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> 
         together.wait(20)
         return read(*arguments, **options)
 
-    monkeypatch.setattr(files, "read_image", meet)
+    monkeypatch.setattr(convert, "read_image", meet)
     assert quantize(*NAMES[:4], "--jobs", "2").code == 0
 
 
@@ -368,14 +370,14 @@ def test_weights_of_pixels_choose_the_shared_palette() -> None:
 
 
 def test_an_image_that_changes_between_the_passes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = counting.count_files
+    count = count_module.count_files
 
     def count_and_change(*arguments: Any) -> Any:
         total = count(*arguments)
         Path("b.png").write_bytes(encoded(np.full((5, 5, 3), 77, np.uint8), "PNG"))
         return total
 
-    monkeypatch.setattr(batches, "count_files", count_and_change)
+    monkeypatch.setattr(tasks_module, "count_files", count_and_change)
     ran = quantize("a.png", "b.png", "--shared-palette")
     assert (ran.code, list(made())) == (5, ["a-5.png"])
     assert "b.png: has changed since its colors were counted" in ran.err
@@ -392,7 +394,7 @@ def test_resume_counts_all_but_makes_only_what_is_missing() -> None:
 
 def test_nothing_is_counted_where_all_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     quantize(*NAMES, "--shared-palette")
-    monkeypatch.setattr(batches, "count_files", None)
+    monkeypatch.setattr(tasks_module, "count_files", None)
     assert quantize(*NAMES, "--shared-palette", "--resume").code == 0
 
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
 import blue_noise as script
 
-from quantgpu.dithering.thresholds import BLUE_NOISE, BLUE_NOISE_SIZE, blue_noise
+from quantgpu.dithering.threshold_matrices import BLUE_NOISE, BLUE_NOISE_SIZE, blue_noise
 
 
 def test_the_script_makes_what_is_shipped() -> None:

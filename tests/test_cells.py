@@ -5,11 +5,11 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo
 
-from quantgpu.cells import leaves, morton_codes, octree, order_of, running_sums
-from quantgpu.colorspace import srgb_to_grid
+from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.octree import leaves, morton_codes, octree, order_of, running_sums
+from quantgpu.color.spaces import srgb_to_grid
 from quantgpu.histogram import count_colors, unpack
-from quantgpu.image import Pixels
-from quantgpu.kmeans import Points, weighted_points
+from quantgpu.pixels.pixels import Pixels
 
 
 def sorted_points(picture: NDArray[np.uint8]) -> tuple[Points, NDArray[np.int32]]:

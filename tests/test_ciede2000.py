@@ -4,7 +4,7 @@ import numpy as np
 from image_files import noise
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from quantgpu.ciede2000 import delta_e, lab
+from quantgpu.metrics.ciede2000 import delta_e, lab
 
 SHARMA = """
 50.0000 2.6772 -79.7751 50.0000 0.0000 -82.7485 2.0425

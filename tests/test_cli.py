@@ -29,18 +29,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, options, pipeline, transparency
-from quantgpu.cli import base
+from quantgpu import cli, options
+from quantgpu.cli.app import EXIT_CODES, keys_of
 from quantgpu.cli.quantize import quantize as quantize_command
-from quantgpu.dithering import dither
-from quantgpu.formats import decode, metadata, output, profiles
-from quantgpu.target import parse_target
+from quantgpu.clustering.target import parse_target
+from quantgpu.color import alpha as alpha_module
+from quantgpu.dithering import base
+from quantgpu.io import decode, encode, icc, metadata
+from quantgpu.pipeline import convert
 
-DISPLAY_P3 = profiles.power_profile(
+DISPLAY_P3 = icc.power_profile(
     2.2, (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06), gray=False
 )
 
-PICTURES = [suffix for suffix in output.FORMATS if suffix != ".npz"]
+PICTURES = [suffix for suffix in encode.FORMATS if suffix != ".npz"]
 
 IN_HASTE = ["-k", "5", "--effort", "fast"]
 
@@ -160,14 +162,14 @@ def test_fewer_pixels_than_256_are_no_error_when_k_is_not_given() -> None:
 def test_suffix_of_the_output_chooses_the_format(suffix: str) -> None:
     assert run("photo.png", "-o", f"out{suffix}", *IN_HASTE).code == 0
     with Image.open(f"out{suffix}") as opened:
-        assert opened.format == output.FORMATS[suffix].name
+        assert opened.format == encode.FORMATS[suffix].name
 
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in PICTURES if suffix != ".gif"])
 def test_more_than_256_colors_are_true_color_and_that_is_said(suffix: str) -> None:
     ran = run("photo.png", "-k", "300", "--effort", "fast", "-o", f"out{suffix}")
     assert len(np.unique(decoded(f"out{suffix}").reshape(-1, 3), axis=0)) == 300
-    name = output.FORMATS[suffix].name
+    name = encode.FORMATS[suffix].name
     note = (
         f"300 colors are written as true color, as palettes of {name} hold 256; .npz keeps indices"
     )
@@ -348,7 +350,7 @@ def test_formats_that_hold_less_take_less_and_say_so(
     assert (decoded_alpha(f"out{suffix}") == expected).all()
 
 
-@pytest.mark.parametrize("suffix", output.FORMATS)
+@pytest.mark.parametrize("suffix", encode.FORMATS)
 def test_opaque_alpha_is_no_news_in_any_format(suffix: str) -> None:
     pixels = np.dstack([photo(13, 11), np.full((13, 11), 255, np.uint8)])
     Path("opaque.png").write_bytes(encoded(pixels, "PNG"))
@@ -701,7 +703,7 @@ def test_refusal_is_one_line_and_a_documented_exit_code(
     Path("taken-5.png").write_text("precious")
     before = contents()
     assert_refused(run(*arguments), code, message, before)
-    assert f"{code} " in base.EXIT_CODES
+    assert f"{code} " in EXIT_CODES
 
 
 @pytest.mark.parametrize(
@@ -769,7 +771,7 @@ def test_memory_that_runs_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     def count(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pipeline, "count_colors", count)
+    monkeypatch.setattr(convert, "count_colors", count)
     assert_refused(run("photo.png"), 1, "not enough memory", contents())
 
 
@@ -843,10 +845,10 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
 
     before = contents()
     doing = {
-        "read": "quantgpu.files.read_image",
-        "count": "quantgpu.pipeline.count_colors",
-        "cluster": "quantgpu.clustering.settle",
-        "remap": "quantgpu.pipeline.mapper_for",
+        "read": "quantgpu.batch.convert.read_image",
+        "count": "quantgpu.pipeline.convert.count_colors",
+        "cluster": "quantgpu.clustering.cluster.settle",
+        "remap": "quantgpu.pipeline.convert.mapper_for",
         "write": "PIL.Image.Image.save",
     }
     monkeypatch.setattr(doing[stage], interrupt)
@@ -890,7 +892,7 @@ def on_terminal(*arguments: str, patience: float, stdout: bool = False) -> Ran:
     with open("photo.png", "rb") as stdin, open(end, "wb") as shown:
         process = start(
             *arguments,
-            code=f"from quantgpu.cli import progress; progress.PATIENCE = {patience}",
+            code=f"from quantgpu.cli import progress_bar; progress_bar.PATIENCE = {patience}",
             stdin=stdin,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
             stdout=shown if stdout else subprocess.PIPE,
@@ -922,7 +924,9 @@ def test_short_quiet_and_json_runs_show_no_bar(options: list[str], patience: flo
 
 def test_no_bar_is_shown_where_standard_error_is_no_terminal() -> None:
     ran = run_process(
-        "photo.png", *IN_HASTE, code="from quantgpu.cli import progress; progress.PATIENCE = 0"
+        "photo.png",
+        *IN_HASTE,
+        code="from quantgpu.cli import progress_bar; progress_bar.PATIENCE = 0",
     )
     assert (ran.code, len(ran.lines), ran.complaints) == (0, 1, [])
 
@@ -944,7 +948,7 @@ def test_image_is_not_written_to_a_terminal() -> None:
 def test_help_and_version_import_no_array_library(arguments: list[str]) -> None:
     code = (
         "import atexit, sys\n"
-        "names = 'numpy', 'PIL', 'cupy', 'quantgpu.pipeline'\n"
+        "names = 'numpy', 'PIL', 'cupy', 'quantgpu.pipeline.convert'\n"
         "atexit.register(lambda: print([n for n in names if n in sys.modules], file=sys.stderr))\n"
         "from quantgpu.__main__ import main; main()"
     )
@@ -972,9 +976,9 @@ def test_version_is_the_packages_by_every_way() -> None:
         ("effort", "EFFORTS", options),
         ("init", "SEEDINGS", options),
         ("color_space", "COLOR_SPACES", options),
-        ("dither", "DITHERS", dither),
-        ("alpha", "ALPHAS", transparency),
-        ("icc", "ICCS", profiles),
+        ("dither", "DITHERS", base),
+        ("alpha", "ALPHAS", alpha_module),
+        ("icc", "ICCS", icc),
         ("metadata", "METADATA", metadata),
     ],
 )
@@ -986,7 +990,7 @@ def test_help_and_completion_offer_the_rows_of_the_table(
     (text,) = (parameter.help for parameter in parameters if parameter.name == option)
     named = text.partition(": ")[2].partition(".")[0].split(", ")
     assert named == keys
-    complete = base.keys_of(table, module.__name__.removeprefix("quantgpu."))
+    complete = keys_of(table, module.__name__.removeprefix("quantgpu."))
     assert complete("") == keys
     assert complete(keys[-1][:1]) == [key for key in keys if key[0] == keys[-1][0]]
 
@@ -1084,13 +1088,13 @@ def test_one_mask_serves_all_inputs_of_its_size_and_no_other() -> None:
 
 
 def test_defaults_are_those_of_the_library() -> None:
-    doors = [inspect.signature(door).parameters for door in (quantize_command, pipeline.quantize)]
+    doors = [inspect.signature(door).parameters for door in (quantize_command, convert.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)
     shared = keywords.keys() & options.keys()
     assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}
     assert {name: options[name] for name in shared} == {name: keywords[name] for name in shared}
     assert options["max_pixels"] == decode.MAX_PIXELS
-    assert options["compress_level"] == output.COMPRESS_LEVEL
+    assert options["compress_level"] == encode.COMPRESS_LEVEL
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -1101,4 +1105,4 @@ def test_every_exit_code_is_documented() -> None:
         *errors.QuantgpuError.__subclasses__(),
     ]
     codes = {kind.exit_code for kind in kinds} | {errors.SKIPPED, errors.INTERRUPTED}
-    assert {int(number) for number in re.findall(r"\d+(?= )", base.EXIT_CODES)} == codes | {0}
+    assert {int(number) for number in re.findall(r"\d+(?= )", EXIT_CODES)} == codes | {0}

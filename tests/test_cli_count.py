@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from quantgpu import cli
 from quantgpu.cli import count as cli_count
 from quantgpu.cli.quantize import quantize as quantize_command
-from quantgpu.formats.histogram_files import read_histogram
-from quantgpu.formats.palette_files import read_palette
+from quantgpu.io.histogram_files import read_histogram
+from quantgpu.io.palette_files import read_palette
 
 FEW = ["-k", "5", "--effort", "fast"]
 

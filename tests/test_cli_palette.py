@@ -19,11 +19,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import apply, cli, shared
+from quantgpu import api, cli
 from quantgpu.cli import palette as cli_palette
 from quantgpu.cli.quantize import quantize as quantize_command
-from quantgpu.formats import decode, output, profiles
-from quantgpu.formats.palette_files import PALETTE_FILES, read_palette, write_palette
+from quantgpu.io import decode, encode, icc
+from quantgpu.io.palette_files import PALETTE_FILES, read_palette, write_palette
+from quantgpu.pipeline import shared_palette
 
 COLORS = np.array([[0, 0, 0], [255, 255, 255], [250, 20, 3], [0, 0, 0], [120, 90, 140]], np.uint8)
 BOTH = "first.png", "second.jpg"
@@ -108,7 +109,7 @@ def test_the_palette_is_written_in_the_format_of_the_suffix(suffix: str) -> None
     ]
 
 
-@pytest.mark.parametrize("sort", shared.SORTS)
+@pytest.mark.parametrize("sort", shared_palette.SORTS)
 def test_sorting_changes_the_order_alone(sort: str) -> None:
     ran, plain = (
         Ran("palette", "first.png", *IN_HASTE, *more) for more in ([f"--sort={sort}"], [])
@@ -175,7 +176,7 @@ def test_transparency_is_applied_as_far_as_the_palette_holds_it() -> None:
 
 
 def test_profiles_count_for_palettes_and_when_they_are_applied() -> None:
-    light = profiles.power_profile(1, profiles.PRIMARIES, gray=False)
+    light = icc.power_profile(1, icc.PRIMARIES, gray=False)
     Path("light.png").write_bytes(
         encoded(np.full((3, 5, 3), 55, np.uint8), "PNG", icc_profile=light, dpi=(300, 300))
     )
@@ -289,10 +290,10 @@ def test_swatches_are_drawn_in_a_terminal_that_wants_them(
 # apply
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in output.FORMATS if suffix != ".npz"])
+@pytest.mark.parametrize("suffix", [suffix for suffix in encode.FORMATS if suffix != ".npz"])
 def test_every_format_has_the_palettes_colors_in_its_order(suffix: str) -> None:
     ran = Ran("apply", "first.png", "--palette", "five.gpl", "-o", f"out{suffix}")
-    expected = apply.apply_palette(photo(), COLORS, device="cpu")
+    expected = api.apply_palette(photo(), COLORS, device="cpu")
     assert ran.code == 0, ran
     with Image.open(f"out{suffix}") as opened:
         assert np.array_equal(np.asarray(opened.convert("RGB")), expected.to_array())
@@ -309,7 +310,7 @@ def test_a_png_has_exactly_the_palette_with_unused_entries_and_duplicates() -> N
 def test_palettes_of_more_than_256_colors_give_16_bit_indices_or_true_color() -> None:
     colors = np.stack([np.arange(999) % 251, np.arange(999) % 37, np.arange(999) % 256], axis=1)
     write_palette("many.gpl", colors.astype(np.uint8))
-    expected = apply.apply_palette(photo(), colors, device="cpu")
+    expected = api.apply_palette(photo(), colors, device="cpu")
     assert expected.index.max() > 255
     assert Ran("apply", "first.png", "--palette", "many.gpl", "-o", "out.npz").err == ""
     with np.load("out.npz") as arrays:
@@ -327,7 +328,7 @@ def test_images_are_named_by_the_palette_and_reported_like_those_of_quantize() -
     assert [line.split(": ")[0] for line in ran.lines] == [
         os.path.join("out", name) for name in ("first-five.png", "second-five.png")
     ]
-    mse = apply.apply_palette(photo(), COLORS, device="cpu").mse
+    mse = api.apply_palette(photo(), COLORS, device="cpu").mse
     assert f"MSE {mse:.2f}" in ran.lines[0]
     (report,) = Ran("apply", "first.png", "--palette", "five.gpl", "--json").lines
     assert json.loads(report)["mse"] == pytest.approx(mse)
@@ -337,7 +338,7 @@ def test_images_are_named_by_the_palette_and_reported_like_those_of_quantize() -
 def test_a_pipe_works() -> None:
     ran = Ran("apply", "-", "--palette", "five.gpl", stdin=encoded(photo(), "PNG"))
     with Image.open(io.BytesIO(ran.out)) as opened:
-        expected = apply.apply_palette(photo(), COLORS, device="cpu").index
+        expected = api.apply_palette(photo(), COLORS, device="cpu").index
         assert np.array_equal(np.asarray(opened), expected)
 
 
@@ -350,7 +351,7 @@ def test_a_picture_made_with_palette_and_apply_is_that_of_quantize() -> None:
 
 def test_distances_are_measured_in_the_color_space() -> None:
     Ran("apply", "first.png", "--palette", "five.gpl", "--color-space", "oklab", "-o", "o.png")
-    expected = apply.apply_palette(photo(), COLORS, color_space="oklab", device="cpu").index
+    expected = api.apply_palette(photo(), COLORS, color_space="oklab", device="cpu").index
     assert np.array_equal(np.asarray(Image.open("o.png")), expected)
 
 
@@ -428,9 +429,9 @@ def test_help_names_every_palette_format_and_order() -> None:
         for command in ("palette", "apply")
     ]  # fmt: skip
     assert all(suffix in help for help in text for suffix in PALETTE_FILES)
-    assert ", ".join(shared.SORTS) in text[0]
+    assert ", ".join(shared_palette.SORTS) in text[0]
 
 
 def test_completion_offers_the_orders() -> None:
-    assert cli_palette.keys_of_sorts("") == list(shared.SORTS)
+    assert cli_palette.keys_of_sorts("") == list(shared_palette.SORTS)
     assert cli_palette.keys_of_sorts("c") == ["count"]

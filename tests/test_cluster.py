@@ -22,13 +22,13 @@ from pictures import photo, soft_photo
 
 import quantgpu
 from quantgpu import UsageError, cluster
-from quantgpu.crew import blocks
-from quantgpu.crew.blocks import Recipe, count_block
-from quantgpu.crew.tiles import Halo
-from quantgpu.device import to_host
-from quantgpu.dithering.dither import Dithering
+from quantgpu.arrays.device import to_host
+from quantgpu.distributed import blocks
+from quantgpu.distributed.blocks import Recipe, count_block
+from quantgpu.distributed.tiles import Halo
+from quantgpu.dithering.base import Dithering
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
+from quantgpu.pixels.pixels import Pixels
 
 CHUNKS = [(1, 83), (7, 83), (512, 512), (23, 31)]
 BLOCKWISE = ["none", "bayer", "blue-noise"]

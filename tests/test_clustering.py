@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from pictures import soft_photo
 
-from quantgpu.clips.over_time import in_places_of
-from quantgpu.clustering import cluster
+from quantgpu.clustering.cluster import cluster
+from quantgpu.demo.scene import render_scene
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
-from quantgpu.quality import squared_error
-from quantgpu.scene import render_scene
+from quantgpu.metrics.palette_error import squared_error
+from quantgpu.pixels.pixels import Pixels
+from quantgpu.video.palettes import in_places_of
 
 OPTIONS: dict[str, Any] = {"color_space": "srgb"}
 

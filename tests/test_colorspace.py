@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantgpu.colorspace import (
+from quantgpu.color.spaces import (
     CIELAB_SCALE,
     COLOR_SPACES,
     LINEAR_SCALE,

@@ -17,9 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import quantgpu
-from quantgpu import cli, metrics
+from quantgpu import cli
 from quantgpu.cli import compare as cli_compare
-from quantgpu.formats import decode
+from quantgpu.io import decode
+from quantgpu.metrics import comparison
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def test_each_metric_gives_a_line() -> None:
 def test_json_is_one_object_with_every_metric() -> None:
     ran = run("a.png", "b.png", "--json")
     found = json.loads(ran.stdout)
-    assert [*found] == ["a", "b", "width", "height", "map", *metrics.METRICS]
+    assert [*found] == ["a", "b", "width", "height", "map", *comparison.METRICS]
     assert [found[name] for name in ("a", "b", "width", "height", "map")] == [
         *("a.png", "b.png", 83, 61, None)
     ]
@@ -98,7 +99,7 @@ def test_map_is_the_difference_of_each_pixel() -> None:
     with Image.open("map.png") as opened:
         assert (opened.format, opened.mode) == ("PNG", "L")
         levels = np.asarray(opened)
-    assert np.array_equal(levels, metrics.difference_map(photo(), photo(seed=1)))
+    assert np.array_equal(levels, comparison.difference_map(photo(), photo(seed=1)))
     assert levels.max() > 0
     assert sorted(contents()) == ["a.png", "b.png", "map.png", "wide.png"]
 
@@ -187,7 +188,7 @@ def test_greatest_number_of_pixels_is_the_library_s() -> None:
 def test_help_imports_no_array_library() -> None:
     code = (
         "import atexit, sys\n"
-        "names = 'numpy', 'PIL', 'cupy', 'quantgpu.metrics'\n"
+        "names = 'numpy', 'PIL', 'cupy', 'quantgpu.metrics.comparison'\n"
         "atexit.register(lambda: print([n for n in names if n in sys.modules], file=sys.stderr))\n"
         "from quantgpu.__main__ import main; main()"
     )

@@ -11,11 +11,11 @@ from image_files import encoded
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu.counting import Way, count_files
+from quantgpu.batch.count import Way, count_files
 from quantgpu.errors import InputError, QuantgpuError, UsageError
-from quantgpu.formats.histogram_files import encode_histogram, write_histogram
 from quantgpu.histogram import count_colors
-from quantgpu.image import Pixels
+from quantgpu.io.histogram_files import encode_histogram, write_histogram
+from quantgpu.pixels.pixels import Pixels
 
 OPENING: dict[str, Any] = {"alpha": "keep", "matte": None, "icc": "convert", "threads": 1}
 

@@ -18,10 +18,10 @@ from test_cli_palette import Ran
 from typer.testing import CliRunner
 
 from quantgpu import cli
-from quantgpu.crew.files import ended, renamed, result_of
-from quantgpu.crew.workers import Crew
+from quantgpu.distributed.files import ended, renamed, result_of
+from quantgpu.distributed.workers import Crew
 from quantgpu.errors import ClusterError, OutputError
-from quantgpu.formats.histogram_files import read_histogram
+from quantgpu.io.histogram_files import read_histogram
 
 PICTURES = {
     "a.png": photo(),
@@ -139,7 +139,7 @@ def test_an_image_that_cannot_be_counted_is_named_as_it_was_given(on_cluster: li
 def test_what_crosses_for_a_histogram_is_no_larger_than_its_file(on_cluster: list[str]) -> None:
     import pickle
 
-    from quantgpu.crew.blocks import parcel
+    from quantgpu.distributed.blocks import parcel
 
     assert counted("a.png", "-o", "a.qhist", *on_cluster).exit_code == 0
     histogram = read_histogram("a.qhist").histogram

@@ -18,8 +18,8 @@ from PIL import Image
 from test_cli_count import Ran
 from test_video import damaged, moving
 
-from quantgpu.clips.frames import open_frames
-from quantgpu.crew import clips as crew_frames
+from quantgpu.distributed import video as crew_frames
+from quantgpu.video.frames.open import open_frames
 
 FEW = ["-k", "8", "--effort", "fast", "--device", "cpu"]
 

@@ -19,8 +19,8 @@ from PIL import Image
 from test_cli_palette import Ran
 
 import quantgpu
-from quantgpu.crew import pictures as crew_store
-from quantgpu.crew import stores
+from quantgpu.distributed import stored_image as crew_store
+from quantgpu.distributed import stores
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ from PIL import Image
 
 from quantgpu import quantize
 from quantgpu.errors import InputError
-from quantgpu.formats.decode import read_image
+from quantgpu.io.decode import read_image
 
 PIXELS = noise(13, 11, 3)
 GRAY = noise(13, 11, seed=1)

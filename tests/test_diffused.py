@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
-from quantgpu.colorspace import LINEAR
-from quantgpu.dithering import diffused
-from quantgpu.dithering.diffused import (
+from quantgpu.color.spaces import LINEAR
+from quantgpu.dithering import error_diffusion_plan
+from quantgpu.dithering.diffusion import FULL, KERNELS
+from quantgpu.dithering.error_diffusion_plan import (
     BUSY,
     CLEAN,
     FARTHEST,
@@ -20,8 +21,7 @@ from quantgpu.dithering.diffused import (
     reach_of,
     tempered,
 )
-from quantgpu.dithering.diffusion import FULL, KERNELS
-from quantgpu.importance import activity, lightness
+from quantgpu.pixels.perceptual import activity, lightness
 
 BLACK_AND_WHITE = [(0, 0, 0), (255, 255, 255)]
 
@@ -56,8 +56,8 @@ def test_bands_do_not_matter(monkeypatch: pytest.MonkeyPatch, dither: str, band:
     for picture in (photo(19, 31), soft_photo(19, 31)):
         whole = quantize(picture, 9, dither=dither)
         with monkeypatch.context() as patch:
-            patch.setattr(diffused, "BAND", band)
-            patch.setattr(diffused, "BATCH", 70)
+            patch.setattr(error_diffusion_plan, "BAND", band)
+            patch.setattr(error_diffusion_plan, "BATCH", 70)
             banded = quantize(picture, 9, dither=dither)
         np.testing.assert_array_equal(banded.index, whole.index)
         assert banded.squared_error == whole.squared_error

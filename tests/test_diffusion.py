@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quantgpu.dithering.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse, no_errors
-from quantgpu.dithering.nearest import cells_around
+from quantgpu.dithering.nearest_grid import cells_around
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 3), (17, 31), (31, 4), (5, 40)]
 

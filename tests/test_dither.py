@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.dithering.diffusion import FULL
-from quantgpu.dithering.dither import (
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.dithering.base import (
     DEFAULT,
     DITHERS,
     Dithering,
@@ -18,9 +17,10 @@ from quantgpu.dithering.dither import (
     parse_dither,
     table_of,
 )
+from quantgpu.dithering.diffusion import FULL
 from quantgpu.errors import UsageError
 from quantgpu.histogram import count_colors
-from quantgpu.image import Pixels
+from quantgpu.pixels.pixels import Pixels
 
 MIXING = [name for name in DITHERS if name != "none"]
 

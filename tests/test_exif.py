@@ -10,7 +10,7 @@ import pytest
 from image_files import camera_exif
 from PIL import ExifTags, Image
 
-from quantgpu.formats.exif import main_table, true_exif
+from quantgpu.io.exif import main_table, true_exif
 
 WIDE = (600, 400)
 ORDERS = "<", ">"

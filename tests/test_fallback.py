@@ -11,9 +11,9 @@ from types import ModuleType
 import gpu_double
 import pytest
 
-from quantgpu.device import Device
+from quantgpu.arrays.device import Device
 from quantgpu.errors import DeviceError, DeviceMemoryError
-from quantgpu.fallback import SMALLER, carried, on_device
+from quantgpu.execution.fallback import SMALLER, carried, on_device
 
 
 @pytest.fixture(autouse=True)

@@ -14,16 +14,9 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
-from quantgpu.device import no_progress
+from quantgpu.arrays.device import no_progress
+from quantgpu.batch.convert import Destination, Report, as_bytes, convert_file, identity, quantizing
 from quantgpu.errors import InputError
-from quantgpu.files import (
-    Destination,
-    Report,
-    as_bytes,
-    convert_file,
-    identity,
-    quantizing,
-)
 
 BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
 OPTIONS: dict[str, Any] = {
@@ -178,7 +171,7 @@ def test_existing_output_is_found_out_before_the_input_is_decoded(
         raise AssertionError("decoded in vain")
 
     picture.with_name("photo-5.png").touch()
-    monkeypatch.setattr("quantgpu.files.read_image", decode)
+    monkeypatch.setattr("quantgpu.batch.convert.read_image", decode)
     with pytest.raises(OutputError, match="exists"):
         quantized(picture)
 

@@ -18,8 +18,9 @@ from test_frames_video import OPEN
 from test_video import animation, damaged, moving
 
 from quantgpu import DeviceError, InputError, UsageError, cluster
-from quantgpu.clips import frame_ranges
-from quantgpu.clips.frame_ranges import (
+from quantgpu.distributed import frame_ranges
+from quantgpu.distributed.blocks import added, count_block
+from quantgpu.distributed.frame_ranges import (
     AGAIN,
     FrameRange,
     FrameWay,
@@ -34,11 +35,10 @@ from quantgpu.clips.frame_ranges import (
     ranges_of,
     sum_of_ranges,
 )
-from quantgpu.clips.frames import open_frames
-from quantgpu.crew.blocks import added, count_block
-from quantgpu.crew.tiles import Halo
-from quantgpu.formats.histogram_files import Counted, encode_histogram
+from quantgpu.distributed.tiles import Halo
 from quantgpu.histogram import Histogram
+from quantgpu.io.histogram_files import Counted, encode_histogram
+from quantgpu.video.frames.open import open_frames
 
 PLAIN = FrameWay({}, True, "keep", None)
 

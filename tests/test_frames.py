@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from quantgpu.clips.frames import Frame, Frames, open_frames, resampled, timed, trimmed
 from quantgpu.errors import InputError, UsageError
+from quantgpu.video.frames.open import Frame, Frames, open_frames, resampled, timed, trimmed
 
 PICTURE = np.zeros((2, 3, 3), np.uint8)
 
@@ -198,5 +198,6 @@ def test_an_empty_file_has_no_frames(tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported_before_a_video_is_opened() -> None:
-    code = "import sys, quantgpu.clips.frames, quantgpu.clips.sinks; sys.exit('av' in sys.modules)"
+    modules = "sys, quantgpu.video.frames.open, quantgpu.video.sinks.open"
+    code = f"import {modules}; sys.exit('av' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

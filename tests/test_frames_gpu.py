@@ -10,17 +10,17 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu.apply import nearest_entries
-from quantgpu.clips import frames_gpu
-from quantgpu.clips.frames import Frame
-from quantgpu.clips.frames_gpu import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
-from quantgpu.clips.over_time import Prepared, Turn
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.device import Device, no_progress, to_host
-from quantgpu.dithering.dither import Dithering, Mapping, mapper_for
+from quantgpu.api import nearest_entries
+from quantgpu.arrays.device import Device, no_progress, to_host
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.dithering.base import Dithering, Mapping, mapper_for
 from quantgpu.histogram import Counter, Histogram
-from quantgpu.image import Pixels
 from quantgpu.palette import Palette
+from quantgpu.pixels.pixels import Pixels
+from quantgpu.video import gpu_stream
+from quantgpu.video.frames.open import Frame
+from quantgpu.video.gpu_stream import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
+from quantgpu.video.palettes import Prepared, Turn
 
 GPU = Device(0, 1 << 30)
 OKLAB = COLOR_SPACES["oklab"]
@@ -198,7 +198,7 @@ def test_memory_decides_how_many_go_together(gpu: gpu_double.Double) -> None:
     assert together(20 << 30) == BATCH // frame == 5
     assert together(20 << 30, 2160, 3840) == 1
     assert together(20 << 30, 2160, 3840, diffuses=True) == DIFFUSED // (4 * frame) == 5
-    assert together(20 << 30, 1, 1) == frames_gpu.MOST
+    assert together(20 << 30, 1, 1) == gpu_stream.MOST
     assert together(IN_BUDGET * SLOTS * 2 * frame) == 2
     assert together(IN_BUDGET * SLOTS * frame - 1) is None
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from image_files import encoded, exif
 from PIL import Image
 
-from quantgpu.clips.frames import open_frames
-from quantgpu.clips.frames_pictures import natural
 from quantgpu.errors import InputError
+from quantgpu.video.frames.open import open_frames
+from quantgpu.video.frames.pictures import natural
 
 
 def animation(path: Path, pictures: list[Any], durations: list[int], **options: Any) -> Path:

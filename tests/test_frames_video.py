@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from clips import colors, frames_of, lengths, times, video
 
-from quantgpu.clips.frames import open_frames
 from quantgpu.errors import InputError, UsageError
+from quantgpu.video.frames.open import open_frames
 
 LEVELS = np.arange(64, dtype=np.uint8) * np.uint8(4)
 
@@ -251,7 +251,7 @@ def test_y4m_comes_through_standard_input_once(kind: str, size: int) -> None:
         b"FRAME\n" + 4 * bytes([16 + 73 * n]) + (size - 4) * bytes([128]) for n in range(3)
     )
     code = (
-        "from quantgpu.clips.frames import open_frames\n"
+        "from quantgpu.video.frames.open import open_frames\n"
         "with open_frames('-') as frames:\n"
         "    assert not frames.rereadable and frames.count is None, frames\n"
         "    got = [(str(f.time), f.pixels[0, 0].tolist()) for f in frames]\n"

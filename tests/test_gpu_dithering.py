@@ -9,9 +9,10 @@ import pytest
 from pictures import photo, soft_photo
 from test_gpu_pipeline import assert_same
 
-from quantgpu import Indexed, apply_palette, quantize, transfer
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.dithering.dither import DEFAULT, DITHERS
+from quantgpu import Indexed, apply_palette, quantize
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.dithering.base import DEFAULT, DITHERS
+from quantgpu.pixels import gpu as gpu_module
 
 METHODS = [name for name in DITHERS if name != "none"]
 
@@ -76,7 +77,7 @@ def test_more_than_256_colors_give_the_same_bytes() -> None:
 @pytest.mark.parametrize("slab", [1, 9000])
 @pytest.mark.parametrize("dither", [DEFAULT, "jarvis", "stevenson-arce", "bayer:16"])
 def test_slabs_do_not_matter(dither: str, slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu_module, "SLAB", slab)
     assert_same_everywhere(photo(70, 40), 9, dither=dither, effort="fast")
 
 

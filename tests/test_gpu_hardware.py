@@ -11,13 +11,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from quantgpu import DeviceError, cli, cluster, doctor, quantize, quantize_each, quantize_video
-from quantgpu.device import Device, array_module, choose_device, free_memory, gpu_count, using
-from quantgpu.efforts import EFFORTS
-from quantgpu.kernels.clusters import batched_sums, nearest_sums
-from quantgpu.kmeans import Points, assign, cluster_sums
-from quantgpu.refine import search
-from quantgpu.scene import render_scene
-from quantgpu.seeding import SEEDINGS
+from quantgpu.arrays.device import (
+    Device,
+    array_module,
+    choose_device,
+    free_memory,
+    gpu_count,
+    using,
+)
+from quantgpu.clustering.coarse_to_fine import EFFORTS
+from quantgpu.clustering.kmeans import Points, assign, cluster_sums
+from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums
+from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.clustering.split_merge import search
+from quantgpu.demo.scene import render_scene
 
 pytestmark = pytest.mark.gpu
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu import Indexed, histogram, pipeline, transfer
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.efforts import EFFORTS
+from quantgpu import Indexed, histogram
+from quantgpu.clustering.coarse_to_fine import EFFORTS
+from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.alpha import ALPHAS
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.demo.scene import render_scene
 from quantgpu.errors import DeviceError, QualityError, UsageError
-from quantgpu.scene import render_scene
-from quantgpu.seeding import SEEDINGS
-from quantgpu.transparency import ALPHAS
+from quantgpu.pipeline import convert
+from quantgpu.pixels import gpu as gpu_module
 
 SCENE = render_scene(151, 100)
 PART = np.ascontiguousarray(SCENE[20:87, 13:110])
@@ -28,12 +30,12 @@ SMALL_TRAFFIC = 400_000
 
 def quantize(picture: Any, k: int | None = None, **options: Any) -> Indexed:
     """Without dithering, which `test_gpu_dithering` is about."""
-    return pipeline.quantize(picture, k, **{"dither": "none", **options})
+    return convert.quantize(picture, k, **{"dither": "none", **options})
 
 
 def quantize_each(picture: Any, ks: list[int], **options: Any) -> list[Indexed]:
     """The same for several K."""
-    return pipeline.quantize_each(picture, ks, **{"dither": "none", **options})
+    return convert.quantize_each(picture, ks, **{"dither": "none", **options})
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_kept_colors_and_locked_grays_give_the_same_bytes(
 def test_perceptual_weights_give_the_same_bytes(
     shape: tuple[int, int], budget: int | None, slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu_module, "SLAB", slab)
     k = min(12, shape[0] * shape[1])
     assert_same_everywhere(photo(*shape), k, effort="fast", perceptual=True, memory=budget)
 
@@ -144,7 +146,7 @@ def test_masks_give_the_same_bytes(
     slab: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu_module, "SLAB", slab)
     mask = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
     k = min(12, shape[0] * shape[1])
     for picture in (photo(*shape), soft_photo(*shape)):
@@ -170,13 +172,13 @@ def test_pictures_and_masks_on_the_gpu_give_the_same_bytes(
 def test_device_memory_stays_under_the_budget_with_a_mask(
     gpu: gpu_double.Double, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", 8 << 20)
+    monkeypatch.setattr(gpu_module, "SLAB", 8 << 20)
     picture = np.tile(SCENE, (26, 30, 1))
     mask = np.tile(SCENE[..., 0], (26, 30))
     found = quantize(picture, 16, weights=mask, perceptual=True, device="gpu", memory=budget)
     assert_same(found, quantize(picture, 16, weights=mask, perceptual=True, device="cpu"))
     assert gpu.log.peak_bytes <= budget
-    kept = picture.nbytes + transfer.FIXED <= budget
+    kept = picture.nbytes + gpu_module.FIXED <= budget
     assert gpu.log.moved("up") // picture.nbytes == (1 if kept else 2)
     assert gpu.log.moved("up") % picture.nbytes >= mask.nbytes
 
@@ -223,7 +225,7 @@ def test_a_target_out_of_reach_is_no_failure_of_the_gpu(
 def test_each_of_several_k_gives_the_same_bytes(
     budget: int | None, slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu_module, "SLAB", slab)
     ks = [64, 300, 2, 9]
     options: dict[str, Any] = {"effort": "fast", "memory": budget}
     found = quantize_each(SCENE, ks, device="gpu", **options)
@@ -282,7 +284,7 @@ def test_no_schedule_of_threads_changes_a_byte(gpu: gpu_double.Double, order: st
 def test_slabs_of_awkward_sizes_change_nothing(
     shape: tuple[int, int], slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu_module, "SLAB", slab)
     picture = photo(*shape)
     assert_same_everywhere(picture, min(9, shape[0] * shape[1]))
     assert_same_everywhere(Image.fromarray(picture), 1)
@@ -303,7 +305,7 @@ def test_noise_of_many_colors_gives_the_same_bytes() -> None:
 
 @pytest.mark.usefixtures("gpu")
 def test_more_pixels_than_bins_hold_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "SLAB", 151 * 3 * 16)
+    monkeypatch.setattr(gpu_module, "SLAB", 151 * 3 * 16)
     monkeypatch.setattr(histogram, "FLUSH", 5000)
     assert_same_everywhere(SCENE, 12)
 
@@ -336,13 +338,13 @@ def test_a_large_picture_needs_a_wait_for_each_staged_slab_only(gpu: gpu_double.
     gpu.log.reset()
     picture = np.tile(SCENE, (40, 20, 1))
     quantize(picture, 16, device="gpu")
-    slabs = -(-picture.nbytes // transfer.SLAB)
+    slabs = -(-picture.nbytes // gpu_module.SLAB)
     assert slabs > 1
     assert len(gpu.log.synchronizations) <= few + slabs
 
 
 def test_page_locked_pixels_go_up_without_a_copy_or_a_wait(gpu: gpu_double.Double) -> None:
-    picture = transfer.pinned_empty(gpu.cupy, (1600, 1510, 3), np.uint8)
+    picture = gpu_module.pinned_empty(gpu.cupy, (1600, 1510, 3), np.uint8)
     picture[...] = np.tile(SCENE, (16, 10, 1))
     quantize(picture, 16, device="gpu")
     staged = [wait for wait in gpu.log.synchronizations if "Event" in wait.why]
@@ -354,21 +356,21 @@ def test_page_locked_pixels_go_up_without_a_copy_or_a_wait(gpu: gpu_double.Doubl
 def test_device_memory_stays_under_the_budget(
     gpu: gpu_double.Double, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", 8 << 20)
+    monkeypatch.setattr(gpu_module, "SLAB", 8 << 20)
     picture = np.tile(SCENE, (26, 30, 1))
     found = quantize(picture, 16, device="gpu", memory=budget)
     assert_same(found, quantize(picture, 16, device="cpu"))
     assert gpu.log.peak_bytes <= budget
-    kept = picture.nbytes + transfer.FIXED <= budget
+    kept = picture.nbytes + gpu_module.FIXED <= budget
     assert gpu.log.moved("up") >= picture.nbytes * (1 if kept else 2)
 
 
 def test_many_colors_take_the_memory_of_the_pixels(gpu: gpu_double.Double) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (1000, 900, 3)).astype(np.uint8)
-    for budget, times in ((transfer.FIXED + picture.nbytes, 1), (4 * picture.nbytes, 2)):
-        transfer_fixed = transfer.FIXED if times == 1 else 0
+    for budget, times in ((gpu_module.FIXED + picture.nbytes, 1), (4 * picture.nbytes, 2)):
+        transfer_fixed = gpu_module.FIXED if times == 1 else 0
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(transfer, "FIXED", transfer_fixed)
+            patched.setattr(gpu_module, "FIXED", transfer_fixed)
             gpu.log.reset()
             quantize(picture, 3, effort="none", device="gpu", memory=budget)
         assert gpu.log.moved("up") // picture.nbytes == times
@@ -394,10 +396,10 @@ class BrokenError(RuntimeError):
 def test_any_failure_mid_way_ends_on_the_cpu(
     gpu: gpu_double.Double, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: transfer.GpuPixels, *arguments: Any, **options: Any) -> None:
+    def fail(self: gpu_module.GpuPixels, *arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(transfer.GpuPixels, "map", fail)
+    monkeypatch.setattr(gpu_module.GpuPixels, "map", fail)
     found = quantize(SCENE, 9)
     assert found.device == "cpu"
     assert len(found.notes) == 1
@@ -410,10 +412,10 @@ def test_any_failure_mid_way_ends_on_the_cpu(
 def test_memory_that_cuda_misses_is_memory_too(
     gpu: gpu_double.Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: transfer.GpuPixels, *arguments: Any, **options: Any) -> None:
+    def fail(self: gpu_module.GpuPixels, *arguments: Any, **options: Any) -> None:
         raise gpu.cuda.runtime.CUDARuntimeError(2)
 
-    monkeypatch.setattr(transfer.GpuPixels, "map", fail)
+    monkeypatch.setattr(gpu_module.GpuPixels, "map", fail)
     found = quantize(SCENE, 9, device="gpu")
     assert found.notes == ["gpu:0 ran out of memory; went on with the CPU"]
 
@@ -432,13 +434,13 @@ def test_what_the_caller_raises_reaches_the_caller(
         if at == stage:
             raise error
 
-    def fail(self: transfer.GpuPixels) -> None:
+    def fail(self: gpu_module.GpuPixels) -> None:
         wait(self)
         raise gpu.cuda.runtime.CUDARuntimeError(700)
 
-    wait = transfer.GpuPixels.wait
+    wait = gpu_module.GpuPixels.wait
     if sticky:
-        monkeypatch.setattr(transfer.GpuPixels, "wait", fail)
+        monkeypatch.setattr(gpu_module.GpuPixels, "wait", fail)
     with pytest.raises(type(error)) as raised:
         quantize(SCENE, 9, progress=progress)
     assert raised.value is error
@@ -548,14 +550,14 @@ def test_smaller_slabs_help_where_memory_shrinks(
     gpu: gpu_double.Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = np.tile(SCENE, (60, 40, 1))
-    upload = transfer.GpuPixels.upload
+    upload = gpu_module.GpuPixels.upload
 
-    def shrinking(self: transfer.GpuPixels, intervals: Any) -> Any:
+    def shrinking(self: gpu_module.GpuPixels, intervals: Any) -> Any:
         gpu.model.used_by_others = gpu.model.memory - gpu.log.bytes_in_use - picture.nbytes // 2
         return upload(self, intervals)
 
-    monkeypatch.setattr(transfer.GpuPixels, "upload", shrinking)
-    monkeypatch.setattr(transfer, "FIXED", 1 << 20)
+    monkeypatch.setattr(gpu_module.GpuPixels, "upload", shrinking)
+    monkeypatch.setattr(gpu_module, "FIXED", 1 << 20)
     found = quantize(picture, 16, device="gpu")
     assert found.notes == ["gpu:0 ran out of memory; went on with smaller slabs"]
     assert found.device == "gpu:0"

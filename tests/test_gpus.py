@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 import quantgpu
 from quantgpu import DeviceError, UsageError, cli
-from quantgpu.crew import workers as crew
-from quantgpu.gpus import first_of, is_several, numbers_of, surroundings
+from quantgpu.distributed import workers as crew
+from quantgpu.distributed.gpus import first_of, is_several, numbers_of, surroundings
 
 NAMES = [f"{letter}.png" for letter in "abcd"]
 

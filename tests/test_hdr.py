@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantgpu.clips.hdr import BT2020_TO_BT709, CURVES, hlg, pq, to_srgb
+from quantgpu.video.frames.hdr import BT2020_TO_BT709, CURVES, hlg, pq, to_srgb
 
 
 def gray(signal: float, transfer: int) -> int:

@@ -12,7 +12,7 @@ from pictures import photo
 
 from quantgpu import histogram
 from quantgpu.histogram import Histogram, count_colors, occurring, pack, unpack
-from quantgpu.image import Pixels
+from quantgpu.pixels.pixels import Pixels
 
 pictures = arrays(
     np.uint8,

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu.errors import InputError, OutputError, UsageError
-from quantgpu.formats.histogram_files import (
+from quantgpu.histogram import CLEAR, KEYS, Histogram, count_colors
+from quantgpu.io.histogram_files import (
     MAGIC,
     MOST_PIXELS,
     Counted,
@@ -28,8 +29,7 @@ from quantgpu.formats.histogram_files import (
     read_histogram,
     write_histogram,
 )
-from quantgpu.histogram import CLEAR, KEYS, Histogram, count_colors
-from quantgpu.image import Pixels
+from quantgpu.pixels.pixels import Pixels
 
 
 def counted(picture: NDArray[np.uint8], perceptual: bool = False, **how: Any) -> Counted:

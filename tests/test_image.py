@@ -13,8 +13,8 @@ from PIL import Image
 
 from quantgpu import quantize
 from quantgpu.errors import InputError, UsageError
-from quantgpu.formats.decode import read_image
-from quantgpu.image import Pixels, as_pixels
+from quantgpu.io.decode import read_image
+from quantgpu.pixels.pixels import Pixels, as_pixels
 
 PIXELS = noise(13, 11, 3)
 

@@ -8,8 +8,7 @@ from PIL import Image
 
 from quantgpu import histogram, quantize
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
-from quantgpu.importance import (
+from quantgpu.pixels.perceptual import (
     BRIGHT,
     DARK,
     GAIN,
@@ -23,6 +22,7 @@ from quantgpu.importance import (
     rows_around,
     weight_of,
 )
+from quantgpu.pixels.pixels import Pixels
 
 
 def naive_weights(picture: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -20,8 +20,8 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import Indexed, OutputError, Palette, UsageError, quantize
-from quantgpu.formats import output
-from quantgpu.formats.output import FORMATS
+from quantgpu.io import encode
+from quantgpu.io.encode import FORMATS
 
 PICTURES = [suffix for suffix in FORMATS if suffix != ".npz"]
 WITH_PALETTE = [suffix for suffix in PICTURES if suffix != ".webp"]
@@ -452,11 +452,11 @@ def test_png_of_few_colors_is_as_small_as_the_better_strategy_makes_it() -> None
     palette = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[:, None], 3, axis=1)
     for index in (smooth, pattern):
         sizes = []
-        for strategy in output.PNG_STRATEGIES:
+        for strategy in encode.PNG_STRATEGIES:
             stream = io.BytesIO()
-            picture = output.to_picture(index, palette)
+            picture = encode.to_picture(index, palette)
             picture.save(stream, "PNG", compress_level=2, compress_type=strategy)
             sizes.append(stream.tell())
         assert sizes[0] != sizes[1]
-        assert output.encode(index, palette, FORMATS[".png"], io.BytesIO(), 2) == min(sizes)
+        assert encode.encode(index, palette, FORMATS[".png"], io.BytesIO(), 2) == min(sizes)
     assert sizes[0] < sizes[1]

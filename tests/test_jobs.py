@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.device import Progress, default_threads, no_progress
+from quantgpu.arrays.device import Progress, default_threads, no_progress
+from quantgpu.batch.jobs import AHEAD, MOST_JOBS, Stopped, ahead, at_work, in_turn, shared_out
 from quantgpu.errors import InputError, UsageError
-from quantgpu.jobs import AHEAD, MOST_JOBS, Stopped, ahead, at_work, in_turn, shared_out
 
 PATIENCE = 20
 """Seconds after which a test gives up."""

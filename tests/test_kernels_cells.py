@@ -9,12 +9,12 @@ from kernel_problems import FOUR_SIZES, SIZES, some_codes, some_points
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu import cells
-from quantgpu.kernels.cells import octree_cells
-from quantgpu.kmeans import Points, weighted_points
+from quantgpu.clustering import octree
+from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.octree_gpu import octree_cells
 
 
-def naive_cells(codes: NDArray[Any], sums: cells.RunningSums) -> tuple[NDArray[Any], ...]:
+def naive_cells(codes: NDArray[Any], sums: octree.RunningSums) -> tuple[NDArray[Any], ...]:
     """Starts, ends, error, parent's error and children of all cells, by start, then by level."""
     columns: list[tuple[NDArray[Any], ...]] = []
     above: NDArray[Any] = np.zeros(len(codes), np.intp)
@@ -29,7 +29,7 @@ def naive_cells(codes: NDArray[Any], sums: cells.RunningSums) -> tuple[NDArray[A
             parent_error = columns[-1][3][parents]
             columns[-1][5][:] = np.bincount(parents, minlength=len(columns[-1][0]))
         error = np.minimum(sums.squared_error(starts, starts + sizes), parent_error)
-        error = np.full(1, cells.UNBOUNDED) if level == 0 else error if level < 8 else 0 * error
+        error = np.full(1, octree.UNBOUNDED) if level == 0 else error if level < 8 else 0 * error
         levels: NDArray[Any] = np.full(len(starts), level)
         children = np.zeros(len(starts), np.int32)
         columns.append((levels, starts, starts + sizes, error, parent_error, children))
@@ -47,15 +47,15 @@ def check_octree(
 ) -> None:
     """All cells with their errors, and the leaves chosen among them."""
     points = some_points(len(codes), 9, axes=axes) if points is None else points
-    sums = cells.running_sums(points)
-    there = cells.running_sums(uploaded(gpu, points))
+    sums = octree.running_sums(points)
+    there = octree.running_sums(uploaded(gpu, points))
     assert_array_equal(there.table.get(), sums.table)
-    found = octree_cells(gpu.asarray(codes), there, cells.UNBOUNDED)
+    found = octree_cells(gpu.asarray(codes), there, octree.UNBOUNDED)
     for column, right in zip(found, naive_cells(codes, sums), strict=True):
         assert_array_equal(column.get(), right)
     for most in choices:
-        expected = cells.leaves(cells.octree(codes, sums, most), sums, most)
-        leaves = cells.leaves(cells.octree(gpu.asarray(codes), there, most), there, most)
+        expected = octree.leaves(octree.octree(codes, sums, most), sums, most)
+        leaves = octree.leaves(octree.octree(gpu.asarray(codes), there, most), there, most)
         assert_array_equal(leaves.columns.get(), expected.columns)
         assert_array_equal(leaves.weights.get(), expected.weights)
 
@@ -94,6 +94,6 @@ def test_errors_that_are_rounding_only_are_numpys(gpu: Any, axes: int) -> None:
     place = np.array([[1013], [-299], [1531], [-699]][:axes], np.float32)
     coordinates = np.repeat(place, len(codes), axis=1)
     points = weighted_points(coordinates, rng.integers(1, 1 << 21, len(codes)))
-    errors = cells.running_sums(points).squared_error(np.arange(2900), np.arange(2900) + 9)
+    errors = octree.running_sums(points).squared_error(np.arange(2900), np.arange(2900) + 9)
     assert (errors != 0).mean() > 0.05
     check_octree(gpu, codes, points=points, axes=axes)

@@ -24,9 +24,9 @@ from kernel_problems import (
 from numpy.testing import assert_array_equal
 from pictures import naive_assignment
 
-from quantgpu import kernels, kmeans
-from quantgpu.kernels import clusters
-from quantgpu.kmeans import weighted_points
+from quantgpu.clustering import kmeans, kmeans_gpu
+from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.kernels import launch as launch_module
 
 # ---- the nearest centers
 
@@ -36,20 +36,20 @@ def check_reduce(gpu: Any, given: Problem) -> None:
     there, k = uploaded(gpu, given.points), given.k
     unused = np.full((3, given.axes), np.nan, np.float32)
     centers = gpu.asarray(np.concatenate([given.centers, unused]))
-    count = clusters.count_of(centers[:k])
+    count = kmeans_gpu.count_of(centers[:k])
     assert_array_equal(kmeans.assign(there, centers[:k]).get(), given.labels)
     gaps = np.zeros((k, 1), np.uint64)
     np.add.at(
         gaps[:, 0], given.labels, (given.points.weights * given.gaps.astype(np.int64)).view("u8")
     )
     expected = {
-        clusters.SUMS: given.moments[:, : 1 + given.axes],
-        clusters.MOMENTS: given.moments,
-        **({clusters.GAPS: gaps} if k > 1 else {}),
+        kmeans_gpu.SUMS: given.moments[:, : 1 + given.axes],
+        kmeans_gpu.MOMENTS: given.moments,
+        **({kmeans_gpu.GAPS: gaps} if k > 1 else {}),
     }
     for kind, sums in expected.items():
         found = gpu.full((k + 3, sums.shape[1]), GARBAGE, np.uint64)
-        clusters.reduce(there, centers, count, kind, found).run()
+        kmeans_gpu.reduce(there, centers, count, kind, found).run()
         assert_array_equal(found.get()[:k], sums + np.uint64(GARBAGE))
         assert (found.get()[k:] == GARBAGE).all()
 
@@ -60,10 +60,10 @@ def check_sums(gpu: Any, given: Problem, batches: int = 3) -> None:
     weight = given.moments[:, 0].view(np.int64)
     biased = given.moments[:, 1 : 1 + given.axes].view(np.int64)
     rows = -(-len(given.points) // batches)
-    by_batch = clusters.batched_sums(there, centers, rows * given.k + given.k - 1)
+    by_batch = kmeans_gpu.batched_sums(there, centers, rows * given.k + given.k - 1)
     for found in (kmeans.nearest_sums(there, centers), by_batch):
         assert_array_equal(found[0].get(), weight)
-        assert_array_equal(found[1].get(), biased - clusters.BIAS * weight[:, None])
+        assert_array_equal(found[1].get(), biased - kmeans_gpu.BIAS * weight[:, None])
 
 
 @pytest.mark.parametrize(("axes", "count", "k"), sized(SIZES, CENTERS, FOUR_SIZES, FOUR_CENTERS))
@@ -91,7 +91,7 @@ def test_the_oracles_are_the_definition(axes: int) -> None:
     mass, sums = kmeans.cluster_sums(given.points, given.labels, 17)
     biased = given.moments[:, 1 : 1 + axes].view(np.int64)
     assert_array_equal(given.moments[:, 0], mass)
-    assert_array_equal(biased - clusters.BIAS * mass[:, None], sums)
+    assert_array_equal(biased - kmeans_gpu.BIAS * mass[:, None], sums)
     assert int(mass.max()) > 1 << 32
 
 
@@ -117,7 +117,7 @@ def test_of_equally_near_centers_the_first_counts(gpu: Any, axes: int, k: int) -
 
 @pytest.mark.parametrize("axes", AXES)
 def test_gaps_of_more_centers_than_shared_memory_holds_are_added_up(gpu: Any, axes: int) -> None:
-    k = 1 + kernels.SHARED_BYTES // 8
+    k = 1 + launch_module.SHARED_BYTES // 8
     check_reduce(gpu, problem(300, k, axes=axes))
 
 
@@ -207,7 +207,7 @@ def check_update(
     old = rng.integers(low, high + 17, (count, axes)).astype(np.float32)
     if fixed:
         old[:2] = high + 1, low - 1
-    table = np.hstack([weight, sums + clusters.BIAS * weight])
+    table = np.hstack([weight, sums + kmeans_gpu.BIAS * weight])
     expected = old.astype(np.int64)
     for c, a in np.ndindex(count, axes):
         if weight[c, 0]:

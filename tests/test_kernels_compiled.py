@@ -18,15 +18,17 @@ import numpy as np
 import pytest
 from kernel_device import diffusion
 
-from quantgpu import kernels
-from quantgpu.cells import running_sums
+from quantgpu.clustering import kmeans_gpu, octree_gpu, split_merge_gpu
+from quantgpu.clustering.kmeans import relaxations, weighted_points
+from quantgpu.clustering.octree import running_sums
+from quantgpu.dithering import diffusion_gpu
 from quantgpu.dithering.diffusion import KERNELS, Scheme, no_errors
-from quantgpu.dithering.nearest import Cells
-from quantgpu.kernels import cells, clusters, diffusing, pixels, search
-from quantgpu.kmeans import relaxations, weighted_points
+from quantgpu.dithering.nearest_grid import Cells
+from quantgpu.kernels import launch as launch_module
 from quantgpu.palette import MOST_COLORS
+from quantgpu.pixels import counting_gpu
 
-FOLDER = Path(kernels.__file__).parent
+FOLDER = Path(launch_module.__file__).parent
 ARCHITECTURES = ["75", "80", "86", "89", "90", "100", "120"]
 
 ADDED_BY_CUPY = "-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v"
@@ -49,11 +51,11 @@ class Budget(NamedTuple):
     """Bytes of dynamic shared memory, at most."""
 
 
-MANY = Budget(64, threads=128, shared=4096, dynamic=kernels.SHARED_BYTES)
+MANY = Budget(64, threads=128, shared=4096, dynamic=launch_module.SHARED_BYTES)
 
 BUDGETS = {
-    ("accumulate", "-DAXES=3"): Budget(56, dynamic=kernels.SHARED_BYTES),
-    ("accumulate", "-DAXES=4"): Budget(56, dynamic=kernels.SHARED_BYTES),
+    ("accumulate", "-DAXES=3"): Budget(56, dynamic=launch_module.SHARED_BYTES),
+    ("accumulate", "-DAXES=4"): Budget(56, dynamic=launch_module.SHARED_BYTES),
     ("drop", "-DAXES=3"): Budget(40, threads=128, dynamic=32 << 10),
     ("drop", "-DAXES=4"): Budget(40, threads=128, dynamic=32 << 10),
     ("histogram",): Budget(40),
@@ -144,7 +146,7 @@ def diffuse_nothing(name: str, axes: int, dtype: Any) -> None:
     cells = Cells(none, 0, (1,) * axes, none, np.zeros(1, np.int32), none)
     scheme = Scheme(np.zeros((axes, 5), np.int32), np.zeros((axes, 9), np.int32), cells, 5)
     rows = np.zeros((3, 5), np.int32)
-    diffusing.diffuse(rows, rows, kernel, scheme, no_errors(kernel, axes, 5), dtype)
+    diffusion_gpu.diffuse(rows, rows, kernel, scheme, no_errors(kernel, axes, 5), dtype)
 
 
 def launches(k: int) -> set[Launch]:
@@ -157,25 +159,27 @@ def launches(k: int) -> set[Launch]:
         for axes, code in ((3, np.int32), (4, np.int64)):
             points = weighted_points(np.zeros((axes, 5), np.float32), np.ones(5, np.int64))
             centers = np.zeros((k, axes), "f4")
-            clusters.assign(points, centers)
-            clusters.nearest_sums(points, centers)
-            clusters.batched_sums(points, centers)
-            search.search(points, centers, k, 1, relaxations(2), 0.8, 0, lambda share: None)
-            cells.octree_cells(np.arange(5, dtype=code), running_sums(points), 1.0)
+            kmeans_gpu.assign(points, centers)
+            kmeans_gpu.nearest_sums(points, centers)
+            kmeans_gpu.batched_sums(points, centers)
+            split_merge_gpu.search(
+                points, centers, k, 1, relaxations(2), 0.8, 0, lambda share: None
+            )
+            octree_gpu.octree_cells(np.arange(5, dtype=code), running_sums(points), 1.0)
         for name in ("adaptive", "stevenson-arce"):
             diffuse_nothing(name, 3, np.uint8)
             diffuse_nothing(name, 4, np.uint16)
-        pixels.add_to_bins(None, colors)
-        pixels.add_to_bins(None, colors, np.ones(5, np.uint8))
-        pixels.weigh(colors, colors[:0], colors[:0], 5, None)
-        pixels.temper(colors, colors[:0], colors[:0], 5, None, None, None, None)
+        counting_gpu.add_to_bins(None, colors)
+        counting_gpu.add_to_bins(None, colors, np.ones(5, np.uint8))
+        counting_gpu.weigh(colors, colors[:0], colors[:0], 5, None)
+        counting_gpu.temper(colors, colors[:0], colors[:0], 5, None, None, None, None)
         for dtype in (np.uint8, np.uint16):
-            pixels.remap(np.zeros(1, dtype), colors, None)
+            counting_gpu.remap(np.zeros(1, dtype), colors, None)
         entries, index = np.zeros(min(k, 256), np.uint32), np.zeros((1, 5), np.uint8)
         for counts in (None, np.zeros(len(entries), np.uint64)):
             tables = np.zeros(1, np.uint32), np.zeros((2, 2), np.uint32), entries
-            pixels.ordered(colors[None], tables, (1, 5), (0, 0), index, None, counts)
-            pixels.tally(colors, index, entries, None, counts)
+            counting_gpu.ordered(colors[None], tables, (1, 5), (0, 0), index, None, counts)
+            counting_gpu.tally(colors, index, entries, None, counts)
     return made
 
 
@@ -307,12 +311,12 @@ def test_float64_that_decides_something_is_rounded_after_every_operation(
     kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
 ) -> None:
     ptx = everything[kernel, architecture].ptx
-    assert bool(ROUNDED_ONCE.search(ptx)) == (kernel[0] in kernels.EXACT)
+    assert bool(ROUNDED_ONCE.search(ptx)) == (kernel[0] in launch_module.EXACT)
     assert not LOOSE.search(ptx)
 
 
 def test_without_the_option_operations_could_be_fused() -> None:
-    given = [compiled_by_python()[name, "-DAXES=3"] for name in sorted(kernels.EXACT)]
+    given = [compiled_by_python()[name, "-DAXES=3"] for name in sorted(launch_module.EXACT)]
     jobs = [(code, tuple(o for o in options if "fmad" not in o), "90") for code, options in given]
     assert all(LOOSE.search(compiled.ptx) for compiled in compile_apart(jobs))
 
@@ -354,7 +358,7 @@ def test_as_many_centers_as_fit_are_summed_in_shared_memory() -> None:
 
     for number, values in {(1, 3): 4, (2, 3): 10, (1, 4): 5, (2, 4): 15}.items():
         kernel = "reduce", f"-DKIND={number[0]}", f"-DAXES={number[1]}"
-        most = kernels.SHARED_BYTES // (8 * values)
+        most = launch_module.SHARED_BYTES // (8 * values)
         assert shared(kernel, 256) >= 256 * 8 * values
         assert shared(kernel, most) >= most * 8 * values
         assert shared(kernel, most + 1) < (most + 1) * 8 * values

@@ -10,10 +10,9 @@ from kernel_device import build_ahead, device, diffusion, options_for, text_of
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu.device import to_host
-from quantgpu.dithering import nearest
+from quantgpu.arrays.device import to_host
+from quantgpu.dithering import diffusion_gpu, nearest_grid
 from quantgpu.dithering.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse
-from quantgpu.kernels import diffusing
 
 COLORS = 200
 REACH = 90
@@ -33,8 +32,8 @@ def some_scheme(axes: int, k: int, parted: bool = False) -> Scheme:
     centers[1::4] = centers[::4]
     halves = np.arange(0, COLORS, 2), np.arange(1, COLORS, 2)
     groups = [(half, np.arange(k)[part::2]) for part, half in enumerate(halves)]
-    with patch.object(nearest, "MOST_CELLS", 1 << 9):
-        cells, first = nearest.cells_around(points, centers, REACH, groups if parted else None)
+    with patch.object(nearest_grid, "MOST_CELLS", 1 << 9):
+        cells, first = nearest_grid.cells_around(points, centers, REACH, groups if parted else None)
     return Scheme(points, np.ascontiguousarray(centers.T), cells, REACH, first)
 
 
@@ -71,7 +70,7 @@ def check_frames(
     colors, strength, above = map(gpu.asarray, rows)
     dtype = np.uint8 if k <= 256 else np.uint16
     there = on_device(gpu, scheme)
-    found = diffusing.diffuse_frames(colors, strength, kernel, there, above, dtype)
+    found = diffusion_gpu.diffuse_frames(colors, strength, kernel, there, above, dtype)
     assert found[0].dtype == dtype
     for result, right in zip(found, zip(*expected, strict=True), strict=True):
         assert_array_equal(result.get(), np.stack(right))

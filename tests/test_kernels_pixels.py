@@ -9,11 +9,11 @@ from kernel_problems import SIZES, some_colors
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu.dithering.diffused import tempered
 from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.error_diffusion_plan import tempered
 from quantgpu.histogram import pack, packed
-from quantgpu.importance import activity, lightness, pixel_weights, rows_around
-from quantgpu.kernels import pixels
+from quantgpu.pixels import counting_gpu
+from quantgpu.pixels.perceptual import activity, lightness, pixel_weights, rows_around
 
 
 def check_histogram(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) -> None:
@@ -21,7 +21,7 @@ def check_histogram(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) ->
     bins = np.random.default_rng(0).integers(0, 1 << 32, keys, np.uint32)
     there, found = gpu.asarray(colors), gpu.asarray(bins)
     for start in (0, 16):
-        pixels.add_to_bins(found, there[start:])
+        counting_gpu.add_to_bins(found, there[start:])
         bins += np.bincount(pack(colors[start:]), minlength=keys).astype(np.uint32)
         assert_array_equal(found.get(), bins)
 
@@ -33,7 +33,7 @@ def check_weighted(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) -> 
     weights = rng.integers(1, 65, len(colors)).astype(np.uint8)
     there, found = gpu.asarray(colors), gpu.asarray(bins)
     for start in (0, 16):
-        pixels.add_to_bins(found, there[start:], gpu.asarray(weights)[start:])
+        counting_gpu.add_to_bins(found, there[start:], gpu.asarray(weights)[start:])
         np.add.at(bins, pack(colors[start:]), packed(weights[start:]))
         assert_array_equal(found.get(), bins)
 
@@ -53,7 +53,7 @@ def check_weigh(gpu: Any, height: int, width: int) -> None:
             for a, b in ((start, stop), (first, start), (stop, last))
         )
         found = gpu.zeros(len(expected), np.uint8)
-        pixels.weigh(rows, before, after, width, found)
+        counting_gpu.weigh(rows, before, after, width, found)
         assert_array_equal(found.get(), expected)
 
 
@@ -79,7 +79,7 @@ def check_temper(gpu: Any, height: int, width: int) -> None:
         )
         found = gpu.zeros(len(rows), np.uint8)
         if start < stop:
-            pixels.temper(rows, before, after, width, own, *tables, found)
+            counting_gpu.temper(rows, before, after, width, own, *tables, found)
         assert_array_equal(found.get(), expected[start:stop].reshape(-1))
 
 
@@ -92,7 +92,7 @@ def check_tally(gpu: Any, colors: NDArray[np.uint8], k: int = 256) -> None:
     entries = gpu.asarray(pack(palette).astype(np.uint32))
     counts, error = gpu.full(k, 5, np.uint64), gpu.full(1, 11, np.uint64)
     for told in (counts, None):
-        pixels.tally(gpu.asarray(colors), gpu.asarray(index), entries, error, told)
+        counting_gpu.tally(gpu.asarray(colors), gpu.asarray(index), entries, error, told)
     assert_array_equal(counts.get(), 5 + np.bincount(index, minlength=k))
     assert int(error[0]) == 11 + 2 * int((gaps * gaps).sum())
 
@@ -103,10 +103,10 @@ def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 <
     table = np.random.default_rng(0).integers(0, info.max + 1, keys).astype(dtype)
     there, index = gpu.asarray(colors), gpu.full(len(colors), 7, dtype)
     expected = table[pack(colors)]
-    pixels.remap(gpu.asarray(table), there[16:], index[16:])
+    counting_gpu.remap(gpu.asarray(table), there[16:], index[16:])
     assert_array_equal(index.get()[16:], expected[16:])
     assert (index.get()[:16] == 7).all()
-    pixels.remap(gpu.asarray(table), there, index)
+    counting_gpu.remap(gpu.asarray(table), there, index)
     assert_array_equal(index.get(), expected)
 
 
@@ -116,7 +116,7 @@ def check_ordered(
     """Pictures between others, from some place of the matrix on, are mapped and told by NumPy."""
     rng = np.random.default_rng([*shape, k])
     count, side = shape[0] * shape[1], 8
-    stride = -(-count // pixels.RUN) * pixels.RUN
+    stride = -(-count // counting_gpu.RUN) * counting_gpu.RUN
     colors = some_colors(pictures * stride).reshape(pictures, stride, 3)
     low, high = rng.integers(0, k, (2, keys))
     table = (low | high << 8 | rng.integers(0, 1 << 16, keys) << 16).astype(np.uint32)
@@ -133,7 +133,9 @@ def check_ordered(
     for counts in (None, found):
         index = gpu.full((pictures, stride), 7, np.uint8)
         errors = gpu.full(pictures, 11, np.uint64)
-        pixels.ordered(gpu.asarray(colors), tuple(tables), shape, place, index, errors, counts)
+        counting_gpu.ordered(
+            gpu.asarray(colors), tuple(tables), shape, place, index, errors, counts
+        )
         assert_array_equal(index.get()[:, :count], expected)
         assert (index.get()[:, count:] == 7).all()
         assert_array_equal(errors.get(), 11 + (gaps * gaps).sum(axis=(1, 2)))

@@ -39,7 +39,7 @@ from test_kernels_search import (
     check_spread,
 )
 
-from quantgpu.kmeans import RELAXATION
+from quantgpu.clustering.kmeans import RELAXATION
 
 
 def check_nothing(gpu: Any, axes: int) -> None:

@@ -21,8 +21,9 @@ from kernel_problems import (
 )
 from numpy.testing import assert_array_equal
 
-from quantgpu import kernels, kmeans, refine
-from quantgpu.kmeans import weighted_points
+from quantgpu.clustering import kmeans, split_merge
+from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.kernels import launch as launch_module
 
 # ---- how clusters can be split
 
@@ -30,7 +31,7 @@ from quantgpu.kmeans import weighted_points
 def check_spread(gpu: Any, given: Problem) -> None:
     """Variances, lines and the error have the bits of array code; moments are cleared."""
     k, axes, unused = given.k, given.axes, 2
-    mean, variance, deviation = refine.spread(given.points, given.labels, k)
+    mean, variance, deviation = split_merge.spread(given.points, given.labels, k)
     sums = kmeans.cluster_sums(given.points, given.labels, k)
     error = np.array([1 << 50], np.uint64)
     expected = np.uint64((1 << 50) + kmeans.total_error(given.centers, *sums))
@@ -67,7 +68,7 @@ def test_of_equally_long_lines_the_first_counts(gpu: Any, axes: int) -> None:
     points = weighted_points(coordinates.astype(np.float32), np.full(2 * axes + 5, 3))
     at = np.array([[301], [-700], [0], [7]], np.float32)
     given = solved(points, np.repeat(at, axes, axis=1))
-    _, variance, deviation = refine.spread(points, given.labels, 4)
+    _, variance, deviation = split_merge.spread(points, given.labels, 4)
     assert variance.tolist() == [3 * 2 * 256] * 2 + [0, 0]
     first, second = np.eye(axes)[:2]
     assert_array_equal(np.sign(deviation), [first, second, lonely[:, 0] * 0, lonely[:, 0] * 0])
@@ -76,12 +77,12 @@ def test_of_equally_long_lines_the_first_counts(gpu: Any, axes: int) -> None:
 
 def check_lines(gpu: Any, axes: int) -> None:
     """Clusters are found to lie along each of the lines."""
-    lines = np.array(refine.directions(axes))
+    lines = np.array(split_merge.directions(axes))
     scale = np.arange(10, 10 + len(lines))[:, None]
     coordinates = np.concatenate([scale * lines, -scale * lines]).T.astype(np.float32)
     points = weighted_points(coordinates, np.full(2 * len(lines), 5))
     labels = np.tile(np.arange(len(lines)), 2)
-    _, _, deviation = refine.spread(points, labels, len(lines))
+    _, _, deviation = split_merge.spread(points, labels, len(lines))
     assert_array_equal(np.sign(deviation), lines)
     moments = naive_moments(points, labels, len(lines))
     centers = np.zeros((len(lines), axes), np.float32)
@@ -151,7 +152,7 @@ def check_place(gpu: Any, given: Round, k: int, axes: int = 3, fixed: int = 0) -
     split = given.split
     largest = np.argsort(-kept[1], kind="stable")[:split]
     assert (largest < fixed).sum() == min(split, fixed)
-    offset = refine.OFFSET * kept[2][largest, 1]
+    offset = split_merge.OFFSET * kept[2][largest, 1]
     halves = kept[0].astype(float)
     halves[largest] = kept[2][largest, 0] + offset
     halves = np.concatenate([halves, kept[2][largest, 0] - offset])
@@ -162,7 +163,7 @@ def check_place(gpu: Any, given: Round, k: int, axes: int = 3, fixed: int = 0) -
     next_state, next_counts = np.full(3, 77, np.int64), np.full(2, 77, np.int32)
     wide, copies = np.full((k + width, axes), 77, np.float32), [array.copy() for array in best]
     rows = state, counts, next_state, next_counts
-    limits = low, high, np.int32(k), np.int32(fixed), np.float64(refine.OFFSET)
+    limits = low, high, np.int32(k), np.int32(fixed), np.float64(split_merge.OFFSET)
     launch(gpu, "place", *rows, *candidate, *copies, *limits, wide, axes=axes)
     assert_array_equal(wide[: k + split], expected)
     assert (wide[k + split :] == 77).all()
@@ -199,7 +200,7 @@ def check_rank(gpu: Any, m: int, axes: int = 3) -> None:
     nearest, order = np.full(m + 2, 77, np.int32), np.full(m + 2, 77, np.int32)
     launch(gpu, "rank", centers, losses, np.array([m], "i4"), nearest, order, axes=axes)
     if m:
-        assert_array_equal(nearest[:m], refine.nearest_others(centers[:m]))
+        assert_array_equal(nearest[:m], split_merge.nearest_others(centers[:m]))
         assert_array_equal(order[:m], np.argsort(losses[:m], kind="stable"))
     assert nearest[m:].tolist() == order[m:].tolist() == [77, 77]
 
@@ -234,7 +235,7 @@ def check_drop(
             stays.add(int(nearest[c]))
     goes += [c for c in free if c not in goes][: m - k - len(goes)] if m else []
     losses, candidate = np.full(m + 2, 88), np.full((k + 1, axes), 77, np.float32)
-    shared = 8 * kernels.blocks_for(m + 2, 32)
+    shared = 8 * launch_module.blocks_for(m + 2, 32)
     numbers = np.array([m], "i4"), np.int32(k), np.int32(fixed)
     arguments = wide, losses, nearest, order, *numbers, candidate
     launch(gpu, "drop", *arguments, axes=axes, blocks=1, shared=shared)
@@ -286,9 +287,9 @@ def test_many_centers_are_dropped(gpu: Any, axes: int) -> None:
 def check_search(gpu: Any, given: Problem, width: int, rounds: int, fixed: int = 0) -> None:
     """The search takes the same decisions as in array code."""
     there, centers = uploaded(gpu, given.points), gpu.asarray(given.centers)
-    expected = refine.search(given.points, given.centers, width, rounds, fixed=fixed)
+    expected = split_merge.search(given.points, given.centers, width, rounds, fixed=fixed)
     told: list[float] = []
-    found = refine.search(there, centers, width, rounds, tell=told.append, fixed=fixed).get()
+    found = split_merge.search(there, centers, width, rounds, tell=told.append, fixed=fixed).get()
     assert_array_equal(found, expected)
     assert found[:fixed].tobytes() == given.centers[:fixed].tobytes()
     assert told == [done / rounds for done in range(len(told))]

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
 from test_kernels_diffuse import COLORS, some_rows, some_scheme
 
-from quantgpu import kernels
+from quantgpu.clustering.kmeans import Points
+from quantgpu.clustering.kmeans_gpu import LABELS, SUMS, values
+from quantgpu.clustering.kmeans_gpu import THREADS as REDUCE_THREADS
+from quantgpu.dithering import diffusion_gpu
 from quantgpu.dithering.diffusion import KERNELS
-from quantgpu.kernels import diffusing
-from quantgpu.kernels.clusters import LABELS, SUMS, values
-from quantgpu.kernels.clusters import THREADS as REDUCE_THREADS
-from quantgpu.kmeans import Points
+from quantgpu.kernels import launch
 
-FOLDER = Path(kernels.__file__).parent
+FOLDER = Path(launch.__file__).parent
 
 COUNTED = """
 static unsigned long long* counted;
@@ -129,7 +129,7 @@ def test_diffusion_reads_each_color_and_strength_once_and_writes_each_index_once
     kernel, scheme = KERNELS["adaptive"], some_scheme(3, 40)
     colors, strength, _ = some_rows(kernel, 3, (2, 70, 50))
     errors, counter = np.zeros((2, 4, 1, 3, 50), np.int32), np.zeros(1, np.uint64)
-    codes, entries = diffusing.chained(scheme.cells)
+    codes, entries = diffusion_gpu.chained(scheme.cells)
     cells = scheme.cells
     tables = scheme.points, None, scheme.centers, cells.origin, codes, entries
     numbers = COLORS, 40, cells.shift, *cells.sides[1:], 1, scheme.reach, *colors.shape

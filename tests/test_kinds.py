@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize
-from quantgpu.colorspace import COLOR_SPACES, PAPER, grid_centers
+from quantgpu.clustering.color_classes import KINDS, Kinds, made_opaque, nearest_grays
+from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.color.spaces import COLOR_SPACES, PAPER, grid_centers
 from quantgpu.errors import UsageError
-from quantgpu.kinds import KINDS, Kinds, made_opaque, nearest_grays
-from quantgpu.kmeans import weighted_points
 
 RGBA = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(4)))
 

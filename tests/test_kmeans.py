@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import naive_assignment, naive_error, random_centers, random_points
 
-from quantgpu import kmeans
-from quantgpu.kmeans import (
+from quantgpu.clustering import kmeans
+from quantgpu.clustering.kmeans import (
     assign,
     cluster_sums,
     distance_matrix,

@@ -16,9 +16,9 @@ from PIL import Image
 from quantgpu import histogram, quantize
 from quantgpu.errors import InputError, UsageError
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
-from quantgpu.importance import MOST, pixel_weights, scaled
-from quantgpu.mask import as_mask, read_mask
+from quantgpu.io.masks import as_mask, read_mask
+from quantgpu.pixels.perceptual import MOST, pixel_weights, scaled
+from quantgpu.pixels.pixels import Pixels
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (37, 52)).astype(np.uint8)
 

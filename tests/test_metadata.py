@@ -13,10 +13,10 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from quantgpu import quantize
-from quantgpu.formats.decode import Decoded, read_image
-from quantgpu.formats.exif import DAMAGED
-from quantgpu.formats.metadata import METADATA, Metadata, dpi_of, left_out
-from quantgpu.formats.output import FORMATS
+from quantgpu.io.decode import Decoded, read_image
+from quantgpu.io.encode import FORMATS
+from quantgpu.io.exif import DAMAGED
+from quantgpu.io.metadata import METADATA, Metadata, dpi_of, left_out
 
 PICTURES = [suffix for suffix in FORMATS if suffix != ".npz"]
 PIXELS = noise(13, 11, 3)

@@ -14,8 +14,8 @@ from PIL import Image
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 import quantgpu
-from quantgpu import metrics, ssim
-from quantgpu.ciede2000 import delta_e, lab
+from quantgpu.metrics import comparison, ssim
+from quantgpu.metrics.ciede2000 import delta_e, lab
 
 # CIEDE2000
 
@@ -24,7 +24,7 @@ from quantgpu.ciede2000 import delta_e, lab
 def test_mean_percentile_and_maximum_are_those_over_all_pixels(a: Colors, b: Colors) -> None:
     in_lab = (lab(picture.reshape(-1, 3)) for picture in (a, b))
     every = delta_e(*in_lab)
-    found = metrics.ciede2000(a, b)
+    found = comparison.ciede2000(a, b)
     assert found.mean == pytest.approx(every.mean(), rel=1e-12)
     assert found.percentile_95 == np.percentile(every, 95, method="inverted_cdf")
     assert found.maximum == every.max()
@@ -34,7 +34,7 @@ def test_mean_percentile_and_maximum_are_those_over_all_pixels(a: Colors, b: Col
 def test_percentile_of_few_pixels(count: int) -> None:
     a, b = np.zeros((count, 1, 3), np.uint8), noise(count, 1, 3)
     every = delta_e(*(lab(picture.reshape(-1, 3)) for picture in (a, b)))
-    found = metrics.ciede2000(a, b).percentile_95
+    found = comparison.ciede2000(a, b).percentile_95
     assert found == np.percentile(every, 95, method="inverted_cdf")
 
 
@@ -42,7 +42,7 @@ def test_percentile_of_few_pixels(count: int) -> None:
 def test_largest_of_parts_is_largest_of_all_and_little_is_held(wanted: int) -> None:
     rng = np.random.default_rng(wanted)
     values, counts = rng.integers(0, 90, 400) / 3, rng.integers(1, 6, 400)
-    largest = metrics.Largest(wanted)
+    largest = comparison.Largest(wanted)
     for start in range(0, 400, 23):
         largest.add(values[start : start + 23], counts[start : start + 23])
         assert len(largest.values) <= 2 * wanted + 23
@@ -55,18 +55,18 @@ def test_largest_of_parts_is_largest_of_all_and_little_is_held(wanted: int) -> N
 @both
 def test_errors_are_those_of_the_definitions(a: Colors, b: Colors) -> None:
     squared = (a.astype(float) - b.astype(float)) ** 2
-    assert metrics.mse_channels(a, b) == pytest.approx(squared.mean(axis=(0, 1)), rel=1e-14)
-    assert metrics.mse(a, b) == pytest.approx(squared.sum(axis=2).mean(), rel=1e-14)
-    assert metrics.psnr(a, b) == pytest.approx(10 * math.log10(255**2 / squared.mean()))
-    assert metrics.changed(a, b) == (a != b).any(axis=2).mean()
+    assert comparison.mse_channels(a, b) == pytest.approx(squared.mean(axis=(0, 1)), rel=1e-14)
+    assert comparison.mse(a, b) == pytest.approx(squared.sum(axis=2).mean(), rel=1e-14)
+    assert comparison.psnr(a, b) == pytest.approx(10 * math.log10(255**2 / squared.mean()))
+    assert comparison.changed(a, b) == (a != b).any(axis=2).mean()
     counts = [len(np.unique(picture.reshape(-1, 3), axis=0)) for picture in (a, b)]
-    assert list(metrics.colors(a, b)) == counts
+    assert list(comparison.colors(a, b)) == counts
 
 
 @both
 def test_errors_are_scikit_images(a: Colors, b: Colors) -> None:
-    assert metrics.mse(a, b) / 3 == pytest.approx(mean_squared_error(a, b))
-    assert metrics.psnr(a, b) == pytest.approx(peak_signal_noise_ratio(a, b))
+    assert comparison.mse(a, b) / 3 == pytest.approx(mean_squared_error(a, b))
+    assert comparison.psnr(a, b) == pytest.approx(peak_signal_noise_ratio(a, b))
 
 
 def test_error_is_that_of_the_quantized_picture() -> None:
@@ -83,10 +83,10 @@ def test_error_is_that_of_the_quantized_picture() -> None:
 @pytest.mark.parametrize("slab", [1, 7, 83, 1000])
 def test_slabs_and_tiles_change_nothing(slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = PAIRS["grain"]
-    whole = metrics.compare(a, b), metrics.difference_map(a, b)
-    monkeypatch.setattr(metrics, "SLAB", slab)
+    whole = comparison.compare(a, b), comparison.difference_map(a, b)
+    monkeypatch.setattr(comparison, "SLAB", slab)
     monkeypatch.setattr(ssim, "TILE", (5, 13))
-    parts = metrics.compare(a, b), metrics.difference_map(a, b)
+    parts = comparison.compare(a, b), comparison.difference_map(a, b)
     assert parts[0].ssim == pytest.approx(whole[0].ssim, rel=1e-14)
     assert parts[0].ciede2000 == pytest.approx(whole[0].ciede2000, rel=1e-14)
     rounded = [
@@ -97,13 +97,13 @@ def test_slabs_and_tiles_change_nothing(slab: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "SLAB", 300)
+    monkeypatch.setattr(comparison, "SLAB", 300)
     monkeypatch.setattr(ssim, "TILE", (5, 13))
     found = []
     for threads in (1, 2, 5):
-        for module in (metrics, ssim):
+        for module in (comparison, ssim):
             monkeypatch.setattr(module, "default_threads", lambda threads=threads: threads)
-        found.append(metrics.compare(*PAIRS["grain"]))
+        found.append(comparison.compare(*PAIRS["grain"]))
     assert found[0] == found[1] == found[2]
 
 
@@ -131,7 +131,7 @@ def test_one_pixel() -> None:
 
 
 def test_order_of_the_pictures_matters_only_for_colors() -> None:
-    there, back = metrics.compare(*PAIRS["grain"]), metrics.compare(*PAIRS["grain"][::-1])
+    there, back = comparison.compare(*PAIRS["grain"]), comparison.compare(*PAIRS["grain"][::-1])
     assert back.colors == there.colors[::-1]
     assert back.ssim == pytest.approx(there.ssim, rel=1e-14)
     assert back.ciede2000 == pytest.approx(there.ciede2000, rel=1e-12)
@@ -139,8 +139,10 @@ def test_order_of_the_pictures_matters_only_for_colors() -> None:
 
 
 def test_fields_are_the_rows_of_the_table() -> None:
-    assert [field.name for field in dataclasses.fields(metrics.Comparison)] == [*metrics.METRICS]
-    assert [*metrics.compare(*PAIRS["window"]).as_json()] == [*metrics.METRICS]
+    assert [field.name for field in dataclasses.fields(comparison.Comparison)] == [
+        *comparison.METRICS
+    ]
+    assert [*comparison.compare(*PAIRS["window"]).as_json()] == [*comparison.METRICS]
 
 
 def test_images_files_and_arrays_that_are_views_are_taken(tmp_path: object) -> None:
@@ -168,8 +170,8 @@ def test_sizes_that_differ_are_refused_with_both_named() -> None:
 
 def test_progress_names_each_metric() -> None:
     said: list[tuple[str, float]] = []
-    metrics.compare(*PAIRS["window"], progress=lambda stage, share: said.append((stage, share)))
-    assert [stage for stage, _ in said] == [*metrics.METRICS]
+    comparison.compare(*PAIRS["window"], progress=lambda stage, share: said.append((stage, share)))
+    assert [stage for stage, _ in said] == [*comparison.METRICS]
     assert said[0][1] == 0
 
 
@@ -178,7 +180,7 @@ def test_map_counts_begun_tenths_and_is_black_only_where_colors_are_equal(
     a: Colors, b: Colors
 ) -> None:
     every = delta_e(*(lab(picture.reshape(-1, 3)) for picture in (a, b)))
-    levels = metrics.difference_map(a, b)
+    levels = comparison.difference_map(a, b)
     assert levels.shape == a.shape[:2]
     assert levels.dtype == np.uint8
     assert np.array_equal(levels.ravel(), np.minimum(np.ceil(every * 10), 255))

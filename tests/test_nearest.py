@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quantgpu.dithering.nearest import (
+from quantgpu.dithering.nearest_grid import (
     MOST_CELLS,
     Cells,
     cells_around,

@@ -9,17 +9,18 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu import Indexed, apply_palette, quantize, transfer
-from quantgpu.colorspace import COLOR_SPACES, grid_centers
-from quantgpu.device import no_progress
+from quantgpu import Indexed, apply_palette, quantize
+from quantgpu.arrays.device import no_progress
+from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 from quantgpu.dithering import ordered
+from quantgpu.dithering.base import Dithering, Mapping
 from quantgpu.dithering.diffusion import FULL
-from quantgpu.dithering.dither import Dithering, Mapping
 from quantgpu.dithering.mixtures import SHARES, mixtures
-from quantgpu.dithering.thresholds import BAYER_SIZES, bayer, blue_noise
+from quantgpu.dithering.threshold_matrices import BAYER_SIZES, bayer, blue_noise
 from quantgpu.histogram import count_colors, pack
-from quantgpu.image import Pixels
 from quantgpu.palette import Palette
+from quantgpu.pixels import gpu
+from quantgpu.pixels.pixels import Pixels
 
 MATRICES = {**{f"bayer:{size}": bayer(size) for size in BAYER_SIZES}, "blue-noise": blue_noise()}
 METHODS = ["bayer", "bayer:2", "blue-noise"]
@@ -249,7 +250,7 @@ def test_a_gpu_gives_the_same_bytes(
     shape: tuple[int, int], slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slabs of the least height, of some, and one for all; and parts of them."""
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu, "SLAB", slab)
     monkeypatch.setattr(ordered, "SLAB", min(slab, 1000))
     with gpu_double.installed():
         for picture in (photo(*shape), soft_photo(*shape)):

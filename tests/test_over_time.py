@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo
 
-from quantgpu.clips.over_time import cells_of, in_places_of, is_cut, lacking
 from quantgpu.histogram import count_colors
-from quantgpu.image import Pixels
 from quantgpu.palette import distinct
+from quantgpu.pixels.pixels import Pixels
+from quantgpu.video.palettes import cells_of, in_places_of, is_cut, lacking
 
 
 @given(st.integers(0, 999), st.integers(1, 40), st.integers(1, 40))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantgpu.errors import InputError, OutputError, UsageError
-from quantgpu.formats.palette_binaries import write_riff
-from quantgpu.formats.palette_files import PALETTE_FILES, read_palette, write_palette
+from quantgpu.io.palette_binaries import write_riff
+from quantgpu.io.palette_files import PALETTE_FILES, read_palette, write_palette
 
 palettes = arrays(np.uint8, st.tuples(st.integers(1, 256), st.just(3)))
 THREE = np.array([[255, 128, 0], [1, 2, 3], [255, 128, 0]], np.uint8)

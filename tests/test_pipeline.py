@@ -16,14 +16,15 @@ from pictures import photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import histogram, kmeans
-from quantgpu.colorspace import srgb_to_grid
-from quantgpu.dithering import dither, ordered
-from quantgpu.efforts import EFFORTS
+from quantgpu import histogram
+from quantgpu.clustering import kmeans
+from quantgpu.clustering.coarse_to_fine import EFFORTS
+from quantgpu.clustering.kmeans import assign, weighted_points
+from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.spaces import srgb_to_grid
+from quantgpu.dithering import base, ordered
 from quantgpu.errors import UsageError
-from quantgpu.kmeans import assign, weighted_points
-from quantgpu.pipeline import quantize
-from quantgpu.seeding import SEEDINGS
+from quantgpu.pipeline.convert import quantize
 
 PHOTO = photo()
 
@@ -68,8 +69,8 @@ def test_threads_slabs_and_repetition_change_nothing(
     monkeypatch.setattr(kmeans, "PARALLEL", 0)
     for threads, batch in ((1, 100), (2, 1 << 17), (5, 300)):
         monkeypatch.setattr(histogram, "BATCH", batch)
-        monkeypatch.setattr(dither, "BATCH", batch)
-        monkeypatch.setattr(dither, "PIECE", 2 * batch)
+        monkeypatch.setattr(base, "BATCH", batch)
+        monkeypatch.setattr(base, "PIECE", 2 * batch)
         monkeypatch.setattr(kmeans, "MANY", 0 if threads == 5 else 128)
         monkeypatch.setattr(kmeans, "LARGE", 0 if threads == 5 else 1 << 26)
         again = quantize(PHOTO, 40, effort=effort, init=init, threads=threads)
@@ -217,7 +218,7 @@ def test_images_that_cannot_be_taken_are_named(image: object, message: str) -> N
 @pytest.mark.parametrize("method", ["none", "adaptive", "bayer"])
 def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(histogram, "BATCH", 1000)
-    for module in (dither, ordered):
+    for module in (base, ordered):
         monkeypatch.setattr(module, "PIECE", 1000)
     seen: dict[str, list[float]] = {}
     callers = set()

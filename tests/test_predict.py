@@ -20,9 +20,9 @@ from prediction.cards import CARDS, START, Card
 from prediction.clocks import Timeline
 from prediction.needs import KERNELS, Facts, Need, array_need, keys_of, sectors
 
-from quantgpu.clips import frames_gpu
 from quantgpu.dithering.diffusion import KERNELS as ROWS_OF
-from quantgpu.kernels.diffusing import defines
+from quantgpu.dithering.diffusion_gpu import defines
+from quantgpu.video import gpu_stream
 
 SMALL = ["--megapixels", "0.01", "-k", "16"]
 
@@ -247,7 +247,7 @@ def test_keys_and_sectors_are_those_of_the_kernels() -> None:
 @pytest.fixture
 def frames(monkeypatch: pytest.MonkeyPatch) -> predict_frames.Run:
     """A counted run of frames, two at a time."""
-    monkeypatch.setattr(frames_gpu, "BATCH", 2 * 3 * 64 * 48)
+    monkeypatch.setattr(gpu_stream, "BATCH", 2 * 3 * 64 * 48)
     return predict_frames.record(64, 48, 8, "blue-noise")
 
 

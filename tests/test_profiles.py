@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from quantgpu import quantize
-from quantgpu.formats.decode import Decoded, read_image
-from quantgpu.formats.profiles import ICCS, PRIMARIES, power_profile
+from quantgpu.io.decode import Decoded, read_image
+from quantgpu.io.icc import ICCS, PRIMARIES, power_profile
 
 PIXELS = noise(13, 11, 3)
 GRAY = noise(13, 11, seed=1)
@@ -391,6 +391,6 @@ def test_library_converts_like_the_command(orientation: int, tmp_path: Path) -> 
 
 def test_strips_and_threads_change_no_level(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = levels(read(tagged(PIXELS, DISPLAY_P3), threads=1))
-    monkeypatch.setattr("quantgpu.formats.profiles.STRIP", 30)
+    monkeypatch.setattr("quantgpu.io.icc.STRIP", 30)
     for threads in (1, 3):
         assert np.array_equal(levels(read(tagged(PIXELS, DISPLAY_P3), threads=threads)), whole)

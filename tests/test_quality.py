@@ -13,13 +13,13 @@ import pytest
 from pictures import photo
 
 from quantgpu import quantize
-from quantgpu.ciede2000 import delta_e, lab
-from quantgpu.clustering import cluster
+from quantgpu.clustering.cluster import cluster
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
-from quantgpu.metrics import ciede2000
+from quantgpu.metrics.ciede2000 import delta_e, lab
+from quantgpu.metrics.comparison import ciede2000
+from quantgpu.metrics.palette_error import CHUNK, QUALITIES, decibels, squared_error
 from quantgpu.palette import Palette, of_channels
-from quantgpu.quality import CHUNK, QUALITIES, decibels, squared_error
+from quantgpu.pixels.pixels import Pixels
 
 PHOTO = photo()
 
@@ -78,7 +78,7 @@ def test_neither_threads_nor_chunks_change_a_difference(monkeypatch: pytest.Monk
     histogram, palette, labels = clustered(9)
     expected = QUALITIES["de"].measure(histogram, 1)(palette, labels)
     for chunk, threads in ((7, 1), (100, 3), (CHUNK, 2)):
-        monkeypatch.setattr("quantgpu.quality.CHUNK", chunk)
+        monkeypatch.setattr("quantgpu.metrics.palette_error.CHUNK", chunk)
         assert QUALITIES["de"].measure(histogram, threads)(palette, labels) == expected
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from quantgpu import errors, indexed
-from quantgpu.clips.frames_video import CONVERSIONS
-from quantgpu.clips.over_time import PALETTES
-from quantgpu.clips.sinks import SINKS
-from quantgpu.colorspace import COLOR_SPACES
-from quantgpu.dithering.dither import DITHERS
-from quantgpu.efforts import EFFORTS
-from quantgpu.formats.metadata import METADATA
-from quantgpu.formats.output import FORMATS
-from quantgpu.formats.palette_files import PALETTE_FILES
-from quantgpu.formats.profiles import ICCS
-from quantgpu.quality import QUALITIES
-from quantgpu.seeding import SEEDINGS
-from quantgpu.shared import SORTS
-from quantgpu.transparency import ALPHAS
+from quantgpu.clustering.coarse_to_fine import EFFORTS
+from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.alpha import ALPHAS
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.dithering.base import DITHERS
+from quantgpu.io.encode import FORMATS
+from quantgpu.io.icc import ICCS
+from quantgpu.io.metadata import METADATA
+from quantgpu.io.palette_files import PALETTE_FILES
+from quantgpu.metrics.palette_error import QUALITIES
+from quantgpu.pipeline.shared_palette import SORTS
+from quantgpu.video.frames.pyav import CONVERSIONS
+from quantgpu.video.palettes import PALETTES
+from quantgpu.video.sinks.open import SINKS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

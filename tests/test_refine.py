@@ -7,8 +7,16 @@ import pytest
 from numpy.typing import NDArray
 from pictures import naive_assignment, naive_error, random_centers, random_points
 
-from quantgpu.kmeans import assign, lloyd, weighted_points
-from quantgpu.refine import STEPS, directions, drop, nearest_others, search, split, spread
+from quantgpu.clustering.kmeans import assign, lloyd, weighted_points
+from quantgpu.clustering.split_merge import (
+    STEPS,
+    directions,
+    drop,
+    nearest_others,
+    search,
+    split,
+    spread,
+)
 
 
 @pytest.mark.parametrize(("axes", "count"), [(1, 1), (2, 4), (3, 13), (4, 40)])

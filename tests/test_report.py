@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.report import (
+from quantgpu.demo.contact_sheet import (
     BACKGROUND,
     FONT_SIZE,
     GAP,

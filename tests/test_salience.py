@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pictures import photo
 
 from quantgpu import quantize
+from quantgpu.clustering.color_weights import FEW, GRAY, SCALE, raised
+from quantgpu.clustering.kmeans import MOST_WEIGHT, bounded
 from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram, count_colors
-from quantgpu.image import Pixels
-from quantgpu.importance import cell_density, color_cells
-from quantgpu.kmeans import MOST_WEIGHT, bounded
-from quantgpu.salience import FEW, GRAY, SCALE, raised
+from quantgpu.pixels.perceptual import cell_density, color_cells
+from quantgpu.pixels.pixels import Pixels
 
 
 def raised_of(found: Histogram, k: int) -> NDArray[np.int64]:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantgpu import scene, scenery
-from quantgpu.noise import Color
-from quantgpu.scene import render_scene, render_window
+from quantgpu.demo import scene, scenery
+from quantgpu.demo.noise import Color
+from quantgpu.demo.scene import render_scene, render_window
 
 AWKWARD = [(1, 1), (1, 7), (7, 1), (17, 31), (61, 5), (3, 71)]
 """(width, height)."""

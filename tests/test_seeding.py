@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from pictures import naive_error, random_points
 
-from quantgpu.kmeans import Points, weighted_points
-from quantgpu.seeding import (
+from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.seeding import (
     SEEDINGS,
     WU_BINS,
     best_cut,

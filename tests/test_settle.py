@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from pictures import naive_assignment, naive_error
 
 from quantgpu import quantize
-from quantgpu import settle as settle_module
-from quantgpu.colorspace import COLOR_SPACES, grid_centers
-from quantgpu.kmeans import Points, weighted_points
-from quantgpu.settle import settle, worst_served
+from quantgpu.clustering import rounding as settle_module
+from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.rounding import settle, worst_served
+from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 
 SRGB = COLOR_SPACES["srgb"]
 

@@ -13,12 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu import quantize, shared
-from quantgpu.dithering.dither import NO_DITHERING, Dithering
+from quantgpu import quantize
+from quantgpu.dithering.base import NO_DITHERING, Dithering
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
 from quantgpu.histogram import Histogram, count_colors, pack, sum_of
-from quantgpu.image import Pixels
-from quantgpu.shared import SORTS, SharedPalette, hues, remapped, shared_palette
+from quantgpu.pipeline import shared_palette as shared_palette_module
+from quantgpu.pipeline.shared_palette import SORTS, SharedPalette, hues, remapped, shared_palette
+from quantgpu.pixels.pixels import Pixels
 
 FIRST, SECOND = photo(), photo(37, 83, seed=1)
 BOTH = np.concatenate([FIRST, SECOND])
@@ -214,7 +215,7 @@ def test_a_gpu_that_fails_is_replaced_by_the_cpu_with_a_note(
         raise error
 
     with gpu_double.installed():
-        monkeypatch.setattr(shared, "moved", fail)
+        monkeypatch.setattr(shared_palette_module, "moved", fail)
         found = shared_of_both(device="auto")
         if isinstance(error, DeviceMemoryError):
             assert shared_of_both(device="gpu").device == "cpu"

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from quantgpu.clips.sink_video import Encoding, colors_of, video
-from quantgpu.clips.sinks import Clip, open_sink
 from quantgpu.errors import OutputError
+from quantgpu.video.sinks.open import Clip, open_sink
+from quantgpu.video.sinks.pyav import Encoding, colors_of, video
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 

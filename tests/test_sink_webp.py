@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.clips.sink_webp import webp
-from quantgpu.clips.sinks import Clip
+from quantgpu.video.sinks.open import Clip
+from quantgpu.video.sinks.webp import webp
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 

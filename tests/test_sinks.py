@@ -19,9 +19,9 @@ from clips import frames_of
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.clips.frames import open_frames
-from quantgpu.clips.sinks import SINKS, open_sink, sink_format
 from quantgpu.errors import InputError, OutputError, UsageError
+from quantgpu.video.frames.open import open_frames
+from quantgpu.video.sinks.open import SINKS, open_sink, sink_format
 
 FRAME = Fraction(1, 25)
 
@@ -270,7 +270,7 @@ def test_a_reader_that_goes_away_is_said(size: int) -> None:
         "import numpy as np\n"
         "from fractions import Fraction\n"
         "from quantgpu.errors import OutputError\n"
-        "from quantgpu.clips.sinks import open_sink\n"
+        "from quantgpu.video.sinks.open import open_sink\n"
         "import sys\n"
         "try:\n"
         "    with open_sink('-', width=320, height=240) as sink:\n"
@@ -297,7 +297,7 @@ def test_y4m_goes_through_standard_output(tmp_path: Path) -> None:
     code = (
         "import numpy as np\n"
         "from fractions import Fraction\n"
-        "from quantgpu.clips.sinks import open_sink\n"
+        "from quantgpu.video.sinks.open import open_sink\n"
         "with open_sink('-', width=5, height=3, rate=Fraction(10)) as sink:\n"
         "    for level in (0, 90, 250):\n"
         "        sink.write(np.zeros((3, 5), np.uint8), np.full((1, 3), level, np.uint8), "

@@ -6,7 +6,7 @@ from image_files import noise
 from pairs import Colors, both
 from skimage.metrics import structural_similarity
 
-from quantgpu.ssim import ssim, window
+from quantgpu.metrics.ssim import ssim, window
 
 
 @both

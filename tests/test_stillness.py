@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quantgpu.clips.stillness import Stillness, squared_error
-from quantgpu.quality import seen
+from quantgpu.metrics.palette_error import seen
+from quantgpu.video.flicker import Stillness, squared_error
 
 SIZES = (1, 1), (1, 19), (23, 1), (17, 31)
 

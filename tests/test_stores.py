@@ -14,8 +14,8 @@ from pictures import photo, soft_photo
 from PIL import Image
 
 from quantgpu import InputError, OutputError, UsageError
-from quantgpu.crew import stores
-from quantgpu.crew.stores import (
+from quantgpu.distributed import stores
+from quantgpu.distributed.stores import (
     Picture,
     check_store_output,
     created,

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
-from quantgpu.errors import UsageError
-from quantgpu.kmeans import weighted_points
-from quantgpu.subset import (
+from quantgpu.clustering.k_medoids import (
     choose,
     exchanged,
     grown,
@@ -21,6 +19,8 @@ from quantgpu.subset import (
     scaled,
     squared_distances,
 )
+from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.errors import UsageError
 
 PHOTO = photo()
 LEVELS = (0, 36, 73, 109, 146, 182, 219, 255)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pictures import photo
 
 from quantgpu import Indexed, QualityError, UsageError, apply_palette, quantize, quantize_each
+from quantgpu.clustering.target import PATIENCE, START, Target, parse_ks, parse_target, smallest_k
 from quantgpu.histogram import count_colors
-from quantgpu.metrics import ciede2000
-from quantgpu.quality import QUALITIES
-from quantgpu.target import PATIENCE, START, Target, parse_ks, parse_target, smallest_k
+from quantgpu.metrics.comparison import ciede2000
+from quantgpu.metrics.palette_error import QUALITIES
 
 PHOTO = photo()
 FAST: dict[str, Any] = {"effort": "fast", "dither": "none", "device": "cpu"}
@@ -385,7 +385,7 @@ def test_the_pixels_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
         counted.append(1)
         return count_colors(*arguments)
 
-    monkeypatch.setattr("quantgpu.pipeline.count_colors", count)
+    monkeypatch.setattr("quantgpu.pipeline.convert.count_colors", count)
     quantize_each(PHOTO, [3, 9, 27], **FAST)
     assert len(counted) == 1
     quantize(PHOTO, target="psnr=33", **FAST)

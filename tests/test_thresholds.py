@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantgpu.dithering.thresholds import BAYER_SIZES, bayer, blue_noise
+from quantgpu.dithering.threshold_matrices import BAYER_SIZES, bayer, blue_noise
 from quantgpu.errors import UsageError
 
 PUBLISHED = {

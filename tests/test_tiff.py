@@ -9,8 +9,8 @@ import pytest
 from image_files import camera_exif, encoded, noise
 from PIL import ExifTags, Image
 
-from quantgpu.formats.exif import main_table
-from quantgpu.formats.tiff import with_exif
+from quantgpu.io.exif import main_table
+from quantgpu.io.tiff_exif import with_exif
 
 GRAY = noise(13, 11) % 5
 

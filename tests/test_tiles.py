@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from test_cluster import assert_same_histogram
 
-from quantgpu import transfer
-from quantgpu.crew.blocks import count_block, recipe_for, remap_block
-from quantgpu.crew.tiles import Halo, edge_of, pieced
-from quantgpu.device import to_host
-from quantgpu.dithering.dither import parse_dither
+from quantgpu.arrays.device import to_host
+from quantgpu.distributed.blocks import count_block, recipe_for, remap_block
+from quantgpu.distributed.tiles import Halo, edge_of, pieced
+from quantgpu.dithering.base import parse_dither
 from quantgpu.errors import DeviceError
 from quantgpu.histogram import count_colors
-from quantgpu.image import Pixels
-from quantgpu.shared import shared_palette
+from quantgpu.pipeline.shared_palette import shared_palette
+from quantgpu.pixels import gpu as gpu_module
+from quantgpu.pixels.pixels import Pixels
 
 HALOS = [Halo(), Halo(1, 2, 1, 2), Halo(1, 0, 0, 2), Halo(0, 2, 1, 0)]
 
@@ -44,7 +44,7 @@ def around(picture: NDArray[np.uint8], halo: Halo) -> NDArray[np.uint8]:
 def test_a_block_on_a_gpu_counts_what_it_counts_here(
     gpu: Any, picture: NDArray[np.uint8], halo: Halo, slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SLAB", slab)
+    monkeypatch.setattr(gpu_module, "SLAB", slab)
     block = around(picture, halo)
     for perceptual in (True, False):
         here = count_block(block, halo, perceptual)
@@ -89,7 +89,7 @@ def test_a_block_whose_gpu_fails_is_done_here_and_indices_go_back(
 ) -> None:
     picture = soft_photo(17, 31)
     there = gpu.asarray(picture)
-    monkeypatch.setattr(transfer.GpuPixels, "slabs", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(gpu_module.GpuPixels, "slabs", lambda *arguments: 1 / 0)
     counted = count_block(there, Halo())
     assert (counted.device, len(counted.notes)) == ("cpu", 1)
     assert "went on with the CPU: ZeroDivisionError" in counted.notes[0]

@@ -10,8 +10,8 @@ from image_files import LOSSLESS_KINDS, encoded, exif, noise, sideways
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.formats.decode import read_image, without_palette
-from quantgpu.transparency import ALPHAS, Color, apply_alpha
+from quantgpu.color.alpha import ALPHAS, Color, apply_alpha
+from quantgpu.io.decode import read_image, without_palette
 
 PIXELS = noise(13, 11, 4)
 PIXELS[:2, :, 3] = np.tile(np.array([0, 1, 127, 128, 129, 254, 255, 0, 255, 128, 127]), (2, 1))

@@ -19,12 +19,13 @@ from pictures import photo, soft_photo
 from PIL import Image
 
 import quantgpu
-from quantgpu.clips import frames_gpu, sink_gif
-from quantgpu.clips import video as module
-from quantgpu.clips.over_time import PALETTES
-from quantgpu.clips.video import quantize_video
-from quantgpu.dithering.dither import DITHERS
+from quantgpu.dithering.base import DITHERS
 from quantgpu.errors import DeviceError, InputError, OutputError, UsageError
+from quantgpu.video import convert as module
+from quantgpu.video import gpu_stream
+from quantgpu.video.convert import quantize_video
+from quantgpu.video.palettes import PALETTES
+from quantgpu.video.sinks import gif
 
 FAST: dict[str, Any] = {"device": "cpu", "effort": "fast"}
 
@@ -180,7 +181,7 @@ def test_a_given_palette_serves_alike_in_one_pass_and_in_two(
 
 
 def quantgpu_frames() -> Any:
-    from quantgpu.clips.frames import open_frames
+    from quantgpu.video.frames.open import open_frames
 
     return open_frames
 
@@ -310,7 +311,7 @@ def assert_a_gpu_gives_the_same_bytes(source: Path, notes: list[str], **options:
 def test_a_gpu_gives_the_same_bytes(
     clip: Path, palette: Any, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames_gpu, "BATCH", 2 * 3 * 37 * 53)
+    monkeypatch.setattr(gpu_stream, "BATCH", 2 * 3 * 37 * 53)
     options = {"k": 8} if isinstance(palette, str) else {}
     with gpu_double.installed():
         assert_a_gpu_gives_the_same_bytes(
@@ -333,7 +334,7 @@ WITHOUT = "gpu:0 ran out of memory; went on with the CPU"
 
 def failing(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the fourth batch on, a GPU fails so many times."""
-    calls, flight = [], frames_gpu.Flight.sent
+    calls, flight = [], gpu_stream.Flight.sent
 
     def sent(self: Any, turns: Any) -> Any:
         calls.append(turns)
@@ -341,8 +342,8 @@ def failing(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> No
             raise error
         return flight(self, turns)
 
-    monkeypatch.setattr(frames_gpu.Flight, "sent", sent)
-    monkeypatch.setattr(frames_gpu, "BATCH", 1)
+    monkeypatch.setattr(gpu_stream.Flight, "sent", sent)
+    monkeypatch.setattr(gpu_stream, "BATCH", 1)
 
 
 @pytest.mark.parametrize(("times", "note"), [(1, SLOWER), (9, WITHOUT)])
@@ -360,8 +361,8 @@ def test_a_gpu_with_little_memory_takes_frames_one_by_one(
     def none(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(frames_gpu.Flight, "sent", none)
-    monkeypatch.setattr(frames_gpu, "IN_BUDGET", 1 << 30)
+    monkeypatch.setattr(gpu_stream.Flight, "sent", none)
+    monkeypatch.setattr(gpu_stream, "IN_BUDGET", 1 << 30)
     with gpu_double.installed():
         assert_a_gpu_gives_the_same_bytes(clip, [], k=8)
 
@@ -405,7 +406,7 @@ def test_a_full_disk_leaves_nothing(clip: Path, monkeypatch: pytest.MonkeyPatch)
         if len(written) > 2:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sink_gif.Gif, "write", full)
+    monkeypatch.setattr(gif.Gif, "write", full)
     before = set(threading.enumerate())
     with pytest.raises(OutputError, match="the disk is full; nothing was written"):
         quantize_video(clip, clip.with_name("out.gif"), 8, **FAST)

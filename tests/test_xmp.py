@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quantgpu.formats.xmp import orientation_in, true_xmp, xmp_of
+from quantgpu.io.xmp import orientation_in, true_xmp, xmp_of
 
 SPELLINGS = (
     'tiff:Orientation="{}"',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from quantgpu.cli.base import app
+from quantgpu.cli.app import app
 
 __all__ = ["COMMANDS", "app"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantgpu.cli.base import app
+from quantgpu.cli.app import app
 from quantgpu.cli.console import complaining, orderly_stop, say
 from quantgpu.errors import QuantgpuError, UsageError
 
@@ -51,8 +51,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how far two images are apart: MSE, PSNR, SSIM, CIEDE2000, colors, pixels changed."""
-    from quantgpu import metrics
-    from quantgpu.cli.progress import Bar
+    from quantgpu.cli.progress_bar import Bar
+    from quantgpu.metrics import comparison
 
     gc.enable()
     failures: list[QuantgpuError] = []
@@ -63,12 +63,12 @@ def compare(
             notes: list[str] = []
             a, b = (pixels_of(name, max_pixels, notes) for name in (image_a, image_b))
             if a.shape != b.shape:
-                sizes = f"{image_a}: {metrics.size_of(a)}, {image_b}: {metrics.size_of(b)}"
+                sizes = f"{image_a}: {comparison.size_of(a)}, {image_b}: {comparison.size_of(b)}"
                 raise UsageError(f"{sizes}; pictures must have the same size to be compared")
-            found = metrics.compare(a, b, progress=bar)
+            found = comparison.compare(a, b, progress=bar)
             if error_map is not None:
                 bar("map", 1)
-                write_map(metrics.difference_map(a, b), error_map, force)
+                write_map(comparison.difference_map(a, b), error_map, force)
         for note in notes:
             say(f"quantgpu: warning: {note}", err=True)
         height, width, _ = a.shape
@@ -82,8 +82,8 @@ def compare(
 
 def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> None:
     """Raise unless both images can be read and the map can be written as asked."""
-    from quantgpu.files import STREAM, identity
-    from quantgpu.formats.output import check_target
+    from quantgpu.batch.convert import STREAM, identity
+    from quantgpu.io.encode import check_target
 
     if inputs == (STREAM, STREAM):
         raise UsageError("standard input is one image; name a file for the other")
@@ -102,8 +102,8 @@ def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]
 
     import numpy as np
 
-    from quantgpu.files import STREAM, standard_input
-    from quantgpu.formats.decode import read_image
+    from quantgpu.batch.convert import STREAM, standard_input
+    from quantgpu.io.decode import read_image
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     decoded = read_image(standard_input() if name == STREAM else name, max_pixels)
@@ -115,7 +115,7 @@ def write_map(levels: NDArray[np.uint8], error_map: str, force: bool) -> None:
     """Write (H, W) gray levels as a PNG file, whole or not at all."""
     from PIL import Image
 
-    from quantgpu.formats.output import COMPRESS_LEVEL, replacing
+    from quantgpu.io.encode import COMPRESS_LEVEL, replacing
 
     with replacing(Path(error_map), force) as stream:
         Image.fromarray(levels).save(stream, "PNG", compress_level=COMPRESS_LEVEL)

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from quantgpu.errors import (
-    INTERRUPTED,
-    SKIPPED,
-    OutputError,
-    PartialError,
-    QuantgpuError,
-)
+from quantgpu.errors import INTERRUPTED, SKIPPED, OutputError, PartialError, QuantgpuError
 
 if TYPE_CHECKING:
-    from quantgpu.batches import Sharing, Task
-    from quantgpu.crew.workers import Crew
-    from quantgpu.files import Destination, Report, Work
+    from quantgpu.batch.convert import Destination, Report, Work
+    from quantgpu.batch.tasks import Sharing, Task
+    from quantgpu.distributed.workers import Crew
 
 
 @contextlib.contextmanager
@@ -67,8 +61,8 @@ def convert_each(
     """
     import logging
 
-    from quantgpu.batches import convert_task, planned, with_shared_palettes
-    from quantgpu.jobs import in_turn
+    from quantgpu.batch.jobs import in_turn
+    from quantgpu.batch.tasks import convert_task, planned, with_shared_palettes
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
@@ -85,7 +79,7 @@ def convert_each(
         convert = partial(convert_task, destination=destination, work=work)
         done = in_turn(convert, tasks, [task.name for task in tasks], jobs, shown)
     else:
-        from quantgpu.crew.files import converted
+        from quantgpu.distributed.files import converted
 
         done = converted(crew, tasks, destination, work, shown)
     said: set[str] = set()
@@ -117,7 +111,7 @@ def tell_of_task(task: Task, said: set[str], quiet: bool, as_json: bool) -> None
 
 def tell_of(report: Report, said: set[str], quiet: bool, as_json: bool) -> None:
     """Print what was done with an image, and warnings that were not `said` yet."""
-    from quantgpu.files import STREAM
+    from quantgpu.batch.convert import STREAM
 
     warnings = [f"{report.input}: {note}" for note in report.notes] + report.device_notes
     for warning in [] if quiet else warnings:

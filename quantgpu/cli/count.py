@@ -19,14 +19,14 @@ from typing import (
 
 import typer
 
-from quantgpu.cli.base import app
-from quantgpu.cli.cluster import Scheduler, counted_in_blocks, crew_for
+from quantgpu.cli.app import app
 from quantgpu.cli.console import complaining, orderly_stop, say
 from quantgpu.cli.quantize import opening_options, quantize
+from quantgpu.cli.workers import Scheduler, counted_in_blocks, crew_for
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.counting import Total
+    from quantgpu.batch.count import Total
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -82,7 +82,7 @@ class Place(NamedTuple):
     @property
     def first(self) -> str:
         """The device, or the first of several GPUs."""
-        from quantgpu.gpus import first_of
+        from quantgpu.distributed.gpus import first_of
 
         return first_of(self.device)
 
@@ -121,9 +121,9 @@ def count(
     quiet: bool = False,
 ) -> None:
     """Write the colors of all inputs together, and how often each occurs, into one small file."""
-    from quantgpu.device import parse_bytes
-    from quantgpu.formats.histogram_files import check_suffix, write_histogram
-    from quantgpu.mask import read_mask
+    from quantgpu.arrays.device import parse_bytes
+    from quantgpu.io.histogram_files import check_suffix, write_histogram
+    from quantgpu.io.masks import read_mask
     from quantgpu.options import check_resources
 
     gc.enable()
@@ -151,8 +151,8 @@ def count(
 
 def check_written(inputs: list[str], output: str, force: bool) -> None:
     """Raise unless an output may be written, which no input ever may."""
-    from quantgpu.files import identity
-    from quantgpu.formats.output import check_target
+    from quantgpu.batch.convert import identity
+    from quantgpu.io.encode import check_target
 
     if identity(output) in map(identity, inputs):
         raise UsageError(f"{output} is an input; originals are never replaced")
@@ -176,10 +176,10 @@ def count_inputs(
     """
     import logging
 
-    from quantgpu.counting import Way, count_files
-    from quantgpu.files import STREAM
-    from quantgpu.jobs import shared_out
-    from quantgpu.transparency import HELD, fitted
+    from quantgpu.batch.convert import STREAM
+    from quantgpu.batch.count import Way, count_files
+    from quantgpu.batch.jobs import shared_out
+    from quantgpu.color.alpha import HELD, fitted
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     if not inputs and not histograms:
@@ -214,7 +214,7 @@ def tell_of_count(
     inputs: list[str], histograms: list[str], output: str, total: Total, size: int, as_json: bool
 ) -> None:
     """Print what a histogram file holds, for people or for machines."""
-    from quantgpu.files import as_bytes
+    from quantgpu.batch.convert import as_bytes
 
     assert total.counted is not None
     colors, pixels = len(total.counted.histogram), total.counted.histogram.pixels

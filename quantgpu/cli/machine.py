@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from quantgpu.cli.base import app
+from quantgpu.cli.app import app
 from quantgpu.cli.console import complaining, fail, orderly_stop, say
 from quantgpu.errors import DeviceError, QuantgpuError
 
@@ -26,7 +26,7 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Quantize a built-in picture to 4, 16, 64 and 256 colors, drawn side by side."""
-    from quantgpu.demo import run_demo
+    from quantgpu.demo.run import run_demo
 
     gc.enable()
     failures: list[QuantgpuError] = []
@@ -42,7 +42,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what this machine offers, and compare and measure its GPUs."""
-    from quantgpu.cli.progress import Bar
+    from quantgpu.cli.progress_bar import Bar
     from quantgpu.doctor import as_lines, differs, examine
 
     with Bar("doctor", shown=not as_json) as bar:

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantgpu import __version__
-from quantgpu.cli.base import app
-from quantgpu.cli.cluster import Scheduler
+from quantgpu.cli.app import app
 from quantgpu.cli.console import complaining, convert_each, fail, orderly_stop, say
 from quantgpu.cli.count import Histograms, Images, Place, count_inputs, described_as
 from quantgpu.cli.quantize import opening_options, quantize
+from quantgpu.cli.workers import Scheduler
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.counting import Total
+    from quantgpu.batch.count import Total
 
 
 def keys_of_dithers(incomplete: str) -> list[str]:
     """The completions of `--dither`."""
-    from quantgpu.dithering.dither import DITHERS
+    from quantgpu.dithering.base import DITHERS
 
     return [key for key in DITHERS if key.startswith(incomplete)]
 
 
 def keys_of_sorts(incomplete: str) -> list[str]:
     """The completions of `--sort`."""
-    from quantgpu.shared import SORTS
+    from quantgpu.pipeline.shared_palette import SORTS
 
     return [key for key in SORTS if key.startswith(incomplete)]
 
@@ -96,7 +96,7 @@ def palette(
     quiet: bool = False,
 ) -> None:
     """Print the best K colors of one or several images together; no picture is written."""
-    from quantgpu.gpus import first_of
+    from quantgpu.distributed.gpus import first_of
 
     inputs, histograms = images or [], histogram or []
     options: dict[str, Any] = {
@@ -138,12 +138,12 @@ def check_palette_options(
     options: dict[str, Any],
 ) -> None:
     """Raise for what is wrong before anything was read; the memory goes into the options."""
-    from quantgpu.device import parse_bytes
-    from quantgpu.files import identity
-    from quantgpu.formats.output import check_target
-    from quantgpu.formats.palette_files import check_entries
+    from quantgpu.arrays.device import parse_bytes
+    from quantgpu.batch.convert import identity
+    from quantgpu.io.encode import check_target
+    from quantgpu.io.palette_files import check_entries
     from quantgpu.options import DEFAULT_K, check_choice, check_options
-    from quantgpu.shared import SORTS
+    from quantgpu.pipeline.shared_palette import SORTS
 
     options["memory"] = None if memory is None else parse_bytes(memory)
     check_options(k, dither=None, dither_strength=None, **options)
@@ -160,8 +160,8 @@ def checked_mask(
     weights: str | None, effort: str, salient: bool, output: str | None, max_pixels: int
 ) -> Any:
     """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
-    from quantgpu.files import identity
-    from quantgpu.mask import read_mask
+    from quantgpu.batch.convert import identity
+    from quantgpu.io.masks import read_mask
     from quantgpu.options import check_weighing
 
     check_weighing(effort, weights, salient)
@@ -174,7 +174,7 @@ def checked_mask(
 
 def holder_of(output: str | None) -> tuple[str, str]:
     """What a palette file can hold of transparency, a row of `ALPHAS`, and what to call it."""
-    from quantgpu.formats.palette_files import palette_format
+    from quantgpu.io.palette_files import palette_format
 
     if output is None:
         return "keep", ""
@@ -194,9 +194,9 @@ def print_palette(
     options: dict[str, Any],
 ) -> None:
     """Cluster, write if asked to, and print."""
-    from quantgpu.cli.progress import Bar
-    from quantgpu.formats.palette_files import write_palette
-    from quantgpu.shared import shared_palette
+    from quantgpu.cli.progress_bar import Bar
+    from quantgpu.io.palette_files import write_palette
+    from quantgpu.pipeline.shared_palette import shared_palette
 
     assert total.counted is not None
     with Bar("palette", shown=not (quiet or as_json)) as bar:
@@ -223,7 +223,7 @@ def takes_colors() -> bool:
 
 def show(lines: list[str]) -> None:
     """Print lines that may hold a terminal's codes."""
-    from quantgpu.formats.output import writing
+    from quantgpu.io.encode import writing
 
     with writing("standard output"):
         typer.echo("\n".join(lines))
@@ -294,14 +294,14 @@ def apply(
     verbose: bool = False,
 ) -> None:
     """Write each image in the colors of a palette file."""
-    from quantgpu.apply import apply_palette, check_apply_options
-    from quantgpu.device import parse_bytes
-    from quantgpu.files import STREAM, Destination, Work
-    from quantgpu.formats.metadata import METADATA
-    from quantgpu.formats.palette_files import read_palette
-    from quantgpu.jobs import shared_out
+    from quantgpu.api import apply_palette, check_apply_options
+    from quantgpu.arrays.device import parse_bytes
+    from quantgpu.batch.convert import STREAM, Destination, Work
+    from quantgpu.batch.jobs import shared_out
+    from quantgpu.color.alpha import alpha_of
+    from quantgpu.io.metadata import METADATA
+    from quantgpu.io.palette_files import read_palette
     from quantgpu.options import check_choice
-    from quantgpu.transparency import alpha_of
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from quantgpu import __version__
-from quantgpu.cli.base import app, keys_of
-from quantgpu.cli.cluster import Scheduler, convert_store, crew_for, in_blocks
+from quantgpu.cli.app import app, keys_of
 from quantgpu.cli.console import convert_each, fail, orderly_stop, say
+from quantgpu.cli.workers import Scheduler, convert_store, crew_for, in_blocks
 from quantgpu.errors import QuantgpuError
 
 EXAMPLES = """Examples:
@@ -164,7 +164,7 @@ def quantize(
             "burkes, sierra, sierra-lite, atkinson, stevenson-arce, adaptive. bayer:2 to bayer:16 "
             "say how large the pattern is. [default: adaptive; none with one color, --effort "
             "none, --target or --min-quality]",
-            autocompletion=keys_of("DITHERS", "dithering.dither"),
+            autocompletion=keys_of("DITHERS", "dithering.base"),
             metavar="METHOD",
             show_default=False,
         ),
@@ -182,7 +182,7 @@ def quantize(
         typer.Option(
             help="Transparency: keep, binary, flatten. binary makes pixels opaque from an alpha of "
             "128 on, flatten lays them on the matte; so does keep where the output holds no more.",
-            autocompletion=keys_of("ALPHAS", "transparency"),
+            autocompletion=keys_of("ALPHAS", "color.alpha"),
         ),
     ] = "keep",
     matte: Annotated[
@@ -199,14 +199,14 @@ def quantize(
         typer.Option(
             help="Color profiles: convert, keep, ignore. keep works in the profile's numbers and "
             "writes it again.",
-            autocompletion=keys_of("ICCS", "formats.profiles"),
+            autocompletion=keys_of("ICCS", "io.icc"),
         ),
     ] = "convert",
     metadata: Annotated[
         str,
         typer.Option(
             help="EXIF, XMP, texts and resolution: keep, strip.",
-            autocompletion=keys_of("METADATA", "formats.metadata"),
+            autocompletion=keys_of("METADATA", "io.metadata"),
         ),
     ] = "keep",
     threads: Annotated[
@@ -270,22 +270,16 @@ def quantize(
     ] = False,
 ) -> None:
     """Write each image with its best K colors."""
-    from quantgpu.batches import check_shared, sharing_of
-    from quantgpu.device import parse_bytes
-    from quantgpu.files import STREAM, Destination, quantizing
-    from quantgpu.formats.metadata import METADATA
-    from quantgpu.gpus import first_of
-    from quantgpu.jobs import shared_out
-    from quantgpu.mask import read_mask
-    from quantgpu.options import (
-        check_choice,
-        check_kept,
-        check_options,
-        check_set,
-        check_weighing,
-    )
+    from quantgpu.arrays.device import parse_bytes
+    from quantgpu.batch.convert import STREAM, Destination, quantizing
+    from quantgpu.batch.jobs import shared_out
+    from quantgpu.batch.tasks import check_shared, sharing_of
+    from quantgpu.clustering.target import check_goals, parse_ks
+    from quantgpu.distributed.gpus import first_of
+    from quantgpu.io.masks import read_mask
+    from quantgpu.io.metadata import METADATA
+    from quantgpu.options import check_choice, check_kept, check_options, check_set, check_weighing
     from quantgpu.palette import parse_colors
-    from quantgpu.target import check_goals, parse_ks
 
     gc.enable()
     destination = Destination(output, output_dir, force, compress_level, metadata, skip_if_larger)
@@ -353,10 +347,10 @@ def opening_options(
     max_pixels: int, alpha: str, matte: str | None, icc: str, threads: int | None
 ) -> dict[str, Any]:
     """The options of `read_image`; raises for what is wrong with them."""
-    from quantgpu.formats.profiles import ICCS
+    from quantgpu.color.alpha import ALPHAS
+    from quantgpu.io.icc import ICCS
     from quantgpu.options import check_choice
     from quantgpu.palette import parse_color
-    from quantgpu.transparency import ALPHAS
 
     check_choice("alpha", alpha, ALPHAS)
     check_choice("icc", icc, ICCS)

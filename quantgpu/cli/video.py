@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantgpu.cli.base import app, keys_of
+from quantgpu.cli.app import app, keys_of
 from quantgpu.cli.console import complaining, orderly_stop, say
 from quantgpu.cli.count import described_as
 from quantgpu.cli.quantize import quantize
 from quantgpu.errors import DamagedError, QuantgpuError
 
 if TYPE_CHECKING:
-    from quantgpu.clips.video_report import VideoReport
+    from quantgpu.video.report import VideoReport
 
 Source = Annotated[
     str,
@@ -75,7 +75,7 @@ def video(
         typer.Option(
             metavar="shared|scene|frame|COLORS|FILE",
             help="One palette for the clip, one for each scene or each frame, or a given one.",
-            autocompletion=keys_of("PALETTES", "clips.over_time"),
+            autocompletion=keys_of("PALETTES", "video.palettes"),
         ),
     ] = "shared",
     first: Annotated[
@@ -114,7 +114,7 @@ def video(
         str,
         typer.Option(
             help="From YUV to RGB: exact, the same on every machine; fast, as ffmpeg does it.",
-            autocompletion=keys_of("CONVERSIONS", "clips.frames_video"),
+            autocompletion=keys_of("CONVERSIONS", "video.frames.pyav"),
         ),
     ] = "exact",
     dither: Annotated[
@@ -122,7 +122,7 @@ def video(
         typer.Option(
             help="How colors are mixed, as `quantgpu quantize` has it. none, bayer and blue-noise "
             "leave alone what does not move. [default: blue-noise]",
-            autocompletion=keys_of("DITHERS", "dithering.dither"),
+            autocompletion=keys_of("DITHERS", "dithering.base"),
             metavar="METHOD",
             show_default=False,
         ),
@@ -153,10 +153,10 @@ def video(
     verbose: bool = False,
 ) -> None:
     """Write a clip with the best K colors for it."""
-    from quantgpu.cli.progress import Bar
-    from quantgpu.clips.video import quantize_video
-    from quantgpu.device import parse_bytes
+    from quantgpu.arrays.device import parse_bytes
+    from quantgpu.cli.progress_bar import Bar
     from quantgpu.palette import parse_color
+    from quantgpu.video.convert import quantize_video
 
     gc.enable()
     failures: list[QuantgpuError] = []
@@ -185,8 +185,8 @@ def video(
 
 def check_apart(source: str, output: str) -> None:
     """Raise if a clip would be written over what it is made of."""
+    from quantgpu.batch.convert import STREAM, identity
     from quantgpu.errors import UsageError
-    from quantgpu.files import STREAM, identity
 
     if source != STREAM and output != STREAM and identity(source) == identity(output):
         raise UsageError(f"{output} is the input; originals are never replaced")
@@ -194,7 +194,7 @@ def check_apart(source: str, output: str) -> None:
 
 def tell_of_clip(report: VideoReport, quiet: bool, as_json: bool) -> None:
     """Print what was done with a clip, for people or for machines."""
-    from quantgpu.files import STREAM
+    from quantgpu.batch.convert import STREAM
 
     for note in [] if quiet else report.notes + report.device_notes:
         say(f"quantgpu: warning: {note}", err=True)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.device import Progress, no_progress, on_host
-from quantgpu.dithering.nearest import Cells, nearest_entries
-from quantgpu.kernels import diffusing as kernels
+from quantgpu.arrays.device import Progress, no_progress, on_host
+from quantgpu.dithering import diffusion_gpu as kernels
+from quantgpu.dithering.nearest_grid import Cells, nearest_entries
 
 FULL = 64
 """The strength that passes all of an error on."""

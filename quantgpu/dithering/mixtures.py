@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.cells import morton_codes
-from quantgpu.colorspace import FAR
-from quantgpu.device import array_module, each_range, on_host, ranges
+from quantgpu.arrays.device import array_module, each_range, on_host, ranges
+from quantgpu.clustering.octree import morton_codes
+from quantgpu.color.spaces import FAR
 from quantgpu.dithering.diffusion import FULL
 
 NOISE = np.float32(0.25)

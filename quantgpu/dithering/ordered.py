@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.colorspace import grid_centers
-from quantgpu.device import Progress, array_module, map_ahead, on_host, ranges, to_host
-from quantgpu.dithering.diffusion import FULL
-from quantgpu.dithering.dither import (
+from quantgpu.arrays.device import Progress, array_module, map_ahead, on_host, ranges, to_host
+from quantgpu.clustering.color_classes import Kinds
+from quantgpu.color.spaces import grid_centers
+from quantgpu.dithering.base import (
     PIECE,
     Dithering,
     Mapped,
@@ -26,14 +26,14 @@ from quantgpu.dithering.dither import (
     index_dtype,
     table_of,
 )
+from quantgpu.dithering.diffusion import FULL
 from quantgpu.dithering.mixtures import SHARES, Mixtures, mixtures
-from quantgpu.dithering.thresholds import bayer, blue_noise
+from quantgpu.dithering.threshold_matrices import bayer, blue_noise
 from quantgpu.histogram import BATCH, KEYS, pack, unpack
-from quantgpu.image import Pixels
-from quantgpu.kinds import Kinds
+from quantgpu.metrics.palette_error import seen
 from quantgpu.palette import of_channels
-from quantgpu.quality import seen
-from quantgpu.transfer import GpuFrames, GpuPixels
+from quantgpu.pixels.gpu import GpuFrames, GpuPixels
+from quantgpu.pixels.pixels import Pixels
 
 MATRICES: dict[str, Callable[[int | None], NDArray[np.uint16]]] = {
     "bayer": lambda size: bayer(size or 8),

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.device import Progress, array_module, on_host, to_host
-from quantgpu.dithering.dither import Dithering, Mapped, Mapper, Mapping, Tally
+from quantgpu.arrays.device import Progress, array_module, on_host, to_host
+from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally
 from quantgpu.dithering.ordered import MATRICES, bounds_of, mixed_for, words_of
 from quantgpu.histogram import KEYS, pack
-from quantgpu.image import Pixels
-from quantgpu.kernels import pixels as kernels
-from quantgpu.transfer import GpuFrames, GpuPixels
+from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.pixels.gpu import GpuFrames, GpuPixels
+from quantgpu.pixels.pixels import Pixels
 
 
 class Plan(NamedTuple):

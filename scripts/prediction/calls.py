@@ -109,7 +109,7 @@ STAGES = {
 
 EVERY_STAGE = [*dict.fromkeys(STAGES.values()), "download", "other"]
 
-HELPERS = {"kernels/__init__.py", "device.py"}
+HELPERS = {"kernels/launch.py", "arrays/device.py"}
 """Files that are no places of their own: their callers are."""
 
 SILENT = {"__new__", "__len__", "__hash__", "__getattr__", "__repr__", "__iter__", "compile"}
@@ -272,8 +272,8 @@ def watched(double: Any) -> Iterator[Recorder]:
     """Write down what is called of the stand-in."""
     from gpu_double import memory
 
-    from quantgpu.clips.frames_gpu import Slot
-    from quantgpu.transfer import GpuPixels
+    from quantgpu.pixels.gpu import GpuPixels
+    from quantgpu.video.gpu_stream import Slot
 
     recorder = Recorder(double)
     cupy, cuda = double.cupy, double.cupy.cuda

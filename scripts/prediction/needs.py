@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.cards import ISSUE_SHARE, MEMORY_SHARE, START, Card
-from quantgpu.kernels.clusters import GAPS, values
+from quantgpu.clustering.kmeans_gpu import GAPS, values
 
 
 class Need(NamedTuple):

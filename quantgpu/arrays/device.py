@@ -1,0 +1,361 @@
+"""The seam between NumPy and CuPy, the choice of a device, and the threads of the CPU.
+
+Algorithms are written once, against the array module of their arguments:
+``xp = array_module(points)``. CuPy is imported when a GPU is looked for, never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from quantgpu.errors import DeviceError, DeviceMemoryError, QuantgpuError, UsageError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the share of it that is done, 0 to 1."""
+
+
+def no_progress(stage: str, share: float) -> None:
+    """Progress that nobody sees."""
+
+
+def part_of(progress: Progress, turn: int, turns: int) -> Progress:
+    """What tells a `progress` of how far along one of several turns is."""
+    return lambda stage, share: progress(stage, (turn + share) / turns)
+
+
+INSTALL = "pip install 'cupy-cuda13x[ctk]', or 'cupy-cuda12x[ctk]' for a driver older than 580"
+"""What to type when CuPy is missing."""
+
+LEAST_CUPY = 14
+"""The oldest version of CuPy that is used."""
+
+LEAST_CAPABILITY = 75
+"""The oldest GPUs that the kernels are compiled for: compute capability 7.5."""
+
+MEMORY_SHARE = 0.8
+"""Of the free device memory, used unless a budget is given."""
+
+
+def array_module(array: Any) -> ModuleType:
+    """`numpy` or `cupy`, whichever `array` belongs to; CuPy is looked for where it is loaded."""
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(array, cupy.ndarray) else np
+
+
+def on_host(array: Any) -> bool:
+    """Whether `array` belongs to NumPy."""
+    return isinstance(array, np.ndarray)
+
+
+def beside(array: Any) -> contextlib.AbstractContextManager[Any]:
+    """The GPU that `array` is on, if it is on one, is the current one inside."""
+    return contextlib.nullcontext() if on_host(array) else array.device
+
+
+def to_host(array: Any) -> Any:
+    """`array` as a NumPy array; waits for the GPU that it is on."""
+    return array if on_host(array) else array.get()
+
+
+class Device(NamedTuple):
+    """Where the work is done."""
+
+    gpu: int | None = None
+    """The number of a GPU; None is the CPU."""
+    memory: int = 0
+    """Bytes of device memory that may be used."""
+
+    def __str__(self) -> str:
+        return "cpu" if self.gpu is None else f"gpu:{self.gpu}"
+
+
+CPU = Device()
+
+
+UNITS = {
+    **{"": 1, "B": 1},
+    **{"KB": 10**3, "MB": 10**6, "GB": 10**9},
+    **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30},
+}
+"""Unit to bytes."""
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes, with or without a unit.
+
+    >>> parse_bytes("1.5 GB"), parse_bytes("512MiB")
+    (1500000000, 536870912)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-zA-Z]*)", text.strip())
+    if not found or found[2].upper() not in UNITS:
+        raise UsageError(f"memory = {text!r} is not a number of bytes, such as 2GB or 512MiB")
+    return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+SEVERAL = r"gpu:(all|\d{1,4}(,\d{1,4})+)"
+"""What names several GPUs."""
+
+
+def check_device(option: str) -> None:
+    """Raise unless `option` is ``auto``, ``cpu``, ``gpu`` or ``gpu:N``."""
+    if isinstance(option, str) and re.fullmatch(SEVERAL, option):
+        raise UsageError(
+            f"device = {option!r}: several GPUs are for the commands quantize, palette and count; "
+            "name one here, such as gpu:0"
+        )
+    if not isinstance(option, str) or not re.fullmatch(r"auto|cpu|gpu(:\d{1,4})?", option):
+        raise UsageError(f"device = {option!r} is not one of auto, cpu, gpu, gpu:N")
+
+
+def choose_device(
+    option: str, memory: int | None = None, at: int | None = None
+) -> tuple[Device, str]:
+    """The device for an option of `check_device`, and why ``auto`` did not find a GPU.
+
+    The reason is empty where nobody expects a GPU: CuPy is not installed, or a GPU was found.
+
+    Args:
+        option: ``auto`` takes a GPU that works, else the CPU.
+        memory: Bytes of device memory to use; most of what is free when None.
+        at: The number of the GPU that the pixels are on already; None for the host.
+
+    Raises:
+        DeviceError: The GPU that was asked for cannot be used.
+        UsageError: It is another than the pixels are on.
+    """
+    if option == "cpu":
+        return CPU, ""
+    wanted = int(option[4:]) if option.startswith("gpu:") else at or 0
+    if at is not None and wanted != at:
+        raise UsageError(f"the array is on gpu:{at}, but device = {option!r}; copy it there first")
+    try:
+        open_gpu(wanted)
+        free = free_memory(wanted)
+        return Device(wanted, min(memory or int(free * MEMORY_SHARE), free)), ""
+    except DeviceError as error:
+        if option != "auto":
+            raise
+        return CPU, str(error) if is_installed() else ""
+
+
+def is_installed() -> bool:
+    """Whether CuPy is there, usable or not."""
+    return "cupy" in sys.modules or find_spec("cupy") is not None
+
+
+def gpu_count() -> int:
+    """The GPUs that CUDA shows to this process.
+
+    Raises:
+        DeviceError: There is none; the message says why and what to do.
+    """
+    cupy = import_cupy()
+    with translated_errors():
+        return int(cupy.cuda.runtime.getDeviceCount())
+
+
+def open_gpu(number: int) -> None:
+    """Make sure that a GPU can be used: compile, launch and compare.
+
+    Raises:
+        DeviceError: It cannot; the message says why and what to do.
+    """
+    count, cupy = gpu_count(), import_cupy()
+    with translated_errors():
+        if number >= count:
+            raise DeviceError(f"there is no gpu:{number}; this machine has {count} CUDA device(s)")
+        with cupy.cuda.Device(number) as device:
+            capability = int(device.compute_capability)
+            if capability < LEAST_CAPABILITY:
+                raise DeviceError(
+                    f"gpu:{number} has compute capability {capability / 10}; 7.5 is the least"
+                )
+            from quantgpu.execution.self_test import prove
+
+            prove(cupy, number)
+
+
+def import_cupy() -> Any:
+    """CuPy, if it and a driver are there."""
+    if not is_installed():
+        raise DeviceError(f"CuPy is not installed: {INSTALL}")
+    if "cupy" not in sys.modules and not driver_found():
+        raise DeviceError("no NVIDIA driver (the CUDA driver library is not on this machine)")
+    try:
+        import cupy
+    except Exception as error:  # a broken install raises what it pleases
+        raise DeviceError(
+            f"CuPy cannot be imported ({first_line(error)}); reinstall it: {INSTALL}"
+        ) from None
+    found = str(getattr(cupy, "__version__", "of no version"))
+    if not found.split(".")[0].isdigit() or int(found.split(".")[0]) < LEAST_CUPY:
+        raise DeviceError(f"CuPy {found} is too old; {LEAST_CUPY}.0 is the least: {INSTALL}")
+    return cupy
+
+
+def driver_found() -> bool:
+    """Whether the library that every NVIDIA driver brings along can be loaded."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
+REASONS = {
+    "cudaErrorInsufficientDriver": "no NVIDIA driver, or one too old for this CuPy: update the "
+    f"driver, or {INSTALL}",
+    "cudaErrorNoDevice": "the NVIDIA driver finds no GPU",
+    "cudaErrorSystemDriverMismatch": "the NVIDIA driver and its library differ: restart",
+    "cudaErrorNoKernelImageForDevice": f"this CuPy has no code for the GPU: {INSTALL}",
+    "CUDA_ERROR_NO_BINARY_FOR_GPU": f"this NVRTC is too old for the GPU: {INSTALL}",
+}
+"""What CUDA says to what it means."""
+
+
+OUT_OF_MEMORY = "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "ALLOC_FAILED"
+"""What CUDA says when a device, not CuPy's pool, is out of memory."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that device memory, not the host's, is exhausted."""
+    if isinstance(error, MemoryError):
+        return type(error).__module__.startswith("cupy")
+    return any(name in str(error) for name in OUT_OF_MEMORY)
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """Whatever CUDA, NVRTC, CuPy or the system raise inside becomes a DeviceError of one line.
+
+    The caller's own mistakes (a UsageError) and a host without memory stay what they are.
+    """
+    try:
+        yield
+    except QuantgpuError:
+        raise
+    except Exception as error:  # CuPy lets through what the system and the linker raise, too
+        said = first_line(error)
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(f"no device memory left ({said})") from None
+        if isinstance(error, MemoryError):
+            raise
+        for name, meaning in REASONS.items():
+            if name in said:
+                raise DeviceError(meaning) from None
+        for library in ("NVRTC", "cuBLAS"):
+            if library.lower() in said.lower():
+                said = f"{library} is missing or broken: {said}; reinstall it: {INSTALL}"
+        raise DeviceError(said) from None
+
+
+def first_line(error: BaseException) -> str:
+    """The kind and the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def free_memory(number: int) -> int:
+    """Bytes of a GPU's memory that nobody uses."""
+    import cupy
+
+    with translated_errors(), cupy.cuda.Device(number):
+        held_unused = int(cupy.get_default_memory_pool().free_bytes())
+        return int(cupy.cuda.runtime.memGetInfo()[0]) + held_unused
+
+
+@contextlib.contextmanager
+def using(device: Device) -> Iterator[ModuleType]:
+    """The array module of a device, which is the current one inside."""
+    if device.gpu is None:
+        yield np
+        return
+    import cupy
+
+    with cupy.cuda.Device(device.gpu):
+        yield cupy
+
+
+def give_back(device: Device) -> None:
+    """Return memory that CuPy holds but does not use."""
+    with using(device) as xp:
+        if xp is not np:
+            xp.get_default_memory_pool().free_all_blocks()
+
+
+def device_array(image: Any) -> Any:
+    """`image` as a `cupy.ndarray` without a copy, or None if it is not on a GPU.
+
+    Raises:
+        DeviceError: It is, but CuPy cannot be used.
+    """
+    kind = getattr(image, "__dlpack_device__", None)
+    if not hasattr(image, "__cuda_array_interface__") and (kind is None or kind()[0] != 2):
+        return None
+    cupy = import_cupy()
+    if isinstance(image, cupy.ndarray):
+        return image
+    try:  # DLPack makes the current stream wait for that of the other library
+        speaks_dlpack = hasattr(image, "__dlpack__")
+        return cupy.from_dlpack(image) if speaks_dlpack else cupy.asarray(image)
+    except Exception as error:  # each library has its own
+        raise UsageError(f"the array on the GPU cannot be taken: {first_line(error)}") from None
+
+
+def default_threads() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """`map(function, items)`, in order, computed by `threads` threads a few items ahead.
+
+    At most ``threads + 2`` results exist at a time, so a slow consumer bounds the memory.
+    """
+    if threads <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > threads + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    """The half-open intervals of at most `step` that cover ``start … stop``."""
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
+def each_range(function: Callable[[tuple[int, int]], None], stop: int, threads: int) -> None:
+    """Call `function` on intervals that cover ``0 … stop``, four for each thread."""
+    share = -(-stop // (4 * threads)) if threads > 1 else stop
+    for _ in map_ahead(function, ranges(0, stop, max(share, 1)), threads):
+        pass

@@ -1,0 +1,1 @@
+"""Many files: jobs that overlap, destinations, shared palettes, counts."""

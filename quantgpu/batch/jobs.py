@@ -1,0 +1,186 @@
+"""Several files at work at once, whose results are waited for in order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+from quantgpu.arrays.device import Progress, default_threads, no_progress
+from quantgpu.cli.progress_bar import Bar
+from quantgpu.options import MOST_THREADS, check_number
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Waiting = Callable[[Progress], Result]
+"""Waits for a result while it tells a progress of it."""
+
+MOST_JOBS = 4
+"""Files at work at once unless more are asked for, as each takes memory of its own."""
+
+AHEAD = 2
+"""For each job, results that may be there before they are asked for."""
+
+
+def shared_out(
+    jobs: int | None, threads: int | None, files: int, one_by_one: bool = False
+) -> tuple[int, int | None]:
+    """How many of the files are at work at once, and the threads of each.
+
+    Args:
+        jobs: Files at once; up to `MOST_JOBS`, one for each thread, when not given.
+        threads: Of all files together; as many as there are processors when not given.
+        files: How many there are.
+        one_by_one: Whether they cannot be read at the same time.
+
+    Raises:
+        UsageError: `jobs` is out of range.
+
+    >>> shared_out(None, 8, 20), shared_out(3, 8, 20), shared_out(None, 8, 1)
+    ((4, 2), (3, 2), (1, 8))
+    """
+    if jobs is not None:
+        check_number("jobs", jobs, 1, MOST_THREADS)
+    total = default_threads() if threads is None else threads
+    used = 1 if one_by_one else min(min(MOST_JOBS, total) if jobs is None else jobs, max(files, 1))
+    return (1, threads) if used == 1 else (used, max(total // used, 1))
+
+
+class Stopped(BaseException):
+    """Ends work of which nobody wants the result any more."""
+
+
+SOON = 0.1
+"""Seconds after which a thread that waits for room looks whether it is to end."""
+
+
+@contextlib.contextmanager
+def ahead(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[Item]]:
+    """The items, made by a thread of their own, of which at most so many wait to be taken.
+
+    What the generator raises is raised where its next item is asked for. Whoever leaves the context
+    early closes it, and waits until it has ended.
+    """
+    waiting: Queue[tuple[Item | None, BaseException | None]] = Queue(most)
+    stopped = Event()
+
+    def put(item: Item | None, error: BaseException | None = None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(Full):
+                waiting.put((item, error), timeout=SOON)
+                return
+        raise Stopped
+
+    def make() -> None:
+        with contextlib.suppress(Stopped):
+            try:
+                with contextlib.closing(items):
+                    for item in items:
+                        put(item)
+                put(None, StopIteration())
+            except BaseException as error:  # whatever it is, the other thread is to see it
+                put(None, error)
+
+    def taken() -> Iterator[Item]:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]  # an Item, as there is no error
+
+    thread = Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class Relay:
+    """The progress of one job, told to whoever waits for it; it also ends the job."""
+
+    def __init__(self, stopped: Event) -> None:
+        self.stopped = stopped
+        self.progress: Progress = no_progress
+
+    def __call__(self, stage: str, share: float) -> None:
+        """Tell that so much of a stage is done.
+
+        Raises:
+            Stopped: The job is to end.
+        """
+        if self.stopped.is_set():
+            raise Stopped
+        self.progress(stage, share)
+
+    def wait(self, future: Future[Result], progress: Progress) -> Result:
+        """The result of the job, whose progress is told from now on."""
+        self.progress = progress
+        return future.result()
+
+
+@contextlib.contextmanager
+def at_work(
+    function: Callable[[Item, Progress], Result], items: Sequence[Item], jobs: int
+) -> Iterator[Iterator[Waiting[Result]]]:
+    """For each item, in order, what waits for the result of ``function(item, progress)``.
+
+    With one job, the work is done when it is waited for. Whoever leaves the context early stops
+    what is at work: at the next progress that it tells.
+    """
+    if jobs == 1:
+        yield (partial(function, item) for item in items)
+        return
+    stopped = Event()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield waited_for(function, items, pool, AHEAD * jobs, stopped)
+    finally:
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def waited_for(
+    function: Callable[[Item, Progress], Result],
+    items: Sequence[Item],
+    pool: ThreadPoolExecutor,
+    most: int,
+    stopped: Event,
+) -> Iterator[Waiting[Result]]:
+    """`at_work` in a pool, with at most so many results that were not asked for."""
+    pending: deque[Waiting[Result]] = deque()
+    for item in items:
+        relay = Relay(stopped)
+        pending.append(partial(relay.wait, pool.submit(function, item, relay)))
+        if len(pending) >= most:
+            yield pending.popleft()
+    while pending:
+        yield pending.popleft()
+
+
+@contextlib.contextmanager
+def in_turn(
+    function: Callable[[Item, Progress], Result],
+    items: Sequence[Item],
+    names: Sequence[str],
+    jobs: int,
+    shown: bool,
+) -> Iterator[Iterator[Callable[[], Result]]]:
+    """`at_work`, but what waits shows a bar with the item's name meanwhile, if `shown`."""
+
+    def behind_bar(number: int, wait: Waiting[Result]) -> Result:
+        of_many = f"{number + 1}/{len(names)}  " if len(names) > 1 else ""
+        with Bar(of_many + names[number], shown) as bar:
+            return wait(bar)
+
+    with at_work(function, items, jobs) as waits:
+        yield (partial(behind_bar, number, wait) for number, wait in enumerate(waits))

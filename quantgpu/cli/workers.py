@@ -1,0 +1,136 @@
+"""The option `--scheduler` of several commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantgpu.cli.console import fail, say, tell_of
+from quantgpu.errors import QuantgpuError, UsageError
+
+if TYPE_CHECKING:
+    from quantgpu.batch.convert import Destination
+    from quantgpu.distributed.workers import Crew
+
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|local[:N]",
+        help="Do the work on a Dask cluster: tcp://HOST:PORT, or local:N with N workers on this "
+        "machine. The result does not depend on it.",
+        show_default=False,
+    ),
+]
+
+
+@contextlib.contextmanager
+def crew_for(
+    scheduler: str | None,
+    names: Sequence[str | None],
+    device: str = "auto",
+    inputs: Sequence[str] = (),
+    is_divided: Callable[[Sequence[str]], bool] = lambda inputs: False,
+    quiet: bool = True,
+    jobs: int | None = None,
+) -> Iterator[Crew | None]:
+    """The workers that a command asks for, by its scheduler or by several GPUs; or None.
+
+    Args:
+        scheduler: The option, None if it is not given.
+        names: Of files, which the workers read and write.
+        device: The option.
+        inputs: What is done by several GPUs.
+        is_divided: Whether inputs are done in parts, so that there are enough for all GPUs.
+        quiet: Whether nothing is said of GPUs for which there is nothing to do.
+        jobs: Pictures at work at once on all GPUs, if they are given.
+    """
+    numbers = gpus_for(scheduler, device)
+    if numbers and not is_divided(inputs):
+        numbers = busy_among(numbers, len(inputs), quiet)
+    if scheduler is None and len(numbers) < 2:
+        yield None
+        return
+    from quantgpu.distributed.files import check_names
+    from quantgpu.distributed.workers import crew_of, crew_of_gpus
+
+    check_names(names, "--scheduler" if scheduler is not None else f"--device {device}")
+    with (
+        crew_of_gpus(device, numbers, jobs)
+        if scheduler is None
+        else crew_of(scheduler, device=device)
+    ) as crew:
+        yield crew
+
+
+def gpus_for(scheduler: str | None, device: str) -> Sequence[int]:
+    """The GPUs that are named, if they are several; else none."""
+    from quantgpu.distributed.gpus import is_several, numbers_of
+
+    if not is_several(device):
+        return []
+    if scheduler is not None:
+        raise UsageError(
+            f"--device {device} is about the GPUs of this machine; with --scheduler each worker "
+            "has its own: use --device gpu, or auto"
+        )
+    return numbers_of(device)
+
+
+def busy_among(numbers: Sequence[int], pictures: int, quiet: bool) -> Sequence[int]:
+    """Those of some GPUs that there is a picture for; the others are told."""
+    used = numbers[: max(pictures, 1)]
+    if len(used) < len(numbers) and not quiet:
+        idle = ", ".join(f"gpu:{number}" for number in numbers[len(used) :])
+        say(f"quantgpu: warning: nothing to do for {idle}: a GPU does a picture alone", err=True)
+    return used
+
+
+def in_blocks(inputs: Sequence[str]) -> bool:
+    """Whether there is one input, which a cluster reads and writes block by block."""
+    from quantgpu.distributed.stores import is_blockwise
+
+    return len(inputs) == 1 and is_blockwise(inputs[0])
+
+
+def counted_in_blocks(inputs: Sequence[str]) -> bool:
+    """Whether there is an input that a cluster counts block by block."""
+    from quantgpu.distributed.stores import is_zarr
+
+    return any(map(is_zarr, inputs))
+
+
+def convert_store(
+    crew: Crew,
+    name: str,
+    destination: Destination,
+    ks: Sequence[int | None],
+    options: dict[str, Any],
+    opening: dict[str, Any],
+    quiet: bool,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Reduce a picture block by block, and say what was done."""
+    from quantgpu.distributed.stored_image import Way, quantize_store
+
+    try:
+        if len(ks) > 1 or destination.output is None:
+            raise UsageError(
+                f"{name} is read in blocks; name one K, and -o FILE.zarr or -o FILE.tif"
+            )
+        if os.path.realpath(destination.output) == os.path.realpath(name):
+            raise UsageError(f"{name} is an input; originals are never replaced")
+        way = Way(ks[0], options, opening["alpha"], opening["matte"])
+        shown = not (quiet or as_json)
+        report, crossed = quantize_store(
+            crew, name, destination.output, way, destination.force, shown, verbose
+        )
+    except QuantgpuError as error:
+        fail(error)
+    tell_of(report, set(), quiet, as_json)
+    if verbose:
+        say(f"quantgpu: over the network: {crossed}", err=True)

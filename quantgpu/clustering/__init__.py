@@ -1,0 +1,1 @@
+"""From a histogram to a palette: arrays in, arrays out; neither files nor devices' names."""

@@ -1,0 +1,141 @@
+"""Few colors for pictures with soft edges: opaque colors and the others are searched apart.
+
+Opaque colors are served by opaque palette entries only, and a search that does not know of this
+spends its centers elsewhere. Of many colors it loses little; of few it matters how many entries are
+opaque, so several numbers are tried, and the exact error decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.arrays.device import array_module
+from quantgpu.clustering.coarse_to_fine import Level, Seeding
+from quantgpu.clustering.kmeans import Points, assign, cluster_sums, step_to_means, total_error
+from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.split_merge import search
+
+MOST_COLORS = 32
+"""Palettes of more colors are not searched so. It lowers the error of a gradient of opacity by 9,
+4, 0.7 and 4 % for K = 4, 8, 16 and 32, that of a vignette by up to 0.2 %, and takes 0.1 to 0.7
+seconds; with K = 64 nothing is gained."""
+
+STARTS = 4
+"""Random starts for each number of opaque entries."""
+
+STEPS = 8
+"""Lloyd's steps at most for all centers together."""
+
+ALPHA = 3
+"""The axis of opacity."""
+
+
+class Sides(NamedTuple):
+    """Opaque points and all others, on the host."""
+
+    opaque: Points
+    others: Points
+
+
+def has_soft_edges(colors: Any) -> bool:
+    """Whether some of (n, 4) uint8 colors are opaque, and some neither opaque nor clear."""
+    alphas = colors[:, ALPHA]
+    return bool((alphas == 255).any()) and bool(((alphas > 0) & (alphas < 255)).any())
+
+
+def sides(points: Points, codes: Any, is_opaque: Any, most: int) -> Sides:
+    """At most `most` leaves on either side of Morton-sorted `points` with their `codes`."""
+    xp = array_module(codes)
+    parts = []
+    for chosen in (xp.flatnonzero(is_opaque), xp.flatnonzero(~is_opaque)):
+        part = points.take(chosen)
+        if len(part) > most:
+            sums = running_sums(part)
+            part = leaves(octree(codes[chosen], sums, most), sums, most)
+        parts.append(part.to_host())
+    return Sides(*parts)
+
+
+def are_opaque(centers: NDArray[np.float32], both: Sides) -> NDArray[np.bool_]:
+    """(K,) bool: whether centers may serve opaque points."""
+    opaque: NDArray[np.bool_] = centers[:, ALPHA] == both.opaque.columns[ALPHA, 0]
+    return opaque
+
+
+def sums_apart(both: Sides, centers: NDArray[np.float32]) -> tuple[Any, Any]:
+    """`cluster_sums` of all points, the opaque ones being served by opaque centers only."""
+    serving = np.flatnonzero(are_opaque(centers, both))
+    labels = serving[assign(both.opaque, centers[serving])]
+    mass, sums = cluster_sums(both.opaque, labels, len(centers))
+    more, added = cluster_sums(both.others, assign(both.others, centers), len(centers))
+    return mass + more, sums + added
+
+
+def lloyd_apart(
+    both: Sides, centers: NDArray[np.float32], fixed: int
+) -> tuple[int, NDArray[np.float32]]:
+    """The error, and centers after `STEPS`; the first `fixed` stay, and opaque ones stay opaque."""
+    opaque = are_opaque(centers, both)
+    mass, sums = sums_apart(both, centers)
+    for _ in range(STEPS):
+        moved = step_to_means(centers, mass, sums)
+        moved[:fixed] = centers[:fixed]
+        moved[opaque, ALPHA] = centers[opaque, ALPHA]
+        if (moved == centers).all():
+            break
+        centers = moved
+        mass, sums = sums_apart(both, centers)
+    return total_error(centers, mass, sums), centers
+
+
+def find_apart(
+    both: Sides,
+    centers: NDArray[np.float32],
+    level: Level,
+    seeding: Seeding,
+    rng: np.random.Generator,
+    fixed: int,
+) -> NDArray[np.float32]:
+    """Centers with less error than `centers`, as many of them opaque as serve best; or the same.
+
+    From the number that is there, fewer opaque ones are tried as long as that helps, or else more.
+    Those of each number are found for the opaque points; the rest around them, for the others.
+
+    Args:
+        both: What `sides` gives.
+        centers: (K, 4) float32 on the host, some of them opaque.
+        level: What each search may cost.
+        fixed: So many centers, the first ones and less than K, stay as they are.
+    """
+    kept, free = centers[:fixed], len(centers) - fixed
+    held = kept[are_opaque(kept, both)]
+
+    def grown(points: Points, around: Any, count: int) -> Any:
+        if not count:
+            return around
+        first = np.concatenate([around, seeding(points, count, rng)])
+        return search(points, first, -(-count // level.share), level.rounds, fixed=len(around))
+
+    def found(count: int) -> tuple[int, NDArray[np.float32]]:
+        serving = grown(both.opaque, held, count)[len(held) :]
+        around = np.concatenate([kept, serving])
+        return lloyd_apart(both, grown(both.others, around, free - count), fixed)
+
+    fewest = max(0 if len(held) else 1, free - len(both.others))
+    most = min(free, len(both.opaque))
+    start = min(max(int(are_opaque(centers[fixed:], both).sum()), fewest), most)
+    least, best = lloyd_apart(both, centers, fixed)
+    number = start
+    for numbers in (range(start, fewest - 1, -1), range(start + 1, most + 1)):
+        for count in numbers:
+            error, tried = min((found(count) for _ in range(STARTS)), key=lambda pair: pair[0])
+            if error < least:
+                least, best, number = error, tried, count
+            elif count != start:
+                break
+        if number < start:
+            break
+    return best

@@ -1,0 +1,159 @@
+"""Coarse to fine: how much searching an effort buys, and the search through the levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quantgpu.arrays.device import Progress, array_module
+from quantgpu.clustering.kmeans import Points, lloyd
+from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.seeding import random_colors
+from quantgpu.clustering.split_merge import error_of, search
+
+Seeding = Callable[[Points, int, np.random.Generator], Any]
+
+START_DISTANCES = 1 << 19
+"""Small problems are searched from several first centers, as many as stay within this product of
+points and centers."""
+
+MOST_STARTS = 4
+
+FEW = 1 << 16
+"""First centers of so many points are found on the host: a GPU would wait for each of them."""
+
+
+class Level(NamedTuple):
+    """What is done on one coarse level."""
+
+    leaves: int
+    """Octree leaves per center; ties can leave an eighth of them, so 8 at least."""
+    least: int
+    """Octree leaves at least, however few the centers."""
+    share: int
+    """In the search, one in so many centers changes its place at a time."""
+    rounds: int
+    """Rounds of the search."""
+    steps: int
+    """Lloyd steps after it."""
+
+
+class Effort(NamedTuple):
+    """What is spent on finding the centers."""
+
+    levels: tuple[Level, ...]
+    """From coarse to fine."""
+    settling: int
+    """Lloyd steps on all colors from one 8-bit color to another, at the end."""
+
+
+EFFORTS: dict[str, Effort | None] = {
+    "none": None,
+    "fast": Effort((Level(10, 1000, 6, 5, 0),), 0),
+    "balanced": Effort(
+        (Level(12, 2500, 6, 10, 0), Level(48, 10_000, 12, 3, 0), Level(192, 30_000, 1, 0, 5)), 0
+    ),
+    "best": Effort(
+        (
+            Level(16, 4000, 4, 40, 0),
+            Level(96, 16_000, 8, 40, 0),
+            Level(1024, 100_000, 16, 20, 30),
+        ),
+        8,
+    ),
+}
+"""Name to effort; the choices of ``--effort``. `none` keeps the first centers."""
+
+
+def find_centers(
+    points: Points,
+    codes: Any,
+    k: int,
+    effort: Effort | None,
+    seeding: Seeding,
+    rng: np.random.Generator,
+    threads: int,
+    progress: Progress,
+    fixed: Any,
+) -> Any:
+    """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`.
+
+    The first ones are `fixed`, (m, d) float32, m <= K; the others are found around them.
+    """
+    xp = array_module(points.weights)
+    kept = len(fixed)
+    if kept == k:
+        return fixed
+    if effort is None:
+        return xp.concatenate([fixed, seeding(points, k - kept, rng)])
+    most = [max(level.leaves * k, level.least) for level in effort.levels]
+    sums = running_sums(points)
+    tree = octree(codes, sums, max(most)) if len(points) > min(most) else None
+    centers = None
+    searched = 0
+    for done, level in enumerate(effort.levels):
+
+        def tell(share: float, done: int = done) -> None:
+            progress("cluster", (done + share) / len(effort.levels))
+
+        few = len(points) <= most[done]
+        coarse = points if few or tree is None else leaves(tree, sums, most[done])
+        width = -(-(k - kept) // level.share)
+        if centers is None:
+            centers = best_start(coarse, fixed, k, width, level.rounds, seeding, rng, threads, tell)
+        elif len(coarse) > searched:
+            centers = search(coarse, centers, width, level.rounds, threads, tell, kept)
+        centers = lloyd(coarse, centers, level.steps, threads, kept)
+        searched = len(coarse)
+    return centers
+
+
+FOLLOWING = Level(24, 5000, 16, 4, 2)
+"""What is done when centers follow slowly changing points."""
+
+
+def followed(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
+    """K centers, (K, d) float32, near others that served points much like these.
+
+    Args:
+        points: In Morton order, at least K.
+        codes: Their Morton codes.
+        centers: (K, d) float32.
+        threads: At least 1.
+    """
+    level = FOLLOWING
+    most = max(level.leaves * len(centers), level.least)
+    if len(points) > most:
+        sums = running_sums(points)
+        points = leaves(octree(codes, sums, most), sums, most)
+    width = -(-len(centers) // level.share)
+    centers = search(points, centers, width, level.rounds, threads)
+    return lloyd(points, centers, level.steps, threads)
+
+
+def best_start(
+    points: Points,
+    fixed: Any,
+    k: int,
+    width: int,
+    rounds: int,
+    seeding: Seeding,
+    rng: np.random.Generator,
+    threads: int,
+    tell: Callable[[float], None],
+) -> Any:
+    """The best of the centers that the search finds, from `seeding` and from random starts."""
+    xp = array_module(points.weights)
+    starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
+    few = points.to_host() if len(points) <= FEW else points
+    found = []
+    for start in range(starts):
+        seeds = (seeding if start == 0 else random_colors)(few, k - len(fixed), rng)
+        first = xp.concatenate([fixed, xp.asarray(seeds)])
+        found.append(search(points, first, width, rounds, threads, tell, len(fixed)))
+    if starts == 1:
+        return found[0]
+    errors = [error_of(points, centers, threads) for centers in found]
+    return found[errors.index(min(errors))]

@@ -1,0 +1,1 @@
+"""Colors as numbers: packed keys, color spaces, alpha, and the order of cells."""

@@ -1,0 +1,46 @@
+"""The main job on a built-in picture: K = 4, 16, 64 and 256, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from quantgpu.cli.progress_bar import Bar
+from quantgpu.demo.contact_sheet import contact_sheet
+from quantgpu.demo.scene import render_scene
+from quantgpu.demo.scenery import FRAME_WIDTH
+from quantgpu.io.encode import check_target, replacing
+from quantgpu.pipeline.convert import quantize
+
+COLORS = 4, 16, 64, 256
+
+PANEL_WIDTH = 640
+
+
+def run_demo(megapixels: float, output: Path, force: bool, tell: Callable[[str], None]) -> None:
+    """Render the scene at about `megapixels`, quantize it, and write one sheet of all results.
+
+    Raises:
+        OutputError: `output` exists and `force` is not given, or cannot be written.
+    """
+    check_target(output, force)
+    height = max(round(math.sqrt(megapixels * 1e6 / FRAME_WIDTH)), 1)
+    width = max(round(height * FRAME_WIDTH), 1)
+    with Bar("built-in scene", shown=True) as bar:
+        bar("render", 0)
+        scene = render_scene(width, height)
+    tell(f"built-in scene, {width} x {height}")
+    results = []
+    for k in COLORS:
+        with Bar(f"K = {k}", shown=True) as bar:
+            picture = quantize(scene, min(k, width * height), progress=bar)
+        tell(
+            f"K = {k:3d}: MSE {picture.mse:8.2f}, PSNR {picture.psnr:5.2f} dB, "
+            f"{sum(picture.seconds.values()):.2f} s"
+        )
+        label = f"K = {k}  MSE {picture.mse:.1f}"
+        results.append((label, picture.to_array(), picture.palette.colors))
+    with replacing(output, force) as stream:
+        contact_sheet(scene, results, min(PANEL_WIDTH, width)).save(stream, "PNG")
+    tell(f"{output}: all of them side by side, with their palettes")

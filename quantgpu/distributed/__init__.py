@@ -1,0 +1,1 @@
+"""Dask: workers, blocks of large pictures, files and ranges of frames."""

@@ -1,0 +1,328 @@
+"""Files as tasks of a cluster: the outputs and reports of `batches`, the sums of `counting`.
+
+A task can be done twice, when its worker dies: it then writes the same file again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from quantgpu.arrays.device import no_progress
+from quantgpu.batch.convert import STREAM, Destination, Report, Work
+from quantgpu.batch.count import Way, count_file
+from quantgpu.batch.tasks import Task, convert_task
+from quantgpu.cli.progress_bar import Bar
+from quantgpu.color.alpha import WHITE
+from quantgpu.distributed.blocks import added, parcel
+from quantgpu.distributed.stores import Picture, Region, count_region, inspect, is_zarr, regions
+from quantgpu.distributed.workers import (
+    Crew,
+    as_told,
+    check_workers,
+    done_there,
+    notes_told,
+    worker_name,
+)
+from quantgpu.errors import ClusterError, DeviceError, OutputError, QuantgpuError, UsageError
+from quantgpu.io.encode import check_target
+from quantgpu.io.histogram_files import Counted
+
+SOON, WAIT = 0.05, 60
+"""Seconds after which one looks again whether tasks that were given up have ended, and at most."""
+
+
+def check_names(names: Sequence[str | None], option: str = "--scheduler") -> None:
+    """Raise a UsageError for standard input and output, which workers have not."""
+    if STREAM in names:
+        raise UsageError(f"{option}: workers have no standard input and output; name files")
+
+
+class Outcome(NamedTuple):
+    """What became of a file on a worker."""
+
+    reports: list[Report]
+    """Of what was written."""
+    error: QuantgpuError | None
+
+
+@contextlib.contextmanager
+def converted(
+    crew: Crew, tasks: Sequence[Task], destination: Destination, work: Work, shown: bool
+) -> Iterator[Iterator[Callable[[], None]]]:
+    """`jobs.in_turn` of `batches.convert_task` on the workers: what waits for each, in order."""
+    there = placed(destination)
+    carried: Any = parceled(work)
+    if carried is not work:
+        carried = crew.submit(parceled, carried)  # once to each worker
+    futures: list[Any] = []
+    for task in tasks:
+        task.error = task.error or trouble_with(task, destination.force)
+        waiting = task.is_open
+        futures.append(
+            crew.submit(convert_there, absolute(task), there, carried) if waiting else None
+        )
+    try:
+        yield (
+            partial(settle, *each, len(tasks), shown) for each in zip(tasks, futures, strict=True)
+        )
+    finally:
+        crew.client.cancel([future for future in futures if future is not None])
+
+
+def trouble_with(task: Task, force: bool) -> QuantgpuError | None:
+    """Why an output may not be written; workers replace what is there, as they may write twice."""
+    try:
+        for output in task.outputs:
+            if output not in task.kept:
+                check_target(Path(output), force)
+    except QuantgpuError as error:
+        return error
+    return None
+
+
+def placed(destination: Destination) -> Destination:
+    """The destination, wherever a worker runs."""
+    output, folder = destination.output, destination.folder
+    return destination._replace(
+        output=None if output is None else os.path.abspath(output),
+        folder=None if folder is None else Path(os.path.abspath(folder)),
+        force=True,
+    )
+
+
+def absolute(task: Task) -> Task:
+    """The task, wherever a worker runs."""
+    outputs, kept = ([*map(os.path.abspath, names)] for names in (task.outputs, task.kept))
+    return Task(os.path.abspath(task.name), outputs, kept)
+
+
+def parceled(work: Work) -> Work:
+    """The work; a histogram that the images share is compressed on the way."""
+    convert: Any = work.convert
+    if "histogram" not in getattr(convert, "keywords", {}):
+        return work
+    shared = {**convert.keywords, "histogram": parcel(convert.keywords["histogram"])}
+    return work._replace(convert=partial(convert.func, **shared))
+
+
+def convert_there(task: Task, destination: Destination, work: Work) -> Outcome:
+    """Make what is to be made of an image, on a worker."""
+    error: QuantgpuError | None = None
+    try:
+        with telling_worker():
+            convert_task(task, no_progress, destination, work)
+    except DeviceError as trouble:
+        error = DeviceError(*notes_told([str(trouble)]))
+    except QuantgpuError as trouble:
+        error = trouble
+    except MemoryError:
+        error = QuantgpuError("not enough memory; try a smaller picture or fewer threads")
+    return Outcome([told_there(report) for report in task.reports], error)
+
+
+def told_there(report: Report) -> Report:
+    """What a worker says of a device, told so that the worker is named."""
+    notes = notes_told(report.device_notes)
+    return report._replace(device=as_told(report.device), device_notes=notes)
+
+
+@contextlib.contextmanager
+def telling_worker() -> Iterator[None]:
+    """What cannot be written inside is told with the worker's name: others may write there."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(f"{error}, on the worker {worker_name()}") from None
+
+
+def settle(task: Task, future: Any, total: int, shown: bool) -> None:
+    """Wait for a task, and report on it as if it had been done here."""
+    if task.error is not None:
+        raise task.error
+    if future is None:
+        return
+    with Bar(task.name, shown) as bar:
+        bar("on the cluster", 0)
+        outcome = result_of(future, task.name)
+    given = {os.path.abspath(name): name for name in [*task.outputs, task.name]}
+    for report in outcome.reports:
+        task.reports.append(
+            report._replace(input=task.name, output=given.get(report.output, report.output))
+        )
+    if outcome.error is not None:
+        raise renamed(outcome.error, given)
+
+
+def renamed(error: QuantgpuError, given: dict[str, str]) -> QuantgpuError:
+    """The error with names of files as they were given."""
+    return type(error)(renamed_text(str(error), given))
+
+
+def renamed_text(text: str, given: dict[str, str]) -> str:
+    """The same for what is said."""
+    for there in sorted(given, key=len, reverse=True):
+        text = text.replace(there, given[there])
+    return text
+
+
+def result_of(future: Any, name: str) -> Any:
+    """What a task gave.
+
+    Raises:
+        ClusterError: Nobody could do it: one worker after the other died, or the cluster is gone;
+            or a worker that came later cannot do the work.
+    """
+    import distributed
+
+    try:
+        return future.result()
+    except distributed.KilledWorker:
+        raise ClusterError(
+            f"{name}: every worker that tried it died; there may be too little memory for it, see "
+            "the logs of the workers"
+        ) from None
+    except (OSError, distributed.CancelledError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ClusterError(f"{name}: the scheduler is gone ({reason})") from None
+    except (ImportError, AttributeError):  # as of a worker that has another quantgpu, or none
+        check_workers(future.client)
+        raise
+
+
+@contextlib.contextmanager
+def ended(crew: Crew, futures: Sequence[Any]) -> Iterator[None]:
+    """Whoever leaves with an error gives up the tasks, and waits until no worker is at one of them:
+    it would go on to write what is then removed."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # the scheduler may be what is gone
+            crew.client.cancel(futures)
+            keys, deadline = {future.key for future in futures}, time.monotonic() + WAIT
+            while any(crew.client.run(is_at, keys, on_error="ignore").values()):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(SOON)
+        raise
+
+
+def is_at(keys: set[str], dask_worker: Any) -> bool:
+    """Whether a worker is at one of some tasks."""
+    return any(task.key in keys for task in [*dask_worker.state.executing])
+
+
+# Images into one histogram
+
+
+class Sum(NamedTuple):
+    """What several files count together."""
+
+    counted: Counted | None
+    """None if none could be counted."""
+    notes: list[str]
+    errors: list[tuple[int, QuantgpuError]]
+    """The numbers of files that could not, ascending, and why."""
+
+
+def counted(crew: Crew, images: Sequence[str], way: Way, shown: bool) -> Sum:
+    """The colors of images together, counted by the workers and added as a tree."""
+    with Bar(f"{len(images)} files", shown) as bar:
+        bar("count on the cluster", 0)
+        parts = [
+            crew.submit(*task, way)
+            for number, name in enumerate(images)
+            for task in countings(number, name)
+        ]
+        following(parts, "count on the cluster", bar)
+        if not parts:
+            return Sum(None, [], [])
+        found: Sum = result_of(crew.summed(summed, parts), "counting")
+    return found
+
+
+def following(futures: Sequence[Any], stage: str, bar: Callable[[str, float], None]) -> None:
+    """Let a bar tell how many of some tasks are done; nothing here holds on to what they give."""
+    total, done = len(futures), set[str]()
+
+    def one_more(future: Any) -> None:
+        done.add(future.key)
+        bar(stage, len(done) / total)
+
+    for future in futures:
+        future.add_done_callback(one_more)
+
+
+def countings(number: int, name: str) -> list[tuple[Any, ...]]:
+    """What counts an image: a function, and its arguments but the last; in Zarr for each block."""
+    there = os.path.abspath(name)
+    if not is_zarr(name):
+        return [(count_one, number, name, there)]
+    try:
+        picture = inspect(there)
+    except QuantgpuError as error:
+        return [(refused, number, renamed(error, {there: name}))]
+    return [(count_part, number, name, picture, region) for region in regions(picture)]
+
+
+def refused(number: int, error: QuantgpuError, way: Way) -> Sum:
+    """What an image counts that cannot be opened."""
+    return Sum(None, [], [(number, error)])
+
+
+def count_part(number: int, name: str, picture: Picture, region: Region, way: Way) -> Sum:
+    """The colors of a block of an image."""
+    alpha, matte = way.opening["alpha"], way.opening["matte"]
+    try:
+        if way.mask is not None:
+            raise UsageError(f"{name}: --weights is not for pictures in blocks")
+        how = way.perceptual, alpha, matte, way.device, way.memory
+        done = done_there(count_region, picture, region, *how)
+    except QuantgpuError as error:
+        return refused(number, renamed(error, {picture.path: name}), way)
+    found = Counted(done.result, way.perceptual, icc=way.opening["icc"])
+    if picture.shape[2] == 4:
+        laid_on = {"keep": None, "binary": matte, "flatten": matte or WHITE}
+        found = replace(found, alpha=alpha, matte=laid_on[alpha])
+    return Sum(found, done.notes, [])
+
+
+def count_one(number: int, name: str, there: str, way: Way) -> Sum:
+    """The colors of an image."""
+    try:
+        found, notes, device_notes = count_file(there, no_progress, way)
+    except DeviceError as error:
+        return Sum(None, [], [(number, DeviceError(f"{name}: {notes_told([str(error)])[0]}"))])
+    except QuantgpuError as error:
+        return Sum(None, [], [(number, renamed(error, {there: name}))])
+    except MemoryError:
+        return Sum(None, [], [(number, QuantgpuError(f"{name}: not enough memory"))])
+    found = replace(found, histogram=parcel(found.histogram))
+    notes = [note.replace(there, name) for note in notes]
+    return Sum(found, [*notes, *notes_told(device_notes)], [])
+
+
+def summed(parts: Sequence[Sum]) -> Sum:
+    """What some files count together."""
+    total: Counted | None = None
+    for part in parts:
+        if part.counted is not None:
+            total = part.counted if total is None else total + part.counted
+    if total is not None:
+        total = replace(total, histogram=added([total.histogram]))
+    return Sum(
+        total,
+        list(dict.fromkeys(note for part in parts for note in part.notes)),
+        first_each([error for part in parts for error in part.errors]),
+    )
+
+
+def first_each(errors: list[tuple[int, QuantgpuError]]) -> list[tuple[int, QuantgpuError]]:
+    """The first error of each file."""
+    return sorted(dict(reversed(errors)).items())

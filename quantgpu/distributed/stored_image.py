@@ -1,0 +1,239 @@
+"""One huge picture on a cluster: workers read blocks, and write them, wherever the store is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from quantgpu.batch.convert import Report, as_bytes
+from quantgpu.cli.progress_bar import Bar
+from quantgpu.cluster import check_blockwise
+from quantgpu.color.alpha import Color
+from quantgpu.distributed.blocks import (
+    Done,
+    Parcel,
+    Recipe,
+    added,
+    parcel_bytes,
+    recipe_bytes,
+    recipe_for,
+    remap_block,
+    tally_in_all,
+)
+from quantgpu.distributed.files import ended, following, renamed, result_of, telling_worker
+from quantgpu.distributed.stores import (
+    Picture,
+    Region,
+    check_store_output,
+    count_region,
+    created,
+    inspect,
+    read_region,
+    regions,
+    size_of,
+    write_region,
+)
+from quantgpu.distributed.workers import Crew, done_there
+from quantgpu.dithering.base import dithering_for
+from quantgpu.errors import QuantgpuError, UsageError
+from quantgpu.metrics.palette_error import decibels
+from quantgpu.options import DEFAULT_K, check_kept, check_set, k_for
+from quantgpu.pipeline.convert import stopwatch
+from quantgpu.pipeline.shared_palette import SharedPalette, shared_palette
+
+MOST_NAMED = 4
+"""Devices that are named one by one."""
+
+
+class Way(NamedTuple):
+    """How a picture is reduced."""
+
+    k: int | None
+    options: dict[str, Any]
+    """Those of `quantgpu.quantize` that the command line takes."""
+    alpha: str
+    matte: Color | None
+
+
+SINGLE = "target", "min_quality", "weights"
+"""Options that are not for pictures in blocks."""
+
+
+def quantize_store(
+    crew: Crew, name: str, output: str, way: Way, force: bool, shown: bool, measured: bool
+) -> tuple[Report, str]:
+    """Reduce a picture to K colors, block by block; report on it, and on what crossed the network.
+
+    Args:
+        crew: The workers, who have to reach both stores under the names that they have here.
+        name: A Zarr array or a TIFF file.
+        output: A ``.zarr`` or ``.tif``.
+        way: How.
+        force: Whether an output that exists is replaced.
+        shown: Whether there may be a bar.
+        measured: Whether to find out what crossed the network, which takes a while.
+
+    Raises:
+        QuantgpuError: Anything that the user can mend; the output is not there then.
+    """
+    lap = stopwatch(time.perf_counter())
+    check_way(way)
+    most = DEFAULT_K if way.k is None else way.k
+    check_store_output(output, most, force)
+    names = {os.path.abspath(name): name}
+    try:
+        picture = inspect(os.path.abspath(name))
+        k_for(way.k, picture.shape[0] * picture.shape[1])
+        seconds = {"open": lap()}
+        with Bar(name, shown) as bar:
+            counted, crossed = counted_in(crew, picture, way, bar, measured)
+            histogram: Parcel = counted.result
+            seconds["count"] = lap()
+            shared = clustered(histogram, way, crew.here, bar)
+            seconds["cluster"] = lap()
+            with created(output, picture, shared.palette.colors, most) as there:
+                names[there] = output
+                recipe = recipe_from(histogram, shared, way)
+                mapped = remapped_in(crew, picture, there, recipe, way, bar)
+            seconds["remap"] = lap()
+    except QuantgpuError as error:
+        raise renamed(error, names) from None
+    tally = tally_in_all(histogram, shared, [done.result for done in mapped])
+    pixels = histogram.pixels
+    report = Report(
+        name, output, picture.shape[1], picture.shape[0], len(histogram), len(shared.palette),
+        tally.squared_error / pixels, decibels(tally.squared_error, pixels), size_of(name),
+        size_of(output), seconds, list(picture.notes), devices_of(mapped),
+        [*(f"the palette: {note}" for note in shared.notes), *notes_of([counted, *mapped])],
+        False, None, [],
+    )  # fmt: skip
+    return report, traffic(histogram, crossed, recipe) if measured else ""
+
+
+def check_way(way: Way) -> None:
+    """Raise a UsageError for what is not for blocks."""
+    for option in SINGLE:
+        if way.options.get(option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} is not for pictures in blocks")
+    check_blockwise(dithering_of(way))
+
+
+def dithering_of(way: Way) -> Any:
+    """How colors are mixed."""
+    dither = "none" if way.k == 1 else way.options["dither"]
+    return dithering_for(dither, way.options["dither_strength"], way.options["effort"])
+
+
+def devices_of(parts: Sequence[Done]) -> str:
+    """The devices that blocks were done on, for people."""
+    devices = sorted({part.device for part in parts})
+    if len(devices) <= MOST_NAMED:
+        return ", ".join(devices)
+    gpus = [device for device in devices if device != "cpu"]
+    return f"{len(gpus)} GPUs" + ", cpu" * (len(gpus) < len(devices))
+
+
+def notes_of(parts: Sequence[Done]) -> list[str]:
+    """What is to be said of the devices that blocks were done on, once."""
+    return list(dict.fromkeys(note for part in parts for note in part.notes))
+
+
+def counted_in(
+    crew: Crew, picture: Picture, way: Way, bar: Callable[[str, float], None], measured: bool
+) -> tuple[Done, int]:
+    """The histogram of a picture; and if `measured`, the bytes of those of all blocks, else 0."""
+    perceptual = way.options["perceptual"] and not way.options["salient"]
+    how = perceptual, way.alpha, way.matte, crew.device, way.options["memory"]
+    parts = [crew.submit(count_there, picture, region, *how) for region in regions(picture)]
+    following(parts, "count", bar)
+    sizes = [crew.submit(bytes_of, part, priority=1) for part in parts] if measured else []
+    total = crew.summed(added_there, parts)
+    crossed = sum(result_of(size, picture.path) for size in sizes)
+    return result_of(total, picture.path), crossed
+
+
+def count_there(picture: Picture, region: Region, *how: Any) -> Done:
+    """`count_region`, on a worker."""
+    return done_there(count_region, picture, region, *how)
+
+
+def added_there(parts: Sequence[Done]) -> Done:
+    """The sum of the histograms of some blocks, and what is to be said of their devices."""
+    return Done(added([part.result for part in parts]), "", notes_of(parts))
+
+
+def bytes_of(part: Done) -> int:
+    """What crosses the network for a histogram."""
+    return len(parcel_bytes(part.result))
+
+
+def clustered(
+    histogram: Parcel, way: Way, device: str, bar: Callable[[str, float], None]
+) -> SharedPalette:
+    """The palette, found here."""
+    options = way.options
+    named = (
+        *("effort", "init", "seed", "color_space", "perceptual", "salient", "snap", "lock_grays"),
+        "memory",
+    )
+    return shared_palette(
+        histogram, way.k, progress=bar, dithered=dithering_of(way).method != "none", device=device,
+        keep=check_kept(way.k, options["keep"], options["snap"]),
+        from_palette=check_set(options["from_palette"], options["snap"]),
+        **{name: options[name] for name in named},
+    )  # fmt: skip
+
+
+def recipe_from(histogram: Parcel, shared: SharedPalette, way: Way) -> Recipe:
+    """What the blocks are remapped by."""
+    space, lock_grays = way.options["color_space"], way.options["lock_grays"]
+    return recipe_for(histogram, shared, dithering_of(way), space, lock_grays)
+
+
+def itself(recipe: Recipe) -> Recipe:
+    """The recipe, as the result of a task: workers pass it on, and can have it again."""
+    return recipe
+
+
+def remapped_in(
+    crew: Crew,
+    picture: Picture,
+    output: str,
+    recipe: Recipe,
+    way: Way,
+    bar: Callable[[str, float], None],
+) -> list[Done]:
+    """Let the workers write all blocks; what each adds up to, a `Tally` or None."""
+    carried = crew.submit(itself, recipe)
+    how = way.alpha, way.matte, crew.device, way.options["memory"]
+    futures = [
+        crew.submit(remap_there, picture, output, region, carried, *how)
+        for region in regions(picture)
+    ]
+    following(futures, "remap", bar)
+    with ended(crew, futures):
+        return [result_of(future, picture.path) for future in futures]
+
+
+def remap_there(picture: Picture, output: str, region: Region, *how: Any) -> Done:
+    """Remap a block and write it, on a worker; again if need be, with the same bytes."""
+    return done_there(remap_region, picture, output, region, *how)
+
+
+def remap_region(picture: Picture, output: str, region: Region, recipe: Recipe, *how: Any) -> Done:
+    """Remap a block and write it; what it adds up to, a `Tally` or None."""
+    done = remap_block(read_region(picture, region), recipe, (region[0], region[2]), *how)
+    with telling_worker():
+        write_region(output, region, done.result.index)
+    return done._replace(result=done.result.tally)
+
+
+def traffic(histogram: Parcel, crossed: int, recipe: Recipe) -> str:
+    """What crossed the network, for people."""
+    return (
+        f"histograms of the blocks {as_bytes(crossed)}, their sum "
+        f"{as_bytes(len(parcel_bytes(histogram)))}, the table for each worker "
+        f"{as_bytes(len(recipe_bytes(recipe)))}"
+    )

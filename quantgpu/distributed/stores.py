@@ -1,0 +1,353 @@
+"""One huge picture, read and written block by block: TIFF, BigTIFF and Zarr.
+
+TIFF files are read segment by segment (tile or strip); they are written as tiles without
+compression, so that each has its place before it is there and workers can write side by side. In
+Zarr a picture is an array (H, W, 3 | 4) uint8; the result is a group of `index`, (H, W), and
+`palette`, (K, 3 | 4), as in ``.npz`` files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgpu.arrays.device import ranges
+from quantgpu.color.alpha import Color
+from quantgpu.distributed.blocks import Done, check_pixels, count_block
+from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, Halo
+from quantgpu.dithering.base import index_dtype
+from quantgpu.errors import InputError, OutputError, UsageError
+
+TILE = 256
+"""Rows and columns of a tile of a TIFF that is written."""
+
+SIDE = 4096
+"""Rows and columns of a block: 48 MiB of pixels, whose count takes 130 MiB more."""
+
+WIDEST = 1 << 26
+"""Pixels of a segment: a worker has to hold several."""
+
+CHUNKS = 4
+"""Chunks of a Zarr array that a block has along each axis."""
+
+TIFFS = ".tif", ".tiff"
+
+ICC_TAG = 34675
+"""InterColorProfile in TIFF files."""
+
+UNCONVERTED = "its color profile is not converted block by block; its colors are taken for sRGB"
+
+Region = tuple[int, int, int, int]
+"""First row, row after the last, first column, column after the last."""
+
+
+class Picture(NamedTuple):
+    """What is known of a picture before any of its pixels is read."""
+
+    path: str
+    shape: tuple[int, int, int]
+    """Rows, columns, channels."""
+    segment: tuple[int, int]
+    """Rows and columns that can only be read together."""
+    notes: tuple[str, ...] = ()
+    """What is not as it would be in a file that is read as a whole."""
+
+
+def is_zarr(path: str) -> bool:
+    """Whether a name is that of a Zarr store, or of an array in one."""
+    return any(part.lower().endswith(".zarr") for part in PurePath(path).parts)
+
+
+def is_tiff(path: str) -> bool:
+    """Whether a name is that of a TIFF file."""
+    return PurePath(path).suffix.lower() in TIFFS
+
+
+def is_blockwise(path: str) -> bool:
+    """Whether a picture is read block by block: all of Zarr, and TIFF files with tiles."""
+    if is_zarr(path):
+        return True
+    if not is_tiff(path) or not os.path.isfile(path):
+        return False
+    with contextlib.suppress(InputError, ImportError), first_page(path) as page:
+        return bool(page.is_tiled)
+    return False
+
+
+def inspect(path: str) -> Picture:
+    """What a store holds.
+
+    Raises:
+        InputError: It cannot be read, or its pixels are no 8-bit RGB or RGBA.
+        UsageError: Its pixels are not (H, W, 3 | 4) uint8.
+    """
+    if is_zarr(path):
+        array = zarr_array(path)
+        check_store(path, array.dtype, array.shape)
+        return Picture(path, array.shape, (array.chunks[0], array.chunks[1]))
+    with first_page(path) as page:
+        check_store(path, page.dtype, page.shape)
+        if page.photometric.name != "RGB" or page.planarconfig.name != "CONTIG":
+            raise InputError(
+                f"{path}: is {page.photometric.name}, {page.planarconfig.name}; block by block "
+                "only RGB with channels side by side is read"
+            )
+        has_profile = ICC_TAG in page.tags
+        segment = (page.tilelength, page.tilewidth)
+        if not page.is_tiled:
+            segment = (min(page.rowsperstrip, page.shape[0]), page.shape[1])
+    if segment[0] * segment[1] > WIDEST:
+        raise InputError(
+            f"{path}: its strips have {segment[0] * segment[1]:,} pixels, more than {WIDEST:,}; "
+            "write it with tiles"
+        )
+    return Picture(path, page.shape, segment, (UNCONVERTED,) * has_profile)
+
+
+def check_store(path: str, dtype: Any, shape: tuple[int, ...]) -> None:
+    """Raise a UsageError unless a store holds pixels."""
+    try:
+        check_pixels(dtype, shape)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def zarr_array(path: str) -> Any:
+    """An array of a Zarr store, to be read."""
+    import zarr
+
+    with reading_store(path):
+        array = zarr.open(path, mode="r")
+    if not hasattr(array, "chunks"):
+        raise InputError(f"{path}: is a group; name one of its arrays, such as {path}/0")
+    return array
+
+
+@contextlib.contextmanager
+def first_page(path: str) -> Iterator[Any]:
+    """The first picture of a TIFF file, which is open inside."""
+    import tifffile
+
+    with reading_store(path), tifffile.TiffFile(path) as file:
+        yield file.pages[0]
+
+
+@contextlib.contextmanager
+def reading_store(path: str) -> Iterator[None]:
+    """What goes wrong inside, in a codec too, is an InputError that names the store."""
+    import tifffile
+
+    try:
+        yield
+    except (OSError, KeyError, ValueError, RuntimeError, tifffile.TiffFileError) as error:
+        if isinstance(error, UsageError):
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: cannot be read ({said})") from None
+
+
+def regions(picture: Picture) -> list[Region]:
+    """The blocks of a picture, row by row; their sides are multiples of `TILE`.
+
+    Where segments are wider than a block should be, as strips are, blocks are as wide as the
+    picture.
+    """
+    height, width, _ = picture.shape
+    rows = columns = SIDE
+    if picture.segment[1] > SIDE:
+        columns = -(-width // TILE) * TILE
+        rows = max(SIDE * SIDE // columns // TILE, 1) * TILE
+    return [
+        (*down, *across) for down in ranges(0, height, rows) for across in ranges(0, width, columns)
+    ]
+
+
+def with_halo(region: Region, picture: Picture) -> tuple[Region, Halo]:
+    """A block with what is around it, as far as there is any, and how much that is."""
+    top, bottom, left, right = region
+    height, width, _ = picture.shape
+    halo = Halo(
+        min(ABOVE, top), min(BELOW, height - bottom), min(LEFT, left), min(RIGHT, width - right)
+    )
+    return (top - halo.above, bottom + halo.below, left - halo.left, right + halo.right), halo
+
+
+def read_region(picture: Picture, region: Region) -> NDArray[np.uint8]:
+    """The pixels of a block, (h, w, 3 | 4).
+
+    Raises:
+        InputError: The store is damaged, or has gone away.
+    """
+    top, bottom, left, right = region
+    if is_zarr(picture.path):
+        array = zarr_array(picture.path)
+        with reading_store(picture.path):
+            return np.asarray(array[top:bottom, left:right])
+    with first_page(picture.path) as page:
+        return tiff_region(page, region, picture)
+
+
+def count_region(
+    picture: Picture,
+    region: Region,
+    perceptual: bool,
+    alpha: str,
+    matte: Color | None,
+    device: str,
+    memory: int | None,
+) -> Done:
+    """The colors of a block, with the weights that they have in the picture, see `count_block`."""
+    around, halo = with_halo(region, picture)
+    pixels = read_region(picture, around)
+    return count_block(pixels, halo, perceptual, alpha, matte, device, memory)
+
+
+def tiff_region(page: Any, region: Region, picture: Picture) -> NDArray[np.uint8]:
+    """The pixels of a block of a TIFF file, whose segments are decoded one by one."""
+    top, bottom, left, right = region
+    height, width = picture.segment
+    across = -(-picture.shape[1] // width)
+    pixels = np.zeros((bottom - top, right - left, picture.shape[2]), np.uint8)
+    for row in range(top // height, -(-bottom // height)):
+        for column in range(left // width, -(-right // width)):
+            number = row * across + column
+            size = page.databytecounts[number]
+            if not size:
+                continue  # a tile that nobody wrote is black
+            page.parent.filehandle.seek(page.dataoffsets[number])
+            data = page.parent.filehandle.read(size)
+            decoded, _, shape = page.decode(data, number, jpegtables=page.jpegtables)
+            if decoded is None:
+                continue
+            place(
+                pixels,
+                decoded[0, : shape[1], : shape[2]],
+                row * height - top,
+                column * width - left,
+            )
+    return pixels
+
+
+def place(pixels: NDArray[Any], segment: NDArray[Any], row: int, column: int) -> None:
+    """Put a segment into a block, at a place that may be partly outside."""
+    height, width = segment.shape[:2]
+    inside = segment[max(-row, 0) : len(pixels) - row, max(-column, 0) : pixels.shape[1] - column]
+    row, column = max(row, 0), max(column, 0)
+    height, width = inside.shape[:2]
+    pixels[row : row + height, column : column + width] = inside
+
+
+def check_store_output(output: str, k: int, force: bool) -> None:
+    """Raise unless a result of K colors may be written block by block under that name."""
+    if PurePath(output).suffix.lower() not in (*TIFFS, ".zarr"):
+        raise UsageError(f"{output}: block by block .zarr and .tif are written")
+    if is_tiff(output) and k > 256:
+        raise UsageError(f"{output}: k = {k} is more than a palette of TIFF holds, 256; use .zarr")
+    if not Path(output).absolute().parent.is_dir():
+        raise OutputError(f"{Path(output).parent}: no such folder; create it first")
+    if os.path.lexists(output) and not force:
+        raise OutputError(f"{output}: exists; use --force to replace it, or -o for another name")
+
+
+@contextlib.contextmanager
+def created(output: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> Iterator[str]:
+    """A store without pixels, under a temporary name; moved into place if all goes well inside.
+
+    Args:
+        output: What it will be called.
+        picture: What it will show.
+        colors: (K, 3 | 4): its palette.
+        k: The most colors that were asked for.
+    """
+    path = Path(output).absolute()
+    there = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        with writing_store(output):
+            (create_tiff if is_tiff(output) else create_zarr)(str(there), picture, colors, k)
+        yield str(there)
+        with writing_store(output):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            os.replace(there, path)
+    finally:
+        shutil.rmtree(there, ignore_errors=True)
+        there.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_store(output: str) -> Iterator[None]:
+    """What goes wrong inside is an OutputError that names the store."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from None
+
+
+def create_zarr(path: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> None:
+    """A group of `index`, still empty, and `palette`."""
+    import zarr
+
+    top, bottom, left, right = regions(picture)[0]
+    chunks = (-(-(bottom - top) // CHUNKS), -(-(right - left) // CHUNKS))
+    zarr.open_group(path, mode="w")
+    zarr.open_array(
+        f"{path}/index", mode="w", shape=picture.shape[:2], chunks=chunks, dtype=index_dtype(k)
+    )
+    palette = zarr.open_array(
+        f"{path}/palette", mode="w", shape=colors.shape, chunks=colors.shape, dtype="u1"
+    )
+    palette[:] = colors
+
+
+def create_tiff(path: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> None:
+    """A BigTIFF file of tiles in a palette, still empty."""
+    import tifffile
+
+    entries = np.zeros((3, 256), np.uint16)
+    entries[:, : len(colors)] = colors[:, :3].T.astype(np.uint16) * 257
+    tifffile.imwrite(
+        path, shape=picture.shape[:2], dtype=np.uint8, tile=(TILE, TILE), bigtiff=True,
+        photometric="palette", colormap=entries, metadata=None,
+    )  # fmt: skip
+
+
+def write_region(path: str, region: Region, index: NDArray[Any]) -> None:
+    """Put the indices of a block, (h, w), into a store that was created."""
+    top, bottom, left, right = region
+    with writing_store(path):
+        if is_zarr(path):
+            import zarr
+
+            zarr.open_array(f"{path}/index", mode="r+")[top:bottom, left:right] = index
+            return
+        import tifffile
+
+        with tifffile.TiffFile(path) as there, open(path, "r+b") as file:
+            write_tiles(there.pages[0], file, region, index)
+
+
+def write_tiles(page: Any, file: Any, region: Region, index: NDArray[Any]) -> None:
+    """Put a block, whose first pixel is that of a tile, where the tiles of a page are in a file."""
+    height, width = page.tilelength, page.tilewidth
+    across = -(-page.shape[1] // width)
+    for row, after in ranges(0, len(index), height):
+        for column, end in ranges(0, index.shape[1], width):
+            tile = np.zeros((height, width), np.uint8)
+            tile[: after - row, : end - column] = index[row:after, column:end]
+            number = (region[0] + row) // height * across + (region[2] + column) // width
+            file.seek(page.dataoffsets[number])
+            file.write(tile.tobytes())
+
+
+def size_of(path: str) -> int:
+    """The bytes of a file, or of all files of a folder."""
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())

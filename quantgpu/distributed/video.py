@@ -1,0 +1,321 @@
+"""Clips on a cluster: workers count ranges of frames, and write them where they are pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quantgpu.arrays.device import Progress, to_host
+from quantgpu.distributed.blocks import Parcel, Recipe, remapped
+from quantgpu.distributed.files import (
+    check_names,
+    ended,
+    renamed,
+    renamed_text,
+    result_of,
+    telling_worker,
+)
+from quantgpu.distributed.frame_ranges import (
+    FrameRange,
+    FrameWay,
+    Part,
+    Reader,
+    channels_of,
+    colors_of,
+    count_range,
+    end_of,
+    joined,
+    mark_of,
+    ranges_of,
+    sum_of_ranges,
+    with_alpha,
+)
+from quantgpu.distributed.stored_image import itself
+from quantgpu.distributed.workers import Crew, crew_of, done_there, notes_told, worker_name
+from quantgpu.dithering.base import Dithering
+from quantgpu.errors import (
+    ChangedError,
+    ClusterError,
+    DeviceError,
+    InputError,
+    QuantgpuError,
+    UsageError,
+)
+from quantgpu.histogram import Histogram
+from quantgpu.io.encode import writing
+from quantgpu.pipeline.shared_palette import moved
+from quantgpu.pixels.pixels import Pixels
+from quantgpu.video.frames.open import Frames, open_frames
+from quantgpu.video.frames.pyav import MISSING
+from quantgpu.video.palettes import Prepared, Turn, Turns
+from quantgpu.video.sinks.open import Numbered, Sink, check_palette, sink_format, write_picture
+
+if TYPE_CHECKING:
+    from quantgpu.video.convert import Clip, Total, Watched
+
+AT_ONCE = 4
+"""Ranges for each task that the workers do at a time, so that none waits long for the last."""
+
+LEAST = 25
+"""Frames of a range, if the clip has as many: some are decoded again to find its first."""
+
+
+class Written(NamedTuple):
+    """What a range of pictures adds up to."""
+
+    squared_error: int | None
+    """None where each color has its own entry: the histogram tells."""
+    notes: list[str]
+    device_notes: Sequence[str]
+
+
+@dataclass
+class Spread:
+    """A clip whose frames are counted by the workers of a cluster."""
+
+    crew: Crew
+    frames: Frames
+    way: FrameWay
+    first: Fraction | None
+    """Seconds that are counted; None for all."""
+    progress: Progress
+    places: Sequence[FrameRange] = ()
+    ends: Sequence[Part] = ()
+    """What the ranges counted, without the colors."""
+    total: Part | None = None
+    device_notes: list[str] = field(default_factory=list)
+    """Why workers did not count or map where they were meant to; some of them several times."""
+
+    @property
+    def name(self) -> str:
+        """The clip, as it was given."""
+        return self.frames.name
+
+    @property
+    def source(self) -> str:
+        """The clip, wherever a worker runs."""
+        return os.path.abspath(self.name)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What workers call the clip and its pictures, to what these were given as."""
+        relative = {} if os.path.isabs(self.name) else {os.path.join(os.getcwd(), ""): ""}
+        return {self.source: self.name, **relative}
+
+    def counted(self) -> Parcel:
+        """The colors that decide the palette, counted when this is first called."""
+        if self.total is None:
+            with self.renaming():
+                self.count()
+            assert self.total is not None
+            self.note(self.total.notes)
+            self.device_notes += self.total.device_notes
+        assert self.total is not None
+        return colors_of(self.total, self.name)
+
+    def counted_for(self, watched: Watched, xp: Any) -> Histogram:
+        """The same in the arrays of a module; damage is noted by who watches the frames."""
+        found = self.counted()
+        watched.damage = watched.damage or self.damage
+        return moved(found, xp)
+
+    def count(self) -> None:
+        """Have all ranges counted, and added as a tree."""
+        submit = self.crew.submit
+        most = AT_ONCE * sum(self.crew.client.nthreads().values())
+        if self.frames.count is not None:
+            most = max(min(most, self.frames.count // LEAST), 1)
+        self.places = ranges_of(self.source, self.frames, most, self.first)
+        parts: list[Any] = []
+        ends: list[Any] = []
+        for place in self.places:
+            part = submit(count_there, place, self.way)
+            if parts:
+                part = submit(joined, part, ends[-1], place, self.way)
+            parts.append(part)
+            ends.append(submit(end_of, part))
+        del part
+        total = self.crew.summed(sum_of_ranges, parts)
+        self.follow(ends, "count on the cluster")
+        self.ends = [result_of(end, self.name) for end in ends]
+        self.total = result_of(total, self.name)
+
+    def follow(self, futures: Sequence[Any], stage: str) -> None:
+        """Tell how many tasks are done until all are, or one has failed, whose error is raised."""
+        import distributed
+
+        loop = self.crew.client.loop
+        for done, future in enumerate(distributed.as_completed(futures, loop=loop), 1):
+            if future.status != "finished":
+                result_of(future, self.name)
+            self.progress(stage, done / len(futures))
+
+    @contextlib.contextmanager
+    def renaming(self) -> Iterator[None]:
+        """Errors inside name the clip as it was given."""
+        try:
+            yield
+        except QuantgpuError as error:
+            raise renamed(error, self.names) from None
+
+    @property
+    def damage(self) -> str | None:
+        """Why the clip ended early; None if it did not."""
+        damage = self.total.damage if self.total else None
+        return damage and renamed_text(damage, self.names)
+
+    def note(self, notes: Sequence[str]) -> None:
+        """Note what was changed on reading, as if it had been read here."""
+        said = [renamed_text(note, self.names) for note in notes]
+        self.frames.notes.extend(note for note in said if note not in self.frames.notes)
+
+    def write(
+        self, ready: Prepared, dithering: Dithering, color_space: str, sink: Numbered
+    ) -> tuple[Part, int]:
+        """Have all pictures written; what was counted of them, and the squared error."""
+        assert self.total is not None
+        recipe = self.recipe(ready, dithering, color_space)
+        share(sink.temporary)
+        for number in range(1, self.total.frames + 1):
+            sink.check(number)
+        submit = self.crew.submit
+        carried = submit(itself, recipe)
+        firsts = accumulate((end.frames for end in self.ends), initial=1)
+        names = os.path.join(sink.temporary, sink.names)
+        futures = [
+            submit(write_range, place, end, self.way, first, carried, names, sink.folder)
+            for place, end, first in zip(self.places, self.ends, firsts, strict=False)
+            if end.frames
+        ]
+        with self.renaming(), ended(self.crew, futures):
+            self.follow(futures, "write on the cluster")
+            done: list[Written] = [result_of(future, self.name) for future in futures]
+        self.note([note for written in done for note in written.notes])
+        self.device_notes += [note for written in done for note in written.device_notes]
+        sink.clip.written = self.total.frames
+        errors = [each.squared_error for each in done if each.squared_error is not None]
+        return self.total, sum(errors) if errors else ready.squared_error()
+
+    def recipe(self, ready: Prepared, dithering: Dithering, color_space: str) -> Recipe:
+        """What maps the frames, as it travels."""
+        histogram = self.counted()
+        how = (dithering, color_space, False, channels_of(self.frames, self.way.alpha))
+        return Recipe(histogram.keys, to_host(ready.mapping.labels), ready.palette, how)
+
+
+def count_there(place: FrameRange, way: FrameWay) -> Part:
+    """The colors of the frames in a range, counted on a worker, which has to have PyAV for videos.
+
+    Raises:
+        ClusterError: It has not.
+    """
+    try:
+        found = count_range(place, way)
+        return found._replace(device_notes=notes_told(found.device_notes))
+    except DeviceError as error:
+        raise DeviceError(*notes_told([str(error)])) from None
+    except InputError as error:
+        if MISSING in str(error):
+            raise ClusterError(f"{error}, on the worker {worker_name()}") from None
+        raise
+
+
+def share(folder: str) -> None:
+    """Let those write into a temporary folder who may write into the one that it is in."""
+    os.chmod(folder, stat.S_IMODE(os.stat(os.path.dirname(folder)).st_mode))
+
+
+def write_range(
+    place: FrameRange, end: Part, way: FrameWay, first: int, recipe: Recipe, names: str, called: str
+) -> Written:
+    """Write the frames of a range as pictures, on a worker; again if need be, with the same bytes.
+
+    Args:
+        place: Where the range is.
+        end: What was counted of it, `end_of`.
+        way: How it was counted.
+        first: The number of its first picture.
+        recipe: What maps it.
+        names: The pattern of the pictures' names.
+        called: What messages call the folder.
+
+    Raises:
+        ChangedError: Other frames were counted.
+        OutputError: A picture cannot be written.
+    """
+    with open_frames(place.source, **way.opening) as frames:
+        channels, errors = channels_of(frames, way.alpha), []
+        reader, notes = Reader(frames, place), list[str]()
+        number = first - 1
+        for number, frame in enumerate(reader.read(end.sought), first):
+            pixels = Pixels(with_alpha(frame.pixels, way.alpha, way.matte, channels))
+            done = done_there(remapped, pixels, recipe, way.device, way.memory)
+            if done.result.tally is not None:
+                errors.append(done.result.tally.squared_error)
+            notes += [note for note in done.notes if note not in notes]
+            with telling_worker(), writing(called):
+                write_picture(names % number, done.result.index, recipe.colors)
+        if (number + 1 - first, mark_of(reader.last)) != (end.frames, end.last):
+            raise ChangedError(f"{place.source}: has changed since its colors were counted")
+        return Written(sum(errors) if errors else None, [*frames.notes], notes)
+
+
+@contextlib.contextmanager
+def crew_for_clip(
+    scheduler: str | None, source: str, palette: Any, device: str
+) -> Iterator[Crew | None]:
+    """The workers of a scheduler for a clip; None if no scheduler is asked for.
+
+    Raises:
+        UsageError: The clip comes through standard input; its palettes depend on each other.
+        ClusterError: The workers cannot do it.
+        DeviceError: A worker has not the GPU that is asked for.
+    """
+    if scheduler is None:
+        yield None
+        return
+    check_names([source])
+    if isinstance(palette, str) and palette in ("scene", "frame"):
+        raise UsageError(
+            f"--palette {palette} finds each palette from the one before, which is not for several "
+            "workers; leave out --scheduler, or use --palette shared or FILE"
+        )
+    with crew_of(scheduler, device=device) as crew:
+        yield crew
+
+
+def turns_left(turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) -> Turns:
+    """The turns that are left to this machine, when workers have written what they can.
+
+    Args:
+        turns: All.
+        clip: Of which they are.
+        sink: Where they go.
+        keeps: Whether a frame may depend on the one before.
+        total: What was written, to which that is added.
+    """
+    if clip.spread is None:
+        return turns
+    first = next(turns)  # which comes when all is counted
+    ready = first.prepared
+    if sink.numbered is None or keeps or not ready.is_counted:
+        return resumed(first, turns)
+    turns.close()
+    check_palette(ready.palette, sink_format(clip.output), sink.numbered.clip)
+    space = clip.choices["color_space"]
+    done, error = clip.spread.write(ready, clip.dithering, space, sink.numbered)
+    total.add(done.frames, done.length, ready, error)
+    return resumed(None, turns)
+
+
+def resumed(first: Turn | None, turns: Turns) -> Turns:
+    """Turns of which the first was taken already; none without it."""
+    if first is not None:
+        yield first
+        yield from turns

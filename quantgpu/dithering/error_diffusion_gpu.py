@@ -1,0 +1,87 @@
+"""Error diffusion on a GPU: slab by slab, or on some frames at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quantgpu.arrays.device import Progress, array_module, no_progress, to_host
+from quantgpu.dithering.base import Mapped, Tally
+from quantgpu.dithering.diffusion import no_errors
+from quantgpu.dithering.diffusion_gpu import diffuse_frames
+from quantgpu.dithering.error_diffusion_plan import Plan, entries_of, error_of, with_forced
+from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.pixels.gpu import GpuFrames, GpuPixels
+from quantgpu.pixels.perceptual import on_gray
+
+
+def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
+    """An index map, slab by slab."""
+    xp, width = pixels.xp, pixels.width
+    errors = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
+    counts, total = xp.zeros(plan.k, xp.uint64), xp.zeros(1, xp.uint64)
+    none = xp.empty((0, pixels.channels), xp.uint8)
+
+    def on_slab(colors: Any, out: Any, before: Any = none, after: Any = none) -> None:
+        nonlocal errors
+        strength = xp.empty(len(colors), xp.uint8)
+        ranks = prepared(plan, colors, before, after, width, strength)
+        out[:], errors = entries_of(plan, ranks, strength, errors, no_progress)
+        tell(plan, colors, ranks, out, total, counts)
+
+    slabs = pixels.slabs_between() if plan.is_adaptive else pixels.slabs()
+    index = pixels.map(plan.dtype, on_slab, stay, progress, slabs)
+    return Mapped(index, Tally(to_host(counts).astype(np.int64), int(total[0]) // plan.sides))
+
+
+def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
+    """The index maps of some frames, which stay where they are, and their errors."""
+    xp, width = frames.xp, frames.width
+    count, pixels = len(frames.colors), frames.height * width
+    shape = count, frames.height, width
+    none = xp.empty((0, frames.channels), xp.uint8)
+    ranks, strength = xp.empty((count, pixels), xp.int32), xp.empty((count, pixels), xp.uint8)
+    for turn, colors in enumerate(frames.colors[:, :pixels]):
+        ranks[turn] = prepared(plan, colors, none, none, width, strength[turn])
+    above = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
+    found, _ = diffuse_frames(
+        ranks.reshape(shape), strength.reshape(shape), plan.kernel, plan.scheme,
+        xp.stack([above] * count), plan.dtype,
+    )  # fmt: skip
+    index = xp.empty(frames.colors.shape[:2], plan.dtype)
+    errors = xp.zeros(count, xp.uint64)
+    for turn, own in enumerate(ranks):
+        out = index[turn, :pixels]
+        out[:] = with_forced(plan, own, found[turn].reshape(-1))
+        tell(plan, frames.colors[turn, :pixels], own, out, errors[turn : turn + 1])
+    frames.errors = errors // xp.uint64(plan.sides)
+    return Mapped(index)
+
+
+def prepared(plan: Plan, colors: Any, before: Any, after: Any, width: int, strength: Any) -> Any:
+    """The colors, (m,) int32, of the pixels of some rows; puts their strengths into the last.
+
+    The row before and up to two after them are given as far as there are any.
+    """
+    xp = array_module(colors)
+    ranks = xp.empty(len(colors), xp.int32)
+    plan.rank_of(colors, ranks)
+    if plan.wanted is None:
+        strength[:] = plan.strength.take(ranks)
+    else:
+        kernels.temper(
+            *(on_gray(colors), on_gray(before), on_gray(after)), width, ranks,
+            plan.strength, plan.wanted, strength,
+        )  # fmt: skip
+    return ranks
+
+
+def tell(plan: Plan, colors: Any, ranks: Any, index: Any, error: Any, counts: Any = None) -> None:
+    """Add the squared error of some pixels to (1,) uint64, and those of each entry to (K,)."""
+    if plan.keys is not None:
+        kernels.tally(colors, index, plan.keys, error, counts)
+        return
+    error += error_of(plan, ranks, index).astype(error.dtype)
+    if counts is not None:
+        counts += array_module(index).bincount(index, minlength=plan.k).astype(counts.dtype)

@@ -1,1 +1,0 @@
-"""Files: pictures, what they say beside their pixels, palettes and histograms."""

@@ -1,0 +1,219 @@
+"""From image files, and Pillow images of any mode, to upright 8-bit pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from quantgpu.arrays.device import default_threads
+from quantgpu.color.alpha import Color, apply_alpha
+from quantgpu.errors import InputError
+from quantgpu.io.exif import ONE_AT_A_TIME, orientation_of
+from quantgpu.io.icc import in_known_colors
+from quantgpu.io.metadata import Metadata, metadata_of
+
+MAX_PIXELS = 1_000_000_000
+"""Pixels that an image may have unless more are asked for."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The value of `ORIENTATION` to what turns the image upright."""
+
+SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Pillow's gray modes that hold more than 8 bits."""
+
+HIGHEST_GRAY = {"1": 1, "L;2": 3, "L;4": 15}
+"""Pillow's names of gray samples of fewer than 8 bits to their highest level."""
+
+
+def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Open an image without Pillow's own guard against huge ones: `max_pixels` stands in for it.
+
+    Both the guard and the filters of warnings belong to the whole process, hence the lock.
+    """
+    with ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(source)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+class Decoded(NamedTuple):
+    """What is read from a file."""
+
+    image: Image.Image
+    """The first frame, upright, 8 bits, of mode RGB, or RGBA where some pixel is not opaque."""
+    notes: list[str]
+    """What was changed."""
+    metadata: Metadata
+    """What the file says beside the pixels."""
+    effective: frozenset[str]
+    """Which of the options `alpha` and `icc` changed the pixels."""
+
+
+def read_image(
+    source: str | os.PathLike[str] | IO[bytes],
+    max_pixels: int = MAX_PIXELS,
+    alpha: str = "flatten",
+    matte: Color | None = None,
+    icc: str = "convert",
+    threads: int | None = None,
+) -> Decoded:
+    """The pixels of an image file, what was changed, and what it says beside them.
+
+    Args:
+        source: A path, or a binary stream.
+        max_pixels: Larger images are refused before they are decoded.
+        alpha: What becomes of transparency, a row of `ALPHAS`: ``keep``; ``binary``, from 128 on
+            opaque and else fully transparent; ``flatten``, laid on the matte.
+        matte: What partly transparent pixels are laid on. When not given, `binary` leaves them
+            their color and `flatten` takes white.
+        icc: What becomes of a color profile, a row of `ICCS`: ``convert`` to sRGB; ``keep`` levels
+            and profile; ``ignore`` it.
+        threads: At most so many; as many as there are processors when not given.
+
+    Raises:
+        InputError: The file is missing, unreadable, not an image, damaged or too large.
+    """
+    with reading(source), open_image(source) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise InputError(
+                f"{width} x {height} = {width * height:,} pixels are more than "
+                f"{max_pixels:,}; raise the limit with --max-pixels {width * height}"
+            )
+        notes: list[str] = []
+        note_reductions(image, notes)
+        threads = default_threads() if threads is None else threads
+        known = upright(image, notes)
+        seen, profile = in_known_colors(known, image.info, icc, notes, threads)
+        metadata = metadata_of(
+            image, seen.size, seen.size != (width, height), seen is not known, notes
+        )
+        effective, said = {"icc"} if seen is not known else set(), len(notes)
+        pixels = without_palette(seen, notes, alpha, matte)
+        effective |= {"alpha"} if len(notes) > said else set()
+        metadata = metadata._replace(profile=profile)
+        pixels.info = {}  # else whoever takes the image would heed the profile again
+        return Decoded(pixels, notes, metadata, frozenset(effective))
+
+
+@contextlib.contextmanager
+def reading(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an InputError that begins with the name of `source`."""
+    try:
+        yield
+        return
+    except InputError as error:
+        reason = str(error)
+    except UnidentifiedImageError:
+        reason = f"not an image that can be read{' (it is empty)' if is_empty(source) else ''}"
+    except (FileNotFoundError, NotADirectoryError):
+        reason = "no such file"
+    except IsADirectoryError:
+        reason = "is a folder; name the images in it"
+    except MemoryError:
+        reason = "not enough memory to decode it"
+    except Exception as error:  # decoders raise what they please on damaged bytes
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"not readable ({error.strerror.lower()})"
+        else:
+            reason = f"damaged or truncated image ({error})"
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "standard input"
+    raise InputError(f"{name}: {reason}") from None
+
+
+def is_empty(source: str | os.PathLike[str] | IO[bytes]) -> bool:
+    """Whether a file has no bytes."""
+    if isinstance(source, str | os.PathLike):
+        return os.path.getsize(source) == 0
+    return source.seek(0, os.SEEK_END) == 0
+
+
+def samples_of(image: Image.Image) -> str:
+    """Pillow's name for the samples in the file of an opened, not yet decoded image."""
+    for tile in getattr(image, "tile", []):
+        arguments = tile[3]
+        return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+    return ""
+
+
+def note_reductions(image: Image.Image, notes: list[str]) -> None:
+    """Note what of an opened, not yet decoded image is left out: frames, and bits below 8."""
+    if getattr(image, "is_animated", False):
+        notes.append(f"first of {getattr(image, 'n_frames', 'several')} frames")
+    samples = samples_of(image)
+    if image.mode in SIXTEEN_BIT_MODES or (";16" in samples and samples != "BGR;16"):
+        notes.append("16 bits per channel reduced to 8")
+
+
+def transparent_color(image: Image.Image) -> Any:
+    """What an opened, not yet decoded image declares transparent, at 8 bits like its pixels.
+
+    Pillow leaves it as it is in a PNG file, except at a bit depth of 1 from some version on.
+    """
+    samples, key = samples_of(image), image.info.get("transparency")
+    highest = HIGHEST_GRAY.get(samples, 255)
+    if isinstance(key, int) and key <= highest:
+        return key * 255 // highest
+    if isinstance(key, tuple) and samples == "RGB;16B":
+        return tuple(level >> 8 for level in key)
+    return key
+
+
+def to_pixels(
+    image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
+) -> Image.Image:
+    """A Pillow image of any mode as `read_image` reads its file."""
+    seen, _ = in_known_colors(
+        upright(image, notes), image.info, "convert", notes, default_threads()
+    )
+    return without_palette(seen, notes, alpha, matte)
+
+
+def without_palette(
+    image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
+) -> Image.Image:
+    """An 8-bit image as RGB, or RGBA if some pixel is not opaque."""
+    if image.mode == "LAB":
+        raise InputError("pixels of mode LAB; convert the picture to 8-bit RGB first")
+    if image.has_transparency_data:
+        return apply_alpha(image.convert("RGBA"), alpha, matte, notes)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """A Pillow image of any mode, decoded, upright, with 8 bits per sample."""
+    transparency = transparent_color(image)
+    image.load()
+    if image.mode in ("F", "La"):
+        raise InputError(f"pixels of mode {image.mode}; convert the picture to 8-bit RGB first")
+    if transparency != image.info.get("transparency"):
+        image = image.copy()
+        image.info["transparency"] = transparency
+    turn = UPRIGHT.get(orientation_of(image, notes))
+    if turn is not None:
+        image = image.transpose(turn)
+        image.info = {} if transparency is None else {"transparency": transparency}
+    if image.mode in SIXTEEN_BIT_MODES:
+        levels = np.asarray(image)
+        levels = levels >> 8 if image.mode != "I" or levels.max() > 255 else levels
+        image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+        if transparency is not None:
+            image.info["transparency"] = transparency >> 8
+    return image

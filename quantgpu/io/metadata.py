@@ -1,0 +1,161 @@
+"""What files say beside their pixels, made true of the result: it is upright, in other colors, and
+its thumbnail would show something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from quantgpu.io.exif import DAMAGED, exif_of, note_damage, true_exif
+from quantgpu.io.xmp import true_xmp, xmp_of
+
+PROCESSING = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*", re.IGNORECASE)
+"""Keywords of PNG texts that hold other metadata."""
+
+XMP = 700
+"""The TIFF tag of XMP data."""
+
+MOST_DPI = 1e6
+
+
+class Metadata(NamedTuple):
+    """What is said beside the pixels."""
+
+    exif: bytes = b""
+    """As in a TIFF file, from its byte order on."""
+    xmp: bytes = b""
+    """An XML packet, in UTF-8."""
+    dpi: tuple[float, float] | None = None
+    """Pixels per inch, across and down."""
+    texts: tuple[tuple[str, str], ...] = ()
+    """Keywords and texts of a PNG file, and the comment of others."""
+    profile: bytes = b""
+    """The color profile of the levels; none for sRGB."""
+
+
+NO_METADATA = Metadata()
+
+METADATA: dict[str, Callable[[Metadata], Metadata]] = {
+    "keep": lambda metadata: metadata,
+    "strip": lambda metadata: Metadata(profile=metadata.profile),
+}
+"""Name to what is written of what is said; the choices of ``--metadata``."""
+
+
+def metadata_of(
+    image: Image.Image, size: tuple[int, int], sideways: bool, in_srgb: bool, notes: list[str]
+) -> Metadata:
+    """What a decoded image's file says, made true of the result.
+
+    Args:
+        image: As Pillow opened it.
+        size: Width and height of the result.
+        sideways: Whether what was across is down now.
+        in_srgb: Whether the colors were converted to sRGB.
+        notes: What is left out is appended.
+    """
+    info = image.info
+    exif = b""
+    try:
+        if DAMAGED not in notes:
+            exif = true_exif(exif_of(image), size, sideways, in_srgb)
+    except ValueError:
+        note_damage(notes)
+    dpi = dpi_of(info)
+    return Metadata(
+        exif=exif,
+        xmp=true_xmp(xmp_of(info)),
+        dpi=dpi[::-1] if dpi and sideways else dpi,
+        texts=texts_of(image),
+    )
+
+
+def dpi_of(info: Mapping[Any, Any]) -> tuple[float, float] | None:
+    """Pixels per inch; None where the file says none that can be, or Pillow 1 as it says none."""
+    try:
+        across, down = map(float, info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if all(1 < x <= MOST_DPI for x in (across, down)) else None
+
+
+def texts_of(image: Image.Image) -> tuple[tuple[str, str], ...]:
+    """The texts of a PNG file and their keywords; of other files the comment."""
+    if image.format == "PNG":
+        texts = [(str(key), text) for key, text in image.info.items() if isinstance(text, str)]
+        return tuple(pair for pair in texts if not PROCESSING.fullmatch(pair[0]))
+    comment = image.info.get("comment")
+    return (("Comment", comment.decode(errors="replace")),) if isinstance(comment, bytes) else ()
+
+
+# To files
+
+
+def png_options(metadata: Metadata) -> dict[str, Any]:
+    """For Pillow's writer of PNG."""
+    chunks = PngInfo()
+    for keyword, text in metadata.texts:
+        chunks.add_text(keyword, text)
+    if metadata.xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
+    options = {"pnginfo": chunks, "exif": metadata.exif, "dpi": metadata.dpi}
+    return options | {"icc_profile": metadata.profile}
+
+
+def webp_options(metadata: Metadata) -> dict[str, Any]:
+    """For Pillow's writer of WebP."""
+    options = {"exif": metadata.exif, "xmp": metadata.xmp}
+    return options | {"icc_profile": metadata.profile}
+
+
+def tiff_options(metadata: Metadata) -> dict[str, Any]:
+    """For Pillow's writer of TIFF; `tiff.with_exif` does the rest."""
+    tags = {XMP: metadata.xmp} if metadata.xmp else {}
+    return {"tiffinfo": tags, "dpi": metadata.dpi, "icc_profile": metadata.profile}
+
+
+def gif_options(metadata: Metadata) -> dict[str, Any]:
+    """For Pillow's writer of GIF."""
+    comments = [text for keyword, text in metadata.texts if keyword == "Comment"]
+    return {"comment": comments[0].encode()} if comments else {}
+
+
+def bmp_options(metadata: Metadata) -> dict[str, Any]:
+    """For Pillow's writer of BMP."""
+    return {"dpi": metadata.dpi}
+
+
+class Holder(NamedTuple):
+    """What a file format holds beside pixels."""
+
+    fields: tuple[str, ...]
+    """Of `Metadata`."""
+    options: Callable[[Metadata], dict[str, Any]]
+    """To what Pillow's writer is called with."""
+
+
+HOLDERS = {
+    "PNG": Holder(("exif", "xmp", "dpi", "texts", "profile"), png_options),
+    "WEBP": Holder(("exif", "xmp", "profile"), webp_options),
+    "TIFF": Holder(("exif", "xmp", "dpi", "profile"), tiff_options),
+    "GIF": Holder((), gif_options),
+    "BMP": Holder(("dpi",), bmp_options),
+    "NPZ": Holder((), lambda metadata: {}),
+}
+"""The name of a format to what it holds."""
+
+
+def saving_options(name: str, metadata: Metadata) -> dict[str, Any]:
+    """What Pillow's writer of a format is called with so that it writes the metadata."""
+    return {key: value for key, value in HOLDERS[name].options(metadata).items() if value}
+
+
+def left_out(name: str, metadata: Metadata) -> list[str]:
+    """A note if a format cannot hold EXIF or XMP data that there is."""
+    missing = {field for field in metadata._fields if getattr(metadata, field)}
+    lost = [word.upper() for word in ("exif", "xmp") if word in missing - {*HOLDERS[name].fields}]
+    return [f"{name} holds no {' or '.join(lost)} data"] if lost else []

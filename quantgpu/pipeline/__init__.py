@@ -1,0 +1,1 @@
+"""Pixels, histogram, palette, index map: the stages put together."""

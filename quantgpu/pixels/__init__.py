@@ -1,0 +1,1 @@
+"""From pixels to a histogram: counting, weights by what the eye sees, slabs on a GPU."""

@@ -1,0 +1,224 @@
+"""Frames from what Pillow reads: animated GIF, PNG and WebP, and pictures one by one."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from quantgpu.arrays.device import default_threads, map_ahead
+from quantgpu.color.alpha import is_opaque
+from quantgpu.errors import InputError
+from quantgpu.io.decode import open_image, read_image, reading
+from quantgpu.io.exif import orientation_of
+from quantgpu.video.frames.open import Frame, Frames
+
+NO_TIME = Fraction(1, 10)
+"""How long browsers show a frame that is said to be shown for no time."""
+
+SIDEWAYS = 5
+"""From this EXIF orientation on, width and height change places."""
+
+LONGEST_DENOMINATOR = 65_535
+"""Of durations in APNG files, which are fractions of 16-bit numbers; Pillow gives milliseconds."""
+
+
+class Survey(NamedTuple):
+    """What is found in an animation by going through it once."""
+
+    durations: list[Fraction]
+    """Seconds of each frame."""
+    opaque: bool
+    """Whether every pixel of every frame is opaque."""
+    whole: bool
+    """Whether the end was reached."""
+
+
+def open_animation(path: str, channels: int | None = None) -> Frames:
+    """The frames of an animated GIF, PNG or WebP file as they are shown, one upon the other.
+
+    `channels`: 3 if every pixel is known to be opaque, 4 if some is not.
+    """
+    with reading(path), open_image(path) as image:
+        width, height = image.size
+        loop = plays(image)
+    durations, opaque, whole = survey(path, channels)
+    if not durations:
+        raise InputError(f"{path}: no frames (it is damaged from the start)")
+    notes: list[str] = []
+    if 0 in durations:
+        notes.append(f"frames that are shown for no time are shown for {float(NO_TIME)} s")
+    lasting = [duration or NO_TIME for duration in durations]
+
+    def read(since: Fraction) -> Iterator[Frame]:
+        time = Fraction(0)
+        pictures = animation(path, "RGB" if opaque else "RGBA")
+        for duration, (picture, _) in zip(lasting, pictures, strict=False):
+            yield Frame(np.asarray(picture), time, duration)
+            time += duration
+        if not whole:
+            next(pictures, None)
+
+    rate = 1 / lasting[0] if len(set(lasting)) == 1 else None
+    count = len(durations) if whole else None
+    channels = 3 if opaque else 4
+    return Frames(path, width, height, channels, count, rate, loop, notes, read)
+
+
+def plays(image: Image.Image) -> int:
+    """How often an animation is shown, 0 for without end.
+
+    Files of the other formats say just that; a GIF file says how often it is shown again.
+    """
+    loop = image.info.get("loop")
+    if image.format == "GIF":
+        return 1 if loop is None else loop and int(loop) + 1
+    return int(loop or 0)
+
+
+def survey(path: str, channels: int | None) -> Survey:
+    """How long the frames of an animation are shown, and whether one is transparent anywhere."""
+    durations, opaque = [], channels != 4
+    try:
+        for picture, duration in animation(path, None):
+            durations.append(duration)
+            if channels is None and opaque and picture.has_transparency_data:
+                opaque = is_opaque(picture.convert("RGBA"))
+    except InputError:
+        return Survey(durations, opaque, False)
+    return Survey(durations, opaque, True)
+
+
+def animation(path: str, mode: str | None) -> Iterator[tuple[Image.Image, Fraction]]:
+    """The frames of an animation, of a mode or as Pillow gives them, and their seconds."""
+    with reading(path), open_image(path) as image:
+        first = 1 if getattr(image, "default_image", False) else 0
+        for number in range(first, getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            shown = Fraction(image.info.get("duration", 0)) / 1000
+            duration = shown.limit_denominator(LONGEST_DENOMINATOR)
+            yield image if mode is None else image.convert(mode), duration
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names by the numbers in them."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def pictures_of(source: str) -> list[str]:
+    """The pictures in a folder, or whose names fit a pattern, in natural order.
+
+    Raises:
+        InputError: There are none.
+    """
+    if os.path.isdir(source):
+        Image.init()
+        known = Image.registered_extensions()
+        entries = [path for path in Path(source).iterdir() if path.suffix.lower() in known]
+        names = [str(path) for path in entries if not path.name.startswith(".")]
+        missing = "no pictures in this folder"
+    elif "%" in source:
+        names = numbered(source)
+        missing = "no file has such a name, with a number in place of %d or %05d"
+    else:
+        names, missing = glob.glob(source), "no file has such a name"
+    names = sorted(filter(os.path.isfile, names), key=natural)
+    if not names:
+        raise InputError(f"{source}: {missing}")
+    return names
+
+
+def numbered(pattern: str) -> list[str]:
+    """The files whose names are a pattern such as ``frame_%05d.png`` with a number in it.
+
+    Raises:
+        InputError: The pattern has no such place, or several.
+    """
+    folder, name = os.path.split(pattern)
+    places = re.findall(r"%(0?\d*)d", name)
+    if len(places) != 1 or name.count("%") != 1:
+        raise InputError(f"{pattern}: not a pattern of names; use one %d or %05d, as in f_%05d.png")
+    before, after = re.split(r"%0?\d*d", name)
+    digits = int(places[0] or 1)
+    fitting = re.compile(re.escape(before) + rf"(\d{{{digits},}})" + re.escape(after))
+    folder = folder or "."
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: no such folder")
+    return [os.path.join(folder, name) for name in os.listdir(folder) if fitting.fullmatch(name)]
+
+
+def open_pictures(
+    name: str, paths: Sequence[str], rate: Fraction, channels: int | None = None
+) -> Frames:
+    """Pictures, read as `decode.read_image` reads them, as frames of one size.
+
+    With `channels`, 3 or 4, all but the first are known already, and not looked into.
+
+    Raises:
+        InputError: One cannot be opened, or is of another size than the first.
+    """
+    (width, height), found = look_into(paths if channels is None else paths[:1])
+    mode = "RGB" if (channels or found) == 3 else "RGBA"
+    notes: list[str] = []
+
+    def read(since: Fraction) -> Iterator[Frame]:
+        first = min(int(since * rate), len(paths) - 1)
+        pictures = map_ahead(pixels_of(mode), paths[first:], default_threads())
+        for number, (pixels, said) in enumerate(pictures, first):
+            notes.extend(note for note in said if note not in notes)
+            yield Frame(pixels, number / rate, 1 / rate)
+
+    return Frames(name, width, height, len(mode), len(paths), rate, None, notes, read)
+
+
+def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
+    """The one size of pictures, and 4 if some pixel of one is not opaque, else 3."""
+    sizes, plain = zip(*map_ahead(header, paths, default_threads()), strict=True)
+    for path, size in zip(paths, sizes, strict=True):
+        if size != sizes[0]:
+            raise InputError(
+                f"{path}: {size[0]} x {size[1]} pixels, but {paths[0]} has {sizes[0][0]} x "
+                f"{sizes[0][1]}; frames must be of one size"
+            )
+    doubtful = [path for path, sure in zip(paths, plain, strict=True) if not sure]
+    opaque = all(map_ahead(is_opaque_file, doubtful, default_threads()))
+    return sizes[0], 3 if opaque else 4
+
+
+def header(path: str) -> tuple[tuple[int, int], bool]:
+    """The upright size of a picture, and whether it has no transparency, without decoding it."""
+    with reading(path), open_image(path) as image:
+        turned: Any = orientation_of(image, [])
+        sideways = isinstance(turned, int) and turned >= SIDEWAYS
+        width, height = image.size
+        size = (height, width) if sideways else (width, height)
+        return size, not image.has_transparency_data
+
+
+def is_opaque_file(path: str) -> bool:
+    """Whether every pixel of a picture is opaque; True also where it cannot be read."""
+    try:
+        return read_image(path, alpha="keep", threads=1).image.mode == "RGB"
+    except InputError:
+        return True
+
+
+def pixels_of(mode: str) -> Callable[[str], tuple[NDArray[np.uint8], list[str]]]:
+    """From a path to pixels in a mode, and notes."""
+
+    def pixels(path: str) -> tuple[NDArray[np.uint8], list[str]]:
+        decoded = read_image(path, alpha="keep", threads=1)
+        image = decoded.image
+        return np.asarray(image if image.mode == mode else image.convert(mode)), decoded.notes
+
+    return pixels
