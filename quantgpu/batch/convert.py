@@ -209,7 +209,7 @@ def convert_file(
     """
     progress("read", 0)
     started = time.perf_counter()
-    source = standard_input() if name == STREAM else name
+    source = read_standard_input() if name == STREAM else name
     with reading(name):
         bytes_in = (
             len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
@@ -327,7 +327,7 @@ def naming(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from None
 
 
-def standard_input() -> io.BytesIO:
+def read_standard_input() -> io.BytesIO:
     """All of standard input."""
     if sys.stdin is None:
         raise InputError("standard input: is closed")

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quantgpu.arrays.device import Device, Progress, choose_device, default_threads
-from quantgpu.batch.convert import STREAM, naming, standard_input
+from quantgpu.batch.convert import STREAM, naming, read_standard_input
 from quantgpu.batch.jobs import in_turn
 from quantgpu.cli.console import complaining
 from quantgpu.color.alpha import WHITE
@@ -69,7 +69,7 @@ class Total(NamedTuple):
 def count_file(name: str, progress: Progress, way: Way) -> Counting:
     """The colors of one image."""
     progress("read", 0)
-    decoded = read_image(standard_input() if name == STREAM else name, **way.opening)
+    decoded = read_image(read_standard_input() if name == STREAM else name, **way.opening)
     image, alpha, matte = decoded.image, way.opening["alpha"], way.opening["matte"]
     notes = [f"{name}: {note}" for note in decoded.notes]
     if way.reason and "alpha" in decoded.effective:

@@ -102,11 +102,11 @@ def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]
 
     import numpy as np
 
-    from quantgpu.batch.convert import STREAM, standard_input
+    from quantgpu.batch.convert import STREAM, read_standard_input
     from quantgpu.io.decode import read_image
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
-    decoded = read_image(standard_input() if name == STREAM else name, max_pixels)
+    decoded = read_image(read_standard_input() if name == STREAM else name, max_pixels)
     notes += [f"{name}: {note}" for note in decoded.notes]
     return np.asarray(decoded.image)
 

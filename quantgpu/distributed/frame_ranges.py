@@ -25,7 +25,8 @@ from quantgpu.execution.fallback import on_device
 from quantgpu.histogram import Counter
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.video.frames.open import STREAM, Frame, Frames, open_frames, seconds
+from quantgpu.batch.convert import STREAM
+from quantgpu.video.frames.open import Frame, Frames, open_frames, seconds
 
 EARLIER = Fraction(1, 1_000_000)
 """Seconds, fewer than any frame is shown, by which a range is read earlier than it begins."""

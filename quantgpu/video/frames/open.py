@@ -22,10 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from quantgpu.errors import InputError, UsageError
+from quantgpu.batch.convert import STREAM
 from quantgpu.io.decode import open_image, reading
-
-STREAM = "-"
-"""Standard input."""
 
 DEFAULT_RATE = Fraction(25)
 """Frames per second of pictures that say none, as ffmpeg takes them."""

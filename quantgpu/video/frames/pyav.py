@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from quantgpu.arrays.device import default_threads, map_ahead
 from quantgpu.errors import InputError, QuantgpuError, UsageError
 from quantgpu.video.frames.hdr import CURVES, NAMES, to_srgb
-from quantgpu.video.frames.open import DEFAULT_RATE, STREAM, Frame, Frames, timed
+from quantgpu.batch.convert import STREAM
+from quantgpu.video.frames.open import DEFAULT_RATE, Frame, Frames, timed
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -197,7 +198,7 @@ def at_beginning(name: str, called: str) -> Opened:
     import av
 
     with watching(called):
-        container = av.open(standard_input() if name == STREAM else name, "r")
+        container = av.open(standard_input_stream() if name == STREAM else name, "r")
         streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]
         if not streams:
             container.close()
@@ -235,7 +236,7 @@ def shown_from(
         yield held
 
 
-def standard_input() -> IO[bytes]:
+def standard_input_stream() -> IO[bytes]:
     """Standard input, if there is one."""
     if sys.stdin is None:
         raise InputError("standard input: is closed")

@@ -37,11 +37,9 @@ from quantgpu.io.encode import (
 )
 from quantgpu.video.sinks.apng import apng
 from quantgpu.video.sinks.gif import gif
+from quantgpu.batch.convert import STREAM
 from quantgpu.video.sinks.pyav import FFV1, H264, Y4M, mkv, mp4, y4m
 from quantgpu.video.sinks.webp import webp
-
-STREAM = "-"
-"""Standard output."""
 
 NUMBER = re.compile(r"%(0?\d*)d")
 """The place of the number in a pattern of names."""

@@ -16,6 +16,8 @@ from quantgpu.errors import OutputError
 from quantgpu.video.frames.open import DEFAULT_RATE
 from quantgpu.video.frames.pyav import CONVERSIONS, load_av
 
+from quantgpu.video.sinks.open import Begin
+
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
@@ -174,8 +176,6 @@ def packed_pixels(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """(H, W): one number for each of (H, W, 4) colors."""
     return colors.view(np.uint32)[..., 0]
 
-
-Begin = Callable[["IO[bytes]", "Clip"], contextlib.AbstractContextManager["Write"]]
 
 mkv: Begin = partial(video, how=FFV1)
 mp4: Begin = partial(video, how=H264)
