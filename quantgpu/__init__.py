@@ -11,8 +11,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from quantgpu.version import __version__
+
 if TYPE_CHECKING:
-    from quantgpu.api import apply_palette
+    from quantgpu.api import apply_palette, compare, quantize, quantize_each, quantize_video
     from quantgpu.errors import (
         ClusterError,
         DeviceError,
@@ -26,18 +28,14 @@ if TYPE_CHECKING:
     from quantgpu.indexed import Indexed
     from quantgpu.io.histogram_files import Counted, read_histogram, write_histogram
     from quantgpu.io.metadata import Metadata
-    from quantgpu.metrics.comparison import Comparison, compare
+    from quantgpu.metrics.comparison import Comparison
     from quantgpu.palette import Palette
-    from quantgpu.pipeline.convert import quantize, quantize_each
-    from quantgpu.video.convert import quantize_video
     from quantgpu.video.report import VideoReport
 
-__version__ = "0.1.0"
-
 _HOMES = {
-    "quantize": "quantgpu.pipeline.convert",
-    "quantize_each": "quantgpu.pipeline.convert",
-    "quantize_video": "quantgpu.video.convert",
+    "quantize": "quantgpu.api",
+    "quantize_each": "quantgpu.api",
+    "quantize_video": "quantgpu.api",
     "VideoReport": "quantgpu.video.report",
     "apply_palette": "quantgpu.api",
     "Histogram": "quantgpu.histogram",
@@ -45,7 +43,7 @@ _HOMES = {
     "read_histogram": "quantgpu.io.histogram_files",
     "write_histogram": "quantgpu.io.histogram_files",
     "Indexed": "quantgpu.indexed",
-    "compare": "quantgpu.metrics.comparison",
+    "compare": "quantgpu.api",
     "Comparison": "quantgpu.metrics.comparison",
     "Metadata": "quantgpu.io.metadata",
     "Palette": "quantgpu.palette",
@@ -74,6 +72,7 @@ __all__ = [
     "QuantgpuError",
     "UsageError",
     "VideoReport",
+    "__version__",
     "apply_palette",
     "compare",
     "quantize",

@@ -17,7 +17,7 @@ def main() -> None:
     # Products are spread over threads of our own; BLAS need not start and stop its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.argv[1:] == ["--version"]:
-        from quantgpu import __version__
+        from quantgpu.version import __version__
 
         print(f"quantgpu {__version__}")
         return

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import time
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from quantgpu.arrays.device import (
-    Progress,
-    array_module,
-    check_device,
-    default_threads,
-    no_progress,
-)
-from quantgpu.clustering.cluster import own_entries
-from quantgpu.clustering.kmeans import assign, weighted_points
-from quantgpu.clustering.octree import morton_codes, order_of
-from quantgpu.color.spaces import COLOR_SPACES, ColorSpace, grid_centers
-from quantgpu.dithering.base import parse_dither
-from quantgpu.histogram import Histogram, unpack
+import numpy as np
+
+from quantgpu.clustering.cluster import nearest_entries, own_entries
+from quantgpu.color.alpha import ALPHAS, HELD, Color, check_matte, fitted
+from quantgpu.color.spaces import COLOR_SPACES
+from quantgpu.dithering.methods import parse_dither
+from quantgpu.errors import UsageError, check_choice
+from quantgpu.execution.fallback import carried, on_device
+from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
-from quantgpu.options import LEAST_MEMORY, MOST_MEMORY, MOST_THREADS, check_choice, check_number
-from quantgpu.palette import Palette, as_palette, of_channels
+from quantgpu.io.inputs import as_palette, as_pixels
+from quantgpu.metrics.comparison import METRICS, Colors, Comparison, size_of
+from quantgpu.options import DEFAULT_K, check_apply_options, check_options
+from quantgpu.palette import Palette
 from quantgpu.pipeline.convert import convert
+from quantgpu.pipeline.quantize import quantized
+from quantgpu.progress import Progress, no_progress
+from quantgpu.threads import default_threads
+
+if TYPE_CHECKING:
+    from quantgpu.video.report import VideoReport
 
 
 def apply_palette(
@@ -81,38 +90,297 @@ def apply_palette(
     return picture
 
 
-def nearest_entries(
-    histogram: Histogram, palette: Palette, space: ColorSpace, threads: int = 1
-) -> Any:
-    """The index, (n,) integers, of the palette entry nearest to each color; ties to the first.
+def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> Comparison:
+    """Measure how far two images of the same size are apart.
 
-    Colors are compared in Morton order, in which neighbors have few entries to choose from.
+    >>> found = compare([(0, 0, 0), (9, 9, 9)], [(0, 0, 0), (9, 9, 6)])
+    >>> found.mse, found.changed
+    (4.5, 0.5)
+
+    Args:
+        image_a: What `quantize` takes: a path, a Pillow image, an array or a list of colors;
+            transparent pixels are laid on white.
+        image_b: The same; swapping the two only swaps `colors`.
+        progress: Called with the name of each metric and the share that is done.
+
+    Raises:
+        UsageError: The sizes differ, or one is no image.
+        InputError: A file cannot be read.
     """
-    xp = array_module(histogram.keys)
-    order = order_of(morton_codes(histogram.colors))
-    channels = max(histogram.channels, palette.colors.shape[1])
-    colors = unpack(histogram.keys[order], channels)
-    entries = of_channels(palette.colors, channels)
-    points = weighted_points(space.points(colors), xp.ones(len(order), xp.int64))
-    labels = assign(points, xp.asarray(grid_centers(entries, space)), threads)
-    in_key_order = xp.empty_like(labels)
-    in_key_order[order] = labels
-    return in_key_order
+    a, b = (as_array(image) for image in (image_a, image_b))
+    if a.shape != b.shape:
+        raise UsageError(f"{size_of(a)} and {size_of(b)} pixels: pictures must have the same size")
+    found = {}
+    for place, (name, metric) in enumerate(METRICS.items()):
+        progress(name, place / len(METRICS))
+        found[name] = metric(a, b)
+    return Comparison(**found)
 
 
-def check_apply_options(
-    color_space: str,
-    dither: str,
-    dither_strength: float | None,
-    threads: int | None,
-    device: str,
-    memory: int | None,
-) -> None:
-    """Raise a UsageError for what is wrong with options of `apply_palette`, whatever the image."""
-    check_choice("color_space", color_space, COLOR_SPACES)
-    parse_dither(dither, dither_strength)
-    check_device(device)
-    if threads is not None:
-        check_number("threads", threads, 1, MOST_THREADS)
-    if memory is not None:
-        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+def as_array(image: Any) -> Colors:
+    """An image's pixels on the host, (H, W, 3) uint8, C-contiguous; a list is one column.
+
+    Transparent ones are laid on white.
+    """
+    pixels = as_pixels(image, "flatten").to_host()
+    return pixels.slab(0, pixels.height).reshape(pixels.height, pixels.width, 3)
+
+
+def quantize(
+    image: Any,
+    k: int | None = None,
+    *,
+    target: str | None = None,
+    min_quality: str | None = None,
+    effort: str = "balanced",
+    init: str = "random",
+    seed: int = 0,
+    color_space: str = "oklab",
+    perceptual: bool = True,
+    weights: Any = None,
+    salient: bool = False,
+    keep: Any = None,
+    snap: float | None = None,
+    lock_grays: bool = False,
+    from_palette: Any = None,
+    dither: str | None = None,
+    dither_strength: float | None = None,
+    alpha: str = "keep",
+    matte: Color | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    keep_on_device: bool = False,
+    progress: Progress = no_progress,
+) -> Indexed:
+    """Reduce an image to K colors.
+
+    The same input and options give the same result on every machine and device, and any number of
+    threads.
+
+    Args:
+        image: A Pillow image, a path, an (H, W, 3) uint8 array or N triples (red, green, blue); or
+            with a fourth channel of alpha, not premultiplied. An array on a GPU (CuPy's, PyTorch's,
+            or any that speaks DLPack) is taken where it is.
+        k: Colors, 1 to 65,536 and no more than there are pixels; 256, or the number of pixels
+            if that is less, when not given. An image of at most K colors comes out unchanged.
+        target: Find the smallest K, up to `k`, that meets this: ``psnr=38`` (decibels), ``mse=12``
+            (as `Indexed.mse`) or ``de=1.5`` (mean CIEDE2000). The result is that of this K, it
+            meets the target, and that of K - 1 was tried and does not. As more colors are not quite
+            always better, a K farther down may meet it by a hair. `Indexed.curve` has all K that
+            were tried.
+        min_quality: Raise unless the result is as good as this, of the same form.
+        effort: ``none``, ``fast``, ``balanced`` or ``best``: the time spent on the palette.
+        init: ``random``, ``kmeans++``, ``maximin`` or ``wu``: the first centers. ``random`` with
+            effort ``none`` and color space ``srgb`` is the textbook's method: K colors drawn from
+            the image's pixels.
+        seed: Of the random draws, 0 or more.
+        color_space: ``srgb``, ``linear``, ``oklab`` or ``cielab``: where distances are measured.
+        perceptual: Let pixels in busy and in dark areas count for less, as errors there are seen
+            less, and those of rare colors for more; the effort ``none`` counts all alike.
+        weights: How much each pixel counts, 255 fully and 0 next to nothing: a gray picture of the
+            same size, as a path, a Pillow image or an (H, W) uint8 array, or a bool array. Not with
+            the effort ``none``, which counts all alike.
+        salient: Raise rare and saturated colors, so that a palette of few keeps those that stand
+            out, at the cost of the mean error; pixels in busy and dark areas then count in full.
+            Not with the effort ``none``.
+        keep: Colors that are in the palette exactly, used or not: whatever `apply_palette` takes.
+            The others are optimized around them.
+        snap: Colors that cover at least such a share of the image, above 0 to 1, come out
+            unchanged, the most frequent ones first.
+        lock_grays: Let pixels that are gray come out gray.
+        from_palette: Choose at most K of these colors: whatever `apply_palette` takes. Where pixels
+            are fully transparent, that is a color, too.
+        dither: How colors are mixed: ``none``, ``bayer`` (``bayer:2`` to ``bayer:16``),
+            ``blue-noise``, ``floyd-steinberg``, ``jarvis``, ``stucki``, ``burkes``, ``sierra``,
+            ``sierra-lite``, ``atkinson``, ``stevenson-arce`` or ``adaptive``. When not given,
+            ``adaptive``; but ``none`` with one color, the effort ``none``, a `target` or a
+            `min_quality`. Colors that are in the palette are not disturbed, and colors without a
+            picture are not mixed.
+        dither_strength: 0 (not at all) to 1; what suits the method when not given.
+        alpha: ``keep``; ``binary``: opaque from an alpha of 128 on, else fully transparent; or
+            ``flatten``: laid on the matte. With ``keep``, opaque pixels stay opaque, and fully
+            transparent ones fully transparent, if K is above 1 and kept colors leave room.
+        matte: What partly transparent pixels are laid on; white with ``flatten`` when not given.
+        threads: At least 1; as many as there are processors when not given.
+        device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
+        memory: Bytes of device memory to use; most of what is free when not given.
+        keep_on_device: Leave the index map on the GPU that made it, as a `cupy.ndarray`.
+        progress: Called with the name of a stage and the share of it that is done.
+
+    Raises:
+        UsageError: An argument is outside its range; it is a `ValueError` too.
+        InputError: The file at a path cannot be read as an image.
+        DeviceError: The GPU that was asked for cannot be used.
+        QualityError: The result would not be as good as was asked for.
+
+    >>> picture = quantize([(216, 175, 145), (220, 183, 152), (0, 0, 0)], k=2)
+    >>> picture.palette.hex(), picture.index.tolist()
+    (['#000000', '#dab394'], [1, 1, 0])
+    """
+    [picture] = quantized(
+        image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,
+        color_space=color_space, perceptual=perceptual, weights=weights, salient=salient,
+        keep=keep, snap=snap, lock_grays=lock_grays, from_palette=from_palette, dither=dither,
+        dither_strength=dither_strength, alpha=alpha, matte=matte, threads=threads, device=device,
+        memory=memory, keep_on_device=keep_on_device, progress=progress,
+    )  # fmt: skip
+    return picture
+
+
+def quantize_each(image: Any, ks: Iterable[int | None], **options: Any) -> list[Indexed]:
+    """Reduce an image to each of several K colors; its pixels are counted once.
+
+    Args:
+        image: What `quantize` takes.
+        ks: The numbers of colors, all different.
+        options: Those of `quantize`; `target` only with one K, which is the most it may find then.
+
+    Returns:
+        For each K, in the order given, what `quantize` returns.
+
+    >>> [len(picture.palette) for picture in quantize_each([(1, 2, 3), (4, 5, 6)], [2, 1])]
+    [2, 1]
+    """
+    assert quantize.__kwdefaults__ is not None
+    return quantized(image, ks=list(ks), **{**quantize.__kwdefaults__, **options})
+
+
+def quantize_video(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    k: int | None = None,
+    *,
+    palette: Any = "shared",
+    first: Fraction | float | None = None,
+    hold: float = 0,
+    dither: str | None = None,
+    dither_strength: float | None = None,
+    effort: str = "balanced",
+    seed: int = 0,
+    color_space: str = "oklab",
+    perceptual: bool = True,
+    fps: Fraction | float | None = None,
+    start: Fraction | float | None = None,
+    duration: Fraction | float | None = None,
+    width: int | None = None,
+    conversion: str = "exact",
+    alpha: str = "keep",
+    matte: Color | None = None,
+    force: bool = False,
+    threads: int | None = None,
+    device: str = "auto",
+    memory: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress = no_progress,
+) -> VideoReport:
+    """Write a clip with K colors.
+
+    The same frames and options give the same colors on every machine and device.
+
+    Args:
+        source: What `frames.open_frames` reads: a video, an animation, numbered pictures, or ``-``
+            for standard input.
+        output: What `sinks.open_sink` writes: its suffix names the format.
+        k: Colors of a frame, 1 to 65,536; when not given 256, or 255 where the format then has room
+            for an entry that says that a pixel stays as it is.
+        palette: ``shared``: one for the clip, which is read twice; ``scene``: one for each scene;
+            ``frame``: one for each frame; or whatever `apply_palette` takes.
+        first: Of ``shared``: seconds that decide the palette; colors that come later get the
+            nearest. Needed where the clip cannot be read twice.
+        hold: Levels, 0 to 64: a pixel keeps its entry while that raises its squared error by less
+            than this squared, on average over the channels; entries that would change by less from
+            frame to frame keep their colors.
+        dither: How colors are mixed, as `quantize` takes it; ``blue-noise`` when not given.
+        dither_strength: 0 (not at all) to 1; what suits the method when not given.
+        effort: As `quantize` takes it.
+        seed: As `quantize` takes it.
+        color_space: As `quantize` takes it.
+        perceptual: As `quantize` takes it.
+        fps: Frames per second: frames are dropped or repeated.
+        start: Seconds to leave out.
+        duration: Seconds to take.
+        width: Scale to so many pixels across.
+        conversion: How videos become RGB: ``exact``, the same on every machine, or ``fast``.
+        alpha: As `quantize` takes it.
+        matte: As `quantize` takes it.
+        force: Replace what exists.
+        threads: At least 1; as many as there are processors when not given.
+        device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
+        memory: Bytes of device memory to use; most of what is free when not given.
+        scheduler: ``tcp://HOST:PORT`` of a Dask cluster, ``local`` or ``local:N``: the workers
+            count ranges of frames, and write them if they are numbered pictures and none depends on
+            the one before (no `hold`, no error diffusion). Not for ``scene`` and ``frame``.
+        progress: Called with the name of a stage and the share of it that is done.
+
+    Returns:
+        What was done. If the source is damaged, `VideoReport.damage` says how; the frames before
+        the damage were written.
+
+    Raises:
+        UsageError: An argument is outside its range, or the format does not hold such frames.
+        InputError: The source cannot be read, or has no frames.
+        OutputError: The output exists, or cannot be written.
+        DeviceError: The GPU that was asked for cannot be used.
+        ClusterError: The cluster cannot be used.
+    """
+    from quantgpu.distributed.video import crew_for_clip, spread_of, turns_left
+    from quantgpu.video.convert import (
+        DEFAULT_DITHER,
+        Clip,
+        Telling,
+        check_colors,
+        check_hold,
+        check_way,
+        converted,
+        palette_of,
+    )
+    from quantgpu.video.frames.base import seconds
+    from quantgpu.video.frames.open import open_frames
+    from quantgpu.video.sinks.open import sink_format
+
+    name, form = os.fspath(output), sink_format(output)
+    dithering = parse_dither(DEFAULT_DITHER if dither is None else dither, dither_strength)
+    check_options(
+        k, effort, "random", seed, color_space, dither, dither_strength, threads, device, memory
+    )
+    check_hold(hold)
+    check_choice("alpha", alpha, ALPHAS)
+    check_matte(matte)
+    limit = seconds(first, "--first", Fraction(1, 1000), None)
+    chosen = palette_of(palette, k, limit)
+    most = min(DEFAULT_K, form.advised) if k is None else k
+    check_colors(name, form, most if chosen is None else len(chosen))
+    begun = time.perf_counter()
+    spread = None
+    opening: dict[str, Any] = {
+        "fps": fps, "start": start, "duration": duration, "width": width, "conversion": conversion,
+    }  # fmt: skip
+    with (
+        crew_for_clip(scheduler, os.fspath(source), palette, device) as crew,
+        open_frames(source, **opening) as frames,
+    ):
+        check_way(frames, palette, chosen, limit)
+        clip = Clip(
+            frames, name, chosen, palette if chosen is None else "file", hold, dithering, limit,
+            fitted(alpha, form.alpha), matte, force, Telling(carried(progress), frames.count),
+            {"k": most, "color_space": color_space, "perceptual": perceptual and chosen is None,
+             "options": {"effort": effort, "seed": seed}},
+            default_threads() if threads is None else threads,
+        )  # fmt: skip
+        if crew is not None:
+            spread = spread_of(clip, crew, opening, memory)
+            clip = clip._replace(
+                count_frames=spread.counted_for, write_frames=partial(turns_left, spread)
+            )
+        report, used, notes = on_device(
+            device if crew is None else crew.here,
+            memory,
+            partial(converted, clip),
+            partial(converted, clip, np, None, True),
+        )
+    if clip.alpha != alpha and frames.channels == 4:
+        report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
+    if spread is not None:
+        notes = list(dict.fromkeys([*notes, *spread.device_notes]))
+    return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)

@@ -11,23 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu import __version__
-from quantgpu.arrays.device import (
-    CPU,
-    Device,
-    free_memory,
-    import_cupy,
-    open_gpu,
-    translated_errors,
-    using,
-)
-from quantgpu.clustering.kmeans import lloyd, weighted_points
+from quantgpu.api import quantize
+from quantgpu.arrays.device import CPU, Device, free_memory, import_cupy, translated_errors, using
+from quantgpu.clustering.kmeans import lloyd
+from quantgpu.clustering.points import weighted_points
 from quantgpu.demo.scene import render_scene
 from quantgpu.errors import DeviceError
-from quantgpu.histogram import count_colors
-from quantgpu.pipeline.convert import quantize
+from quantgpu.execution.selection import open_gpu
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.version import __version__
 
 CUPY_PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "cupy"
 
@@ -185,7 +179,7 @@ def throughput(device: Device, xp: Any) -> dict[str, float]:
     centers = points.columns[:-1, :STEP_CENTERS].T.copy()
 
     def remap(stay: bool) -> None:
-        from quantgpu.pixels.counting_gpu import remap
+        from quantgpu.dithering.lookup_gpu import remap
 
         there.map(xp.uint8, lambda colors, out: remap(table, colors, out), stay)
         there.wait()

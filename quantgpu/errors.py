@@ -1,5 +1,9 @@
 """What can go wrong, each with the exit code that the command line gives it."""
 
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
 
 class QuantgpuError(Exception):
     """Something the user can mend; the message says what was wrong and what to do."""
@@ -68,3 +72,36 @@ SKIPPED = 8
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
+
+
+OnError = Callable[[QuantgpuError], object]
+"""Called with an error that ends one of several things, so that the others go on."""
+
+
+@contextmanager
+def report_errors(on_error: OnError | None) -> Iterator[None]:
+    """Hand an error inside to `on_error`, a MemoryError as a QuantgpuError; None lets all pass."""
+    try:
+        yield
+    except (QuantgpuError, MemoryError) as error:
+        if on_error is None:
+            raise
+        if isinstance(error, MemoryError):
+            error = QuantgpuError("not enough memory; try a smaller picture or fewer threads")
+        on_error(error)
+
+
+def check_number(name: str, value: int, low: int, high: int) -> None:
+    """Raise unless `value` is an integer in ``low … high``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} = {value!r} is not an integer") from None
+    if not low <= number <= high:
+        raise UsageError(f"{name} = {number} is outside {low}..{high}")
+
+
+def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
+    """Raise unless a table has a row named `key`."""
+    if key not in list(table):
+        raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")

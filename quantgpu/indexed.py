@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import to_host
+from quantgpu.arrays.namespace import to_host
 from quantgpu.metrics.palette_error import decibels
 from quantgpu.palette import Palette
 
@@ -92,7 +92,8 @@ class Indexed:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
             OutputError: The file exists, or cannot be written.
         """
-        from quantgpu.io.encode import COMPRESS_LEVEL, encode, format_for, replacing
+        from quantgpu.io.atomic import replacing
+        from quantgpu.io.encode import COMPRESS_LEVEL, encode, format_for
         from quantgpu.io.metadata import NO_METADATA
 
         form = format_for(path)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,16 @@ from numpy.typing import NDArray
 from quantgpu.arrays.device import check_device
 from quantgpu.clustering.coarse_to_fine import EFFORTS
 from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.clustering.target import Target, parse_target
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import DEFAULT, parse_dither
-from quantgpu.errors import UsageError
-from quantgpu.palette import MOST_COLORS, as_palette, distinct
+from quantgpu.dithering.methods import DEFAULT, parse_dither
+from quantgpu.errors import UsageError, check_choice, check_number
+from quantgpu.execution.selection import LEAST_MEMORY, MOST_MEMORY, check_resources
+from quantgpu.io.inputs import as_palette
+from quantgpu.palette import MOST_COLORS, distinct
+from quantgpu.threads import MOST_THREADS
 
 DEFAULT_K = 256
-
-MOST_THREADS = 1024
-
-LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50
-"""Bytes of device memory that may be asked for."""
 
 
 def check_options(
@@ -46,15 +44,6 @@ def check_options(
     check_choice("init", init, SEEDINGS)
     check_choice("color_space", color_space, COLOR_SPACES)
     check_dither(k, dither, dither_strength)
-
-
-def check_resources(threads: int | None, device: str, memory: int | None) -> None:
-    """Raise a UsageError for what is wrong with options that results do not depend on."""
-    if threads is not None:
-        check_number("threads", threads, 1, MOST_THREADS)
-    check_device(device)
-    if memory is not None:
-        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
 
 
 def check_dither(k: int | None, dither: str | None, strength: float | None) -> None:
@@ -88,16 +77,6 @@ def check_set(from_palette: Any, snap: float | None) -> NDArray[np.uint8] | None
     return distinct(as_palette(from_palette).colors)
 
 
-def check_matte(matte: Any) -> None:
-    """Raise unless a matte is None or red, green and blue."""
-    if matte is None:
-        return
-    if isinstance(matte, str) or len(matte) != 3:
-        raise UsageError(f"matte = {matte!r} is not red, green and blue, such as (255, 255, 255)")
-    for level in matte:
-        check_number("matte", level, 0, 255)
-
-
 def check_weighing(effort: str, weights: Any, salient: bool) -> None:
     """Raise a UsageError for weights where they would have no effect."""
     if effort == "none" and (weights is not None or salient):
@@ -105,24 +84,45 @@ def check_weighing(effort: str, weights: Any, salient: bool) -> None:
         raise UsageError(f"effort = 'none' counts all pixels alike; with {name} use 'fast'")
 
 
-def check_number(name: str, value: int, low: int, high: int) -> None:
-    """Raise unless `value` is an integer in ``low … high``."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} = {value!r} is not an integer") from None
-    if not low <= number <= high:
-        raise UsageError(f"{name} = {number} is outside {low}..{high}")
-
-
-def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
-    """Raise unless a table has a row named `key`."""
-    if key not in list(table):
-        raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")
-
-
 def k_for(k: int | None, pixels: int, kept: int = 0) -> int:
     """K, or its default, for so many pixels; colors that are kept need not be among theirs."""
     if k is not None and k > pixels:
         raise UsageError(f"k = {k} is greater than the number of pixels, {pixels}")
     return min(DEFAULT_K, pixels + kept) if k is None else k
+
+
+def check_apply_options(
+    color_space: str,
+    dither: str,
+    dither_strength: float | None,
+    threads: int | None,
+    device: str,
+    memory: int | None,
+) -> None:
+    """Raise a UsageError for what is wrong with options of `apply_palette`, whatever the image."""
+    check_choice("color_space", color_space, COLOR_SPACES)
+    parse_dither(dither, dither_strength)
+    check_device(device)
+    if threads is not None:
+        check_number("threads", threads, 1, MOST_THREADS)
+    if memory is not None:
+        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+
+
+def check_goals(
+    ks: Sequence[int | None], target: str | None, min_quality: str | None
+) -> tuple[Target | None, Target | None]:
+    """What is to be reached, and what at least; or a UsageError."""
+    if not ks:
+        raise UsageError("no k is given; ks is a list such as [16, 256]")
+    for k in ks:
+        if ks.count(k) > 1:
+            raise UsageError(f"k = {k} is given twice")
+    if target is not None and len(ks) > 1:
+        raise UsageError(
+            f"target = {target!r} finds one K by itself; give one k, the most there may be, or none"
+        )
+    return (
+        None if target is None else parse_target(target),
+        None if min_quality is None else parse_target(min_quality, "min_quality"),
+    )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pngquant import has_pngquant, pngquant
 
 from quantgpu import quantize
-from quantgpu.dithering.base import DEFAULT, DITHERS
+from quantgpu.dithering.methods import DEFAULT, DITHERS
 
 SIGMA = 3.0
 """Of the Gaussian, in pixels."""

@@ -21,8 +21,8 @@ from pngquant import has_pngquant, pngquant
 
 from quantgpu import QuantgpuError, quantize
 from quantgpu.demo.contact_sheet import BACKGROUND, GAP, TEXT
-from quantgpu.dithering.base import DITHERS
-from quantgpu.io.encode import check_target, replacing
+from quantgpu.dithering.methods import DITHERS
+from quantgpu.io.atomic import check_target, replacing
 
 WIDTH, HEIGHT = 192, 128
 """Of a picture, in pixels."""

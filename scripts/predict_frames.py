@@ -68,9 +68,9 @@ def record(width: int, height: int, k: int, method: str) -> Run:
     import gpu_double
     from gpu_double.cuda_on_cpu import Module
 
-    from quantgpu.arrays.device import choose_device
     from quantgpu.demo.scene import render_scene
-    from quantgpu.dithering.diffusion import KERNELS
+    from quantgpu.dithering.diffusion_matrices import KERNELS
+    from quantgpu.execution.selection import choose_device
     from quantgpu.video.gpu_stream import BEHIND, SLOTS, flight_for
 
     launch = without_diffusion(Module.launch)
@@ -96,9 +96,9 @@ def record_counting(width: int, height: int) -> Run:
     """The calls for counting some such frames, one by one, with weights."""
     import gpu_double
 
-    from quantgpu.arrays.device import choose_device
     from quantgpu.demo.scene import render_scene
-    from quantgpu.histogram import Counter
+    from quantgpu.execution.selection import choose_device
+    from quantgpu.pixels.counting import Counter
     from quantgpu.video.gpu_stream import SLOTS, flight_for
 
     with gpu_double.installed(memory=24 << 30) as double:
@@ -137,11 +137,12 @@ def without_diffusion(launch: Callable[..., None]) -> Callable[..., None]:
 
 def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
     """What maps such frames."""
-    from quantgpu.arrays.device import array_module
+    from quantgpu.arrays.namespace import array_module
     from quantgpu.clustering.cluster import cluster
     from quantgpu.color.spaces import COLOR_SPACES
-    from quantgpu.dithering.base import Mapping, mapper_for, parse_dither
-    from quantgpu.histogram import count_colors
+    from quantgpu.dithering.base import Mapping
+    from quantgpu.dithering.methods import mapper_for, parse_dither
+    from quantgpu.pixels.counting import count_colors
     from quantgpu.pixels.gpu import GpuPixels
     from quantgpu.pixels.pixels import Pixels
     from quantgpu.video.palettes import Prepared
@@ -154,7 +155,7 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
 
 def turns(pixels: NDArray[np.uint8], ready: Any, count: int) -> Iterator[Any]:
     """A frame, again and again."""
-    from quantgpu.video.frames.open import Frame
+    from quantgpu.video.frames.base import Frame
     from quantgpu.video.palettes import Turn
 
     for number in range(count):

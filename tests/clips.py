@@ -11,7 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.video.frames.open import Frame, open_frames
+from quantgpu.video.frames.base import Frame
+from quantgpu.video.frames.open import open_frames
 
 
 def colors(frames: int, height: int = 17, width: int = 31, channels: int = 3) -> list[Any]:

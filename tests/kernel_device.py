@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from gpu_double.building import build
 
-from quantgpu.clustering.kmeans import Points
-from quantgpu.dithering.diffusion import KERNELS
+from quantgpu.clustering.points import Points
 from quantgpu.dithering.diffusion_gpu import defines
+from quantgpu.dithering.diffusion_matrices import KERNELS
 from quantgpu.kernels import launch as launch_module
 
 FOLDER = Path(launch_module.__file__).parent

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.clustering import kmeans, kmeans_gpu
-from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.points import Points, weighted_points
 
 SIZES = [0, 1, 31, 255, 256, 257, 100_003]
 CENTERS = [1, 2, 17, 255, 256, 257, 1024, 1500]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.points import Points, weighted_points
 
 
 def photo(height: int = 61, width: int = 83, seed: int = 0) -> NDArray[np.uint8]:

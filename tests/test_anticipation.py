@@ -20,10 +20,10 @@ from quantgpu.clustering.dither_aware import (
     strength_for,
     total_of,
 )
-from quantgpu.clustering.kmeans import Points
-from quantgpu.clustering.octree import morton_codes, order_of
+from quantgpu.clustering.points import Points
+from quantgpu.color.morton import morton_codes, order_of
 from quantgpu.color.spaces import COLOR_SPACES, grid_centers
-from quantgpu.histogram import count_colors
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 

@@ -22,9 +22,10 @@ from quantgpu.clustering.alpha_search import (
     sides,
 )
 from quantgpu.clustering.coarse_to_fine import Level
-from quantgpu.clustering.kmeans import Points, cluster_sums, step_to_means, weighted_points
-from quantgpu.clustering.octree import morton_codes, order_of
+from quantgpu.clustering.kmeans import cluster_sums, step_to_means
+from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.morton import morton_codes, order_of
 from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 
 SPACE = COLOR_SPACES["srgb"]

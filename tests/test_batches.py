@@ -24,9 +24,11 @@ from test_cli_palette import Ran, contents
 import quantgpu
 from quantgpu.batch import convert
 from quantgpu.batch import count as count_module
-from quantgpu.batch import tasks as tasks_module
-from quantgpu.batch.convert import Destination, Work
-from quantgpu.batch.tasks import Sharing, planned, sharing_of
+from quantgpu.batch import shared_palette as tasks_module
+from quantgpu.batch.convert import Work
+from quantgpu.batch.destination import Destination
+from quantgpu.batch.shared_palette import Sharing, sharing_of
+from quantgpu.batch.tasks import planned
 from quantgpu.io import decode
 from quantgpu.io.palette_files import read_palette, write_palette
 
@@ -428,12 +430,12 @@ def test_options_go_where_they_belong() -> None:
         *("keep", "device", "memory", "dither", "dither_strength", "weights"),
     ]
     options: dict[str, Any] = {**dict.fromkeys(names), "threads": 2, "from_palette": None}
-    sharing = sharing_of([5], options, 3, 6)
+    sharing = sharing_of([5], options, 6)
     assert isinstance(sharing, Sharing)
     left_out = {"dither", "dither_strength", "weights"}
     assert sharing.clustering.keys() == options.keys() - left_out | {"dithered"}
     assert (sharing.clustering["threads"], sharing.remapping["threads"]) == (6, 2)
-    sharing = sharing_of([5], options, 3, 6, here="gpu:1")
+    sharing = sharing_of([5], options, 6, here="gpu:1")
     assert (sharing.clustering["device"], sharing.remapping["device"]) == ("gpu:1", None)
     assert options.keys() <= set(inspect.signature(quantgpu.quantize).parameters)
 

@@ -5,10 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from pictures import photo
 
-from quantgpu.clustering.kmeans import Points, weighted_points
-from quantgpu.clustering.octree import leaves, morton_codes, octree, order_of, running_sums
+from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.points import Points, weighted_points
+from quantgpu.color.morton import morton_codes, order_of
+from quantgpu.color.packing import unpack
 from quantgpu.color.spaces import srgb_to_grid
-from quantgpu.histogram import count_colors, unpack
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 

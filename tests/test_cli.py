@@ -29,7 +29,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import cli, options
+from quantgpu import api, cli, options
 from quantgpu.cli.app import EXIT_CODES, keys_of
 from quantgpu.cli.quantize import quantize as quantize_command
 from quantgpu.clustering.target import parse_target
@@ -1088,7 +1088,7 @@ def test_one_mask_serves_all_inputs_of_its_size_and_no_other() -> None:
 
 
 def test_defaults_are_those_of_the_library() -> None:
-    doors = [inspect.signature(door).parameters for door in (quantize_command, convert.quantize)]
+    doors = [inspect.signature(door).parameters for door in (quantize_command, api.quantize)]
     options, keywords = ({name: door[name].default for name in door} for door in doors)
     shared = keywords.keys() & options.keys()
     assert shared == keywords.keys() - {"image", "progress", "keep_on_device"}

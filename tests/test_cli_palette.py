@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import quantgpu
 from quantgpu import api, cli
-from quantgpu.cli import palette as cli_palette
+from quantgpu.cli import apply, palette
 from quantgpu.cli.quantize import quantize as quantize_command
 from quantgpu.io import decode, encode, icc
 from quantgpu.io.palette_files import PALETTE_FILES, read_palette, write_palette
@@ -411,7 +411,7 @@ def test_one_bad_input_of_several_costs_only_itself() -> None:
 # Options
 
 
-@pytest.mark.parametrize("command", [cli_palette.palette, cli_palette.apply])
+@pytest.mark.parametrize("command", [palette.palette, apply.apply])
 def test_defaults_are_those_of_quantize(command: object) -> None:
     own, others = (inspect.signature(c).parameters for c in (command, quantize_command))  # type: ignore[arg-type]
     assert own.keys() & others.keys() >= {"color_space", "threads", "device", "max_pixels"}
@@ -433,5 +433,5 @@ def test_help_names_every_palette_format_and_order() -> None:
 
 
 def test_completion_offers_the_orders() -> None:
-    assert cli_palette.keys_of_sorts("") == list(shared_palette.SORTS)
-    assert cli_palette.keys_of_sorts("c") == ["count"]
+    assert palette.keys_of_sorts("") == list(shared_palette.SORTS)
+    assert palette.keys_of_sorts("c") == ["count"]

@@ -22,12 +22,13 @@ from pictures import photo, soft_photo
 
 import quantgpu
 from quantgpu import UsageError, cluster
-from quantgpu.arrays.device import to_host
+from quantgpu.arrays.namespace import to_host
 from quantgpu.distributed import blocks
 from quantgpu.distributed.blocks import Recipe, count_block
 from quantgpu.distributed.tiles import Halo
 from quantgpu.dithering.base import Dithering
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu.histogram import Histogram
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 CHUNKS = [(1, 83), (7, 83), (512, 512), (23, 31)]
@@ -175,7 +176,9 @@ def test_files_share_a_palette_whatever_the_method(tmp_path: Path) -> None:
         names.append(tmp_path / f"{number}.png")
         names[-1].write_bytes(encoded(picture, "PNG"))
     found = dask.compute(
-        cluster.histogram(names), *cluster.quantize(names, 7, device="cpu"), scheduler="threads"
+        cluster.histogram(names),
+        *cluster.quantize(names, 7, device="cpu"),
+        scheduler="threads",
     )
     histogram, *pictures = found
     whole = sum(

@@ -9,8 +9,9 @@ from pictures import soft_photo
 
 from quantgpu.clustering.cluster import cluster
 from quantgpu.demo.scene import render_scene
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu.histogram import Histogram
 from quantgpu.metrics.palette_error import squared_error
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.video.palettes import in_places_of
 

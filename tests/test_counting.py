@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from image_files import encoded
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu.batch.count import Way, count_files
+from quantgpu.batch.count import Way, count_files, count_images
 from quantgpu.errors import InputError, QuantgpuError, UsageError
-from quantgpu.histogram import count_colors
 from quantgpu.io.histogram_files import encode_histogram, write_histogram
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 OPENING: dict[str, Any] = {"alpha": "keep", "matte": None, "icc": "convert", "threads": 1}
@@ -35,14 +36,14 @@ def way(perceptual: bool = True, mask: Any = None, **opening: Any) -> Way:
 
 
 def bytes_of(names: list[str], histograms: list[str] | None = None, **how: Any) -> bytes:
-    total = count_files(names, histograms or [], way(**how), 1, shown=False)
+    total = count_files(names, histograms or [], way(**how))
     assert total.counted is not None
     return encode_histogram(total.counted)
 
 
 @pytest.mark.parametrize("perceptual", [False, True])
 def test_colors_are_those_of_all_pictures(perceptual: bool) -> None:
-    total = count_files(NAMES, [], way(perceptual), 2, shown=False)
+    total = count_files(NAMES, [], way(perceptual), partial(count_images, jobs=2))
     expected = count_colors(Pixels(photo()), perceptual=perceptual)
     for picture in (photo(17, 31, 1), soft_photo()):
         expected += count_colors(Pixels(picture), perceptual=perceptual)
@@ -55,7 +56,7 @@ def test_colors_are_those_of_all_pictures(perceptual: bool) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_how_many_are_counted_at_once_does_not_matter(jobs: int) -> None:
-    total = count_files(NAMES, [], way(), jobs, shown=False)
+    total = count_files(NAMES, [], way(), partial(count_images, jobs=jobs))
     assert total.counted is not None
     assert encode_histogram(total.counted) == bytes_of(NAMES)
 
@@ -66,7 +67,7 @@ def test_files_of_parts_add_up_to_the_bytes_of_the_whole(perceptual: bool, mask:
     names = ["first.png", "third.png"]
     how = {"perceptual": perceptual, "mask": mask}
     for name in names:
-        total = count_files([name], [], way(**how), 1, shown=False)
+        total = count_files([name], [], way(**how))
         assert total.counted is not None
         write_histogram(f"{name}.qhist", total.counted)
     files = [f"{name}.qhist" for name in names]
@@ -76,7 +77,7 @@ def test_files_of_parts_add_up_to_the_bytes_of_the_whole(perceptual: bool, mask:
 
 
 def test_a_file_with_perceptual_weights_serves_without_them_too() -> None:
-    total = count_files(NAMES, [], way(), 1, shown=False)
+    total = count_files(NAMES, [], way())
     assert total.counted is not None
     write_histogram("all.qhist", total.counted)
     assert bytes_of([], ["all.qhist"], perceptual=False) == bytes_of(NAMES, perceptual=False)
@@ -96,13 +97,13 @@ def test_a_file_with_perceptual_weights_serves_without_them_too() -> None:
 def test_what_became_of_transparency_is_known_where_there_was_some(
     name: str, opening: dict[str, Any], alpha: str | None, matte: tuple[int, int, int] | None
 ) -> None:
-    counted = count_files([name], [], way(**opening), 1, shown=False).counted
+    counted = count_files([name], [], way(**opening)).counted
     assert counted is not None
     assert (counted.alpha, counted.matte) == (alpha, matte)
 
 
 def test_what_was_counted_differently_is_refused_by_name() -> None:
-    counted = count_files(["third.png"], [], way(False, alpha="flatten"), 1, shown=False).counted
+    counted = count_files(["third.png"], [], way(False, alpha="flatten")).counted
     assert counted is not None
     write_histogram("flat.qhist", counted)
     with pytest.raises(UsageError, match=r"^flat\.qhist: was counted with --no-perceptual; use"):
@@ -124,7 +125,9 @@ def test_files_that_cannot_be_read_are_left_out_where_that_is_wanted(jobs: int) 
     Path("text.png").write_text("a text")
     failures: list[QuantgpuError] = []
     names = ["none.png", *NAMES, "text.png"]
-    total = count_files(names, [], way(), jobs, False, failures)
+    total = count_files(
+        names, [], way(), partial(count_images, jobs=jobs, on_error=failures.append)
+    )
     assert total.counted is not None
     assert encode_histogram(total.counted) == bytes_of(NAMES)
     assert total.failed == [0, 4]

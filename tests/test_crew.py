@@ -15,10 +15,10 @@ import gpu_double
 import pytest
 
 from quantgpu import ClusterError, UsageError, __version__
-from quantgpu.arrays.device import default_threads
 from quantgpu.distributed import workers as crew
 from quantgpu.distributed.files import result_of
 from quantgpu.distributed.workers import check_scheduler, crew_of
+from quantgpu.threads import default_threads
 
 
 def address_of(client: Any) -> str:

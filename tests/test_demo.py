@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from quantgpu.api import quantize
 from quantgpu.demo.run import COLORS, run_demo
 from quantgpu.demo.scene import render_scene
 from quantgpu.errors import OutputError
-from quantgpu.pipeline.convert import quantize
 
 
 def test_the_sheet_shows_the_scene_at_every_k(tmp_path: Path) -> None:

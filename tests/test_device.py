@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quantgpu.arrays.device import default_threads, each_range, map_ahead, ranges
+from quantgpu.threads import default_threads, each_range, map_ahead, ranges
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

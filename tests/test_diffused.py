@@ -9,8 +9,8 @@ from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
 from quantgpu.color.spaces import LINEAR
-from quantgpu.dithering import error_diffusion_plan
-from quantgpu.dithering.diffusion import FULL, KERNELS
+from quantgpu.dithering import error_diffusion
+from quantgpu.dithering.diffusion_matrices import FULL, KERNELS
 from quantgpu.dithering.error_diffusion_plan import (
     BUSY,
     CLEAN,
@@ -56,8 +56,8 @@ def test_bands_do_not_matter(monkeypatch: pytest.MonkeyPatch, dither: str, band:
     for picture in (photo(19, 31), soft_photo(19, 31)):
         whole = quantize(picture, 9, dither=dither)
         with monkeypatch.context() as patch:
-            patch.setattr(error_diffusion_plan, "BAND", band)
-            patch.setattr(error_diffusion_plan, "BATCH", 70)
+            patch.setattr(error_diffusion, "BAND", band)
+            patch.setattr(error_diffusion, "BATCH", 70)
             banded = quantize(picture, 9, dither=dither)
         np.testing.assert_array_equal(banded.index, whole.index)
         assert banded.squared_error == whole.squared_error

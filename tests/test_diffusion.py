@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quantgpu.dithering.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse, no_errors
-from quantgpu.dithering.nearest_grid import cells_around
+from quantgpu.dithering.diffusion import diffuse, no_errors
+from quantgpu.dithering.diffusion_matrices import FULL, KERNELS, Kernel
+from quantgpu.dithering.nearest_grid import Scheme, cells_around
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 3), (17, 31), (31, 4), (5, 40)]
 

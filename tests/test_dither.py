@@ -9,17 +9,11 @@ from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import (
-    DEFAULT,
-    DITHERS,
-    Dithering,
-    dithering_for,
-    parse_dither,
-    table_of,
-)
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.base import Dithering, table_of
+from quantgpu.dithering.diffusion_matrices import FULL
+from quantgpu.dithering.methods import DEFAULT, DITHERS, dithering_for, parse_dither
 from quantgpu.errors import UsageError
-from quantgpu.histogram import count_colors
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 MIXING = [name for name in DITHERS if name != "none"]

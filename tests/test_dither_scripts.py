@@ -17,7 +17,7 @@ import dither_sheet
 import pngquant
 
 from quantgpu import quantize
-from quantgpu.dithering.base import DITHERS
+from quantgpu.dithering.methods import DITHERS
 
 DRAWN = dither_pictures.PICTURES | dither_pictures.GRADIENTS
 

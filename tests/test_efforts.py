@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantgpu.api import quantize
 from quantgpu.clustering.coarse_to_fine import EFFORTS
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.demo.scene import render_scene
-from quantgpu.pipeline.convert import quantize
 
 SCENE = render_scene(210, 140)
 

@@ -14,9 +14,12 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
-from quantgpu.arrays.device import no_progress
-from quantgpu.batch.convert import Destination, Report, as_bytes, convert_file, identity, quantizing
+from quantgpu.api import quantize_each
+from quantgpu.batch.convert import convert_file, quantizing
+from quantgpu.batch.destination import Destination, identity
+from quantgpu.batch.report import Report, as_bytes
 from quantgpu.errors import InputError
+from quantgpu.progress import no_progress
 
 BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
 OPTIONS: dict[str, Any] = {
@@ -36,7 +39,7 @@ def picture(tmp_path: Path) -> Path:
 def quantized(path: Path, destination: Destination = BESIDE, **options: Any) -> Report:
     """What is reported of one file."""
     chosen = OPTIONS | options
-    work = quantizing([chosen.pop("k")], chosen, {})
+    work = quantizing(quantize_each, [chosen.pop("k")], chosen, {})
     [report] = convert_file(str(path), destination, work, no_progress)
     return report
 
@@ -92,7 +95,7 @@ def test_stages_are_timed_in_order_and_once(picture: Path) -> None:
 
 def test_stages_are_announced_in_order(picture: Path) -> None:
     heard: list[tuple[str, float]] = []
-    work = quantizing([5], {}, {})
+    work = quantizing(quantize_each, [5], {}, {})
     list(convert_file(str(picture), BESIDE, work, lambda *said: heard.append(said)))
     stages = list(dict.fromkeys(stage for stage, _ in heard))
     assert stages[:2] == ["read", "count"]

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from quantgpu.errors import InputError, UsageError
-from quantgpu.video.frames.open import Frame, Frames, open_frames, resampled, timed, trimmed
+from quantgpu.video.frames.base import Frame, Frames, timed
+from quantgpu.video.frames.open import open_frames, resampled, trimmed
 
 PICTURE = np.zeros((2, 3, 3), np.uint8)
 

@@ -10,15 +10,19 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
-from quantgpu.api import nearest_entries
-from quantgpu.arrays.device import Device, no_progress, to_host
+from quantgpu.arrays.device import Device
+from quantgpu.arrays.namespace import to_host
+from quantgpu.clustering.cluster import nearest_entries
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import Dithering, Mapping, mapper_for
-from quantgpu.histogram import Counter, Histogram
+from quantgpu.dithering.base import Dithering, Mapping
+from quantgpu.dithering.methods import mapper_for
+from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette
+from quantgpu.pixels.counting import Counter
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import no_progress
 from quantgpu.video import gpu_stream
-from quantgpu.video.frames.open import Frame
+from quantgpu.video.frames.base import Frame
 from quantgpu.video.gpu_stream import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
 from quantgpu.video.palettes import Prepared, Turn
 

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from quantgpu import DeviceError, cli, quantize
 from quantgpu.arrays import device
-from quantgpu.arrays.device import choose_device, driver_found, parse_bytes
+from quantgpu.arrays.device import driver_found, parse_bytes
 from quantgpu.demo.scene import render_scene
 from quantgpu.doctor import as_lines, examine
 from quantgpu.errors import UsageError
+from quantgpu.execution.selection import choose_device
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ from test_gpu_pipeline import assert_same
 
 from quantgpu import Indexed, apply_palette, quantize
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import DEFAULT, DITHERS
+from quantgpu.dithering.methods import DEFAULT, DITHERS
 from quantgpu.pixels import gpu as gpu_module
 
 METHODS = [name for name in DITHERS if name != "none"]

@@ -11,20 +11,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from quantgpu import DeviceError, cli, cluster, doctor, quantize, quantize_each, quantize_video
-from quantgpu.arrays.device import (
-    Device,
-    array_module,
-    choose_device,
-    free_memory,
-    gpu_count,
-    using,
-)
+from quantgpu.arrays.device import Device, free_memory, gpu_count, using
+from quantgpu.arrays.namespace import array_module
 from quantgpu.clustering.coarse_to_fine import EFFORTS
-from quantgpu.clustering.kmeans import Points, assign, cluster_sums
+from quantgpu.clustering.kmeans import assign, cluster_sums
 from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums
+from quantgpu.clustering.points import Points
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.clustering.split_merge import search
 from quantgpu.demo.scene import render_scene
+from quantgpu.execution.selection import choose_device
 
 pytestmark = pytest.mark.gpu
 

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu import Indexed, histogram
+from quantgpu import Indexed, api
+from quantgpu.arrays import pinned
 from quantgpu.clustering.coarse_to_fine import EFFORTS
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.color.alpha import ALPHAS
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.demo.scene import render_scene
 from quantgpu.errors import DeviceError, QualityError, UsageError
-from quantgpu.pipeline import convert
+from quantgpu.pixels import counting
 from quantgpu.pixels import gpu as gpu_module
 
 SCENE = render_scene(151, 100)
@@ -30,12 +31,12 @@ SMALL_TRAFFIC = 400_000
 
 def quantize(picture: Any, k: int | None = None, **options: Any) -> Indexed:
     """Without dithering, which `test_gpu_dithering` is about."""
-    return convert.quantize(picture, k, **{"dither": "none", **options})
+    return api.quantize(picture, k, **{"dither": "none", **options})
 
 
 def quantize_each(picture: Any, ks: list[int], **options: Any) -> list[Indexed]:
     """The same for several K."""
-    return convert.quantize_each(picture, ks, **{"dither": "none", **options})
+    return api.quantize_each(picture, ks, **{"dither": "none", **options})
 
 
 @pytest.fixture
@@ -306,7 +307,7 @@ def test_noise_of_many_colors_gives_the_same_bytes() -> None:
 @pytest.mark.usefixtures("gpu")
 def test_more_pixels_than_bins_hold_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_module, "SLAB", 151 * 3 * 16)
-    monkeypatch.setattr(histogram, "FLUSH", 5000)
+    monkeypatch.setattr(counting, "FLUSH", 5000)
     assert_same_everywhere(SCENE, 12)
 
 
@@ -344,7 +345,7 @@ def test_a_large_picture_needs_a_wait_for_each_staged_slab_only(gpu: gpu_double.
 
 
 def test_page_locked_pixels_go_up_without_a_copy_or_a_wait(gpu: gpu_double.Double) -> None:
-    picture = gpu_module.pinned_empty(gpu.cupy, (1600, 1510, 3), np.uint8)
+    picture = pinned.pinned_empty(gpu.cupy, (1600, 1510, 3), np.uint8)
     picture[...] = np.tile(SCENE, (16, 10, 1))
     quantize(picture, 16, device="gpu")
     staged = [wait for wait in gpu.log.synchronizations if "Event" in wait.why]

@@ -10,8 +10,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pictures import photo
 
-from quantgpu import histogram
-from quantgpu.histogram import Histogram, count_colors, occurring, pack, unpack
+from quantgpu.color.packing import pack, unpack
+from quantgpu.histogram import Histogram
+from quantgpu.pixels import counting
+from quantgpu.pixels.counting import count_colors, occurring
 from quantgpu.pixels.pixels import Pixels
 
 pictures = arrays(
@@ -65,7 +67,7 @@ def test_slabs_and_threads_change_nothing(
     batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = count_colors(Pixels(photo()))
-    monkeypatch.setattr(histogram, "BATCH", batch)
+    monkeypatch.setattr(counting, "BATCH", batch)
     assert_same(count_colors(Pixels(photo()), threads), expected)
 
 
@@ -78,9 +80,9 @@ def test_counts_carry_on_when_the_bins_could_overflow(monkeypatch: pytest.Monkey
         emptied += 1
         return occurring(*arguments)
 
-    monkeypatch.setattr(histogram, "BATCH", 83)
-    monkeypatch.setattr(histogram, "FLUSH", 200)
-    monkeypatch.setattr(histogram, "occurring", count_and_find)
+    monkeypatch.setattr(counting, "BATCH", 83)
+    monkeypatch.setattr(counting, "FLUSH", 200)
+    monkeypatch.setattr(counting, "occurring", count_and_find)
     assert_same(count_colors(Pixels(photo())), expected)
     slabs = -(-photo().shape[0] // (200 // photo().shape[1]))
     assert 1 < emptied < slabs  # only where one color is so frequent that its bin could overflow

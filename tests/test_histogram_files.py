@@ -18,8 +18,9 @@ from image_files import encoded
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
+from quantgpu.color.packing import CLEAR, KEYS
 from quantgpu.errors import InputError, OutputError, UsageError
-from quantgpu.histogram import CLEAR, KEYS, Histogram, count_colors
+from quantgpu.histogram import Histogram
 from quantgpu.io.histogram_files import (
     MAGIC,
     MOST_PIXELS,
@@ -29,6 +30,7 @@ from quantgpu.io.histogram_files import (
     read_histogram,
     write_histogram,
 )
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 

@@ -14,7 +14,8 @@ from PIL import Image
 from quantgpu import quantize
 from quantgpu.errors import InputError, UsageError
 from quantgpu.io.decode import read_image
-from quantgpu.pixels.pixels import Pixels, as_pixels
+from quantgpu.io.inputs import as_pixels
+from quantgpu.pixels.pixels import Pixels
 
 PIXELS = noise(13, 11, 3)
 

@@ -6,18 +6,17 @@ from numpy.typing import NDArray
 from pictures import photo
 from PIL import Image
 
-from quantgpu import histogram, quantize
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu import quantize
+from quantgpu.clustering.color_weights import SCALE, cell_density, evened
+from quantgpu.histogram import MOST, Histogram
+from quantgpu.pixels import counting
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.perceptual import (
     BRIGHT,
     DARK,
     GAIN,
     HALF,
     LIGHTNESS,
-    MOST,
-    SCALE,
-    cell_density,
-    evened,
     pixel_weights,
     rows_around,
     weight_of,
@@ -127,7 +126,7 @@ def test_slabs_and_threads_change_no_weight(
     picture = photo(37, 52)
     expected = count_colors(Pixels(picture), perceptual=True)
     assert expected.weights.sum() == naive_weights(picture).sum()
-    monkeypatch.setattr(histogram, "BATCH", batch)
+    monkeypatch.setattr(counting, "BATCH", batch)
     source = Image.fromarray(picture) if kind == "image" else picture
     assert_same(count_colors(Pixels(source), threads, perceptual=True), expected)
 
@@ -147,8 +146,8 @@ def test_counts_do_not_depend_on_weights() -> None:
 
 def test_bins_that_are_full_are_emptied_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = count_colors(Pixels(photo()), perceptual=True)
-    monkeypatch.setattr(histogram, "FLUSH", 900)
-    monkeypatch.setattr(histogram, "BATCH", 400)
+    monkeypatch.setattr(counting, "FLUSH", 900)
+    monkeypatch.setattr(counting, "BATCH", 400)
     assert_same(count_colors(Pixels(photo()), perceptual=True), expected)
 
 

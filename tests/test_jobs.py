@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.arrays.device import Progress, default_threads, no_progress
-from quantgpu.batch.jobs import AHEAD, MOST_JOBS, Stopped, ahead, at_work, in_turn, shared_out
+from quantgpu.batch.jobs import AHEAD, MOST_JOBS, at_work, in_turn, shared_out
 from quantgpu.errors import InputError, UsageError
+from quantgpu.progress import Progress, no_display, no_progress
+from quantgpu.threads import Stopped, ahead, default_threads
 
 PATIENCE = 20
 """Seconds after which a test gives up."""
@@ -123,7 +124,7 @@ def test_progress_is_told_to_who_waits(jobs: int) -> None:
 
 
 def test_waiting_behind_a_bar_gives_the_results() -> None:
-    with in_turn(lambda item, progress: item + 1, [1, 2], ["a", "b"], 2, shown=False) as turns:
+    with in_turn(lambda item, progress: item + 1, [1, 2], ["a", "b"], 2, no_display) as turns:
         assert [turn() for turn in turns] == [2, 3]
 
 

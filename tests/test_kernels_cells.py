@@ -10,8 +10,8 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from quantgpu.clustering import octree
-from quantgpu.clustering.kmeans import Points, weighted_points
 from quantgpu.clustering.octree_gpu import octree_cells
+from quantgpu.clustering.points import Points, weighted_points
 
 
 def naive_cells(codes: NDArray[Any], sums: octree.RunningSums) -> tuple[NDArray[Any], ...]:
@@ -50,7 +50,7 @@ def check_octree(
     sums = octree.running_sums(points)
     there = octree.running_sums(uploaded(gpu, points))
     assert_array_equal(there.table.get(), sums.table)
-    found = octree_cells(gpu.asarray(codes), there, octree.UNBOUNDED)
+    found = octree_cells(gpu.asarray(codes), there.table, len(there.moments), octree.UNBOUNDED)
     for column, right in zip(found, naive_cells(codes, sums), strict=True):
         assert_array_equal(column.get(), right)
     for most in choices:

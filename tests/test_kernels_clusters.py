@@ -25,7 +25,7 @@ from numpy.testing import assert_array_equal
 from pictures import naive_assignment
 
 from quantgpu.clustering import kmeans, kmeans_gpu
-from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.clustering.points import weighted_points
 from quantgpu.kernels import launch as launch_module
 
 # ---- the nearest centers

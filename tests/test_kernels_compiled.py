@@ -19,11 +19,13 @@ import pytest
 from kernel_device import diffusion
 
 from quantgpu.clustering import kmeans_gpu, octree_gpu, split_merge_gpu
-from quantgpu.clustering.kmeans import relaxations, weighted_points
+from quantgpu.clustering.kmeans import relaxations
 from quantgpu.clustering.octree import running_sums
-from quantgpu.dithering import diffusion_gpu
-from quantgpu.dithering.diffusion import KERNELS, Scheme, no_errors
-from quantgpu.dithering.nearest_grid import Cells
+from quantgpu.clustering.points import weighted_points
+from quantgpu.dithering import diffusion_gpu, error_diffusion_gpu, lookup_gpu, ordered_gpu
+from quantgpu.dithering.diffusion import no_errors
+from quantgpu.dithering.diffusion_matrices import KERNELS
+from quantgpu.dithering.nearest_grid import Cells, Scheme
 from quantgpu.kernels import launch as launch_module
 from quantgpu.palette import MOST_COLORS
 from quantgpu.pixels import counting_gpu
@@ -165,21 +167,22 @@ def launches(k: int) -> set[Launch]:
             split_merge_gpu.search(
                 points, centers, k, 1, relaxations(2), 0.8, 0, lambda share: None
             )
-            octree_gpu.octree_cells(np.arange(5, dtype=code), running_sums(points), 1.0)
+            sums = running_sums(points)
+            octree_gpu.octree_cells(np.arange(5, dtype=code), sums.table, len(sums.moments), 1.0)
         for name in ("adaptive", "stevenson-arce"):
             diffuse_nothing(name, 3, np.uint8)
             diffuse_nothing(name, 4, np.uint16)
         counting_gpu.add_to_bins(None, colors)
         counting_gpu.add_to_bins(None, colors, np.ones(5, np.uint8))
         counting_gpu.weigh(colors, colors[:0], colors[:0], 5, None)
-        counting_gpu.temper(colors, colors[:0], colors[:0], 5, None, None, None, None)
+        error_diffusion_gpu.temper(colors, colors[:0], colors[:0], 5, None, None, None, None)
         for dtype in (np.uint8, np.uint16):
-            counting_gpu.remap(np.zeros(1, dtype), colors, None)
+            lookup_gpu.remap(np.zeros(1, dtype), colors, None)
         entries, index = np.zeros(min(k, 256), np.uint32), np.zeros((1, 5), np.uint8)
         for counts in (None, np.zeros(len(entries), np.uint64)):
             tables = np.zeros(1, np.uint32), np.zeros((2, 2), np.uint32), entries
-            counting_gpu.ordered(colors[None], tables, (1, 5), (0, 0), index, None, counts)
-            counting_gpu.tally(colors, index, entries, None, counts)
+            ordered_gpu.launch_ordered(colors[None], tables, (1, 5), (0, 0), index, None, counts)
+            lookup_gpu.tally(colors, index, entries, None, counts)
     return made
 
 

@@ -10,9 +10,11 @@ from kernel_device import build_ahead, device, diffusion, options_for, text_of
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import to_host
+from quantgpu.arrays.namespace import to_host
 from quantgpu.dithering import diffusion_gpu, nearest_grid
-from quantgpu.dithering.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse
+from quantgpu.dithering.diffusion import diffuse
+from quantgpu.dithering.diffusion_matrices import FULL, KERNELS, Kernel
+from quantgpu.dithering.nearest_grid import Scheme
 
 COLORS = 200
 REACH = 90

@@ -9,10 +9,12 @@ from kernel_problems import SIZES, some_colors
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.color.packing import pack
+from quantgpu.dithering import error_diffusion_gpu, lookup_gpu, ordered_gpu
+from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.error_diffusion_plan import tempered
-from quantgpu.histogram import pack, packed
 from quantgpu.pixels import counting_gpu
+from quantgpu.pixels.counting import packed
 from quantgpu.pixels.perceptual import activity, lightness, pixel_weights, rows_around
 
 
@@ -79,7 +81,7 @@ def check_temper(gpu: Any, height: int, width: int) -> None:
         )
         found = gpu.zeros(len(rows), np.uint8)
         if start < stop:
-            counting_gpu.temper(rows, before, after, width, own, *tables, found)
+            error_diffusion_gpu.temper(rows, before, after, width, own, *tables, found)
         assert_array_equal(found.get(), expected[start:stop].reshape(-1))
 
 
@@ -92,7 +94,7 @@ def check_tally(gpu: Any, colors: NDArray[np.uint8], k: int = 256) -> None:
     entries = gpu.asarray(pack(palette).astype(np.uint32))
     counts, error = gpu.full(k, 5, np.uint64), gpu.full(1, 11, np.uint64)
     for told in (counts, None):
-        counting_gpu.tally(gpu.asarray(colors), gpu.asarray(index), entries, error, told)
+        lookup_gpu.tally(gpu.asarray(colors), gpu.asarray(index), entries, error, told)
     assert_array_equal(counts.get(), 5 + np.bincount(index, minlength=k))
     assert int(error[0]) == 11 + 2 * int((gaps * gaps).sum())
 
@@ -103,10 +105,10 @@ def check_remap(gpu: Any, colors: NDArray[np.uint8], dtype: Any, keys: int = 1 <
     table = np.random.default_rng(0).integers(0, info.max + 1, keys).astype(dtype)
     there, index = gpu.asarray(colors), gpu.full(len(colors), 7, dtype)
     expected = table[pack(colors)]
-    counting_gpu.remap(gpu.asarray(table), there[16:], index[16:])
+    lookup_gpu.remap(gpu.asarray(table), there[16:], index[16:])
     assert_array_equal(index.get()[16:], expected[16:])
     assert (index.get()[:16] == 7).all()
-    counting_gpu.remap(gpu.asarray(table), there, index)
+    lookup_gpu.remap(gpu.asarray(table), there, index)
     assert_array_equal(index.get(), expected)
 
 
@@ -133,7 +135,7 @@ def check_ordered(
     for counts in (None, found):
         index = gpu.full((pictures, stride), 7, np.uint8)
         errors = gpu.full(pictures, 11, np.uint64)
-        counting_gpu.ordered(
+        ordered_gpu.launch_ordered(
             gpu.asarray(colors), tuple(tables), shape, place, index, errors, counts
         )
         assert_array_equal(index.get()[:, :count], expected)

@@ -22,7 +22,7 @@ from kernel_problems import (
 from numpy.testing import assert_array_equal
 
 from quantgpu.clustering import kmeans, split_merge
-from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.clustering.points import weighted_points
 from quantgpu.kernels import launch as launch_module
 
 # ---- how clusters can be split

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
 from test_kernels_diffuse import COLORS, some_rows, some_scheme
 
-from quantgpu.clustering.kmeans import Points
 from quantgpu.clustering.kmeans_gpu import LABELS, SUMS, values
 from quantgpu.clustering.kmeans_gpu import THREADS as REDUCE_THREADS
+from quantgpu.clustering.points import Points
 from quantgpu.dithering import diffusion_gpu
-from quantgpu.dithering.diffusion import KERNELS
+from quantgpu.dithering.diffusion_matrices import KERNELS
 from quantgpu.kernels import launch
 
 FOLDER = Path(launch.__file__).parent

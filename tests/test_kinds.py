@@ -13,7 +13,7 @@ from pictures import photo, soft_photo
 
 from quantgpu import quantize
 from quantgpu.clustering.color_classes import KINDS, Kinds, made_opaque, nearest_grays
-from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.clustering.points import weighted_points
 from quantgpu.color.spaces import COLOR_SPACES, PAPER, grid_centers
 from quantgpu.errors import UsageError
 

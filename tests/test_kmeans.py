@@ -13,14 +13,13 @@ from quantgpu.clustering import kmeans
 from quantgpu.clustering.kmeans import (
     assign,
     cluster_sums,
-    distance_matrix,
     lloyd,
     possible_in_boxes,
     step_to_means,
     total_error,
     two_nearest,
-    weighted_points,
 )
+from quantgpu.clustering.points import distance_matrix, weighted_points
 
 
 @pytest.fixture(params=["all centers", "boxes"])

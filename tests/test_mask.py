@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu import histogram, quantize
+from quantgpu import quantize
 from quantgpu.errors import InputError, UsageError
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu.histogram import MOST, Histogram
 from quantgpu.io.masks import as_mask, read_mask
-from quantgpu.pixels.perceptual import MOST, pixel_weights, scaled
+from quantgpu.pixels import counting
+from quantgpu.pixels.counting import count_colors
+from quantgpu.pixels.perceptual import pixel_weights, scaled
 from quantgpu.pixels.pixels import Pixels
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (37, 52)).astype(np.uint8)
@@ -53,7 +55,7 @@ def by_color(found: Histogram) -> dict[tuple[int, ...], int]:
 def test_weights_are_those_of_the_definition_in_slabs_of_any_size(
     make: Any, perceptual: bool, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(histogram, "BATCH", batch)
+    monkeypatch.setattr(counting, "BATCH", batch)
     picture = make(37, 52)
     expected = naive_sums(picture, LEVELS, perceptual)
     for source in (picture, Image.fromarray(picture)):

@@ -14,6 +14,7 @@ from PIL import Image
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 import quantgpu
+from quantgpu import api
 from quantgpu.metrics import comparison, ssim
 from quantgpu.metrics.ciede2000 import delta_e, lab
 
@@ -83,10 +84,10 @@ def test_error_is_that_of_the_quantized_picture() -> None:
 @pytest.mark.parametrize("slab", [1, 7, 83, 1000])
 def test_slabs_and_tiles_change_nothing(slab: int, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = PAIRS["grain"]
-    whole = comparison.compare(a, b), comparison.difference_map(a, b)
+    whole = api.compare(a, b), comparison.difference_map(a, b)
     monkeypatch.setattr(comparison, "SLAB", slab)
     monkeypatch.setattr(ssim, "TILE", (5, 13))
-    parts = comparison.compare(a, b), comparison.difference_map(a, b)
+    parts = api.compare(a, b), comparison.difference_map(a, b)
     assert parts[0].ssim == pytest.approx(whole[0].ssim, rel=1e-14)
     assert parts[0].ciede2000 == pytest.approx(whole[0].ciede2000, rel=1e-14)
     rounded = [
@@ -103,7 +104,7 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for threads in (1, 2, 5):
         for module in (comparison, ssim):
             monkeypatch.setattr(module, "default_threads", lambda threads=threads: threads)
-        found.append(comparison.compare(*PAIRS["grain"]))
+        found.append(api.compare(*PAIRS["grain"]))
     assert found[0] == found[1] == found[2]
 
 
@@ -131,7 +132,7 @@ def test_one_pixel() -> None:
 
 
 def test_order_of_the_pictures_matters_only_for_colors() -> None:
-    there, back = comparison.compare(*PAIRS["grain"]), comparison.compare(*PAIRS["grain"][::-1])
+    there, back = api.compare(*PAIRS["grain"]), api.compare(*PAIRS["grain"][::-1])
     assert back.colors == there.colors[::-1]
     assert back.ssim == pytest.approx(there.ssim, rel=1e-14)
     assert back.ciede2000 == pytest.approx(there.ciede2000, rel=1e-12)
@@ -142,7 +143,7 @@ def test_fields_are_the_rows_of_the_table() -> None:
     assert [field.name for field in dataclasses.fields(comparison.Comparison)] == [
         *comparison.METRICS
     ]
-    assert [*comparison.compare(*PAIRS["window"]).as_json()] == [*comparison.METRICS]
+    assert [*api.compare(*PAIRS["window"]).as_json()] == [*comparison.METRICS]
 
 
 def test_images_files_and_arrays_that_are_views_are_taken(tmp_path: object) -> None:
@@ -170,7 +171,7 @@ def test_sizes_that_differ_are_refused_with_both_named() -> None:
 
 def test_progress_names_each_metric() -> None:
     said: list[tuple[str, float]] = []
-    comparison.compare(*PAIRS["window"], progress=lambda stage, share: said.append((stage, share)))
+    api.compare(*PAIRS["window"], progress=lambda stage, share: said.append((stage, share)))
     assert [stage for stage, _ in said] == [*comparison.METRICS]
     assert said[0][1] == 0
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pictures import naive_assignment, random_centers, random_points
 
 from quantgpu.dithering import mixtures as module
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.mixtures import (
     CANDIDATES,
     NOISE,

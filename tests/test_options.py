@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from quantgpu import quantize
+from quantgpu.color.alpha import check_matte
 from quantgpu.errors import UsageError
-from quantgpu.options import DEFAULT_K, check_matte, check_options, k_for
+from quantgpu.options import DEFAULT_K, check_options, k_for
 
 OPTIONS: dict[str, Any] = {
     "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import Indexed, apply_palette, quantize
-from quantgpu.arrays.device import no_progress
+from quantgpu.color.packing import pack
 from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 from quantgpu.dithering import ordered
 from quantgpu.dithering.base import Dithering, Mapping
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.mixtures import SHARES, mixtures
 from quantgpu.dithering.threshold_matrices import BAYER_SIZES, bayer, blue_noise
-from quantgpu.histogram import count_colors, pack
 from quantgpu.palette import Palette
 from quantgpu.pixels import gpu
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import no_progress
 
 MATRICES = {**{f"bayer:{size}": bayer(size) for size in BAYER_SIZES}, "blue-noise": blue_noise()}
 METHODS = ["bayer", "bayer:2", "blue-noise"]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo
 
-from quantgpu.histogram import count_colors
 from quantgpu.palette import distinct
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.video.palettes import cells_of, in_places_of, is_cut, lacking
 

@@ -7,7 +7,8 @@ import pytest
 from PIL.ImageColor import colormap, getrgb
 
 from quantgpu.errors import UsageError
-from quantgpu.palette import Palette, distinct, in_order, parse_color, parse_colors
+from quantgpu.io.inputs import parse_color, parse_colors
+from quantgpu.palette import Palette, distinct, in_order
 
 
 def test_the_order_is_dark_to_light_and_does_not_depend_on_the_order_given() -> None:

@@ -16,15 +16,16 @@ from pictures import photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import histogram
+from quantgpu.api import quantize
 from quantgpu.clustering import kmeans
 from quantgpu.clustering.coarse_to_fine import EFFORTS
-from quantgpu.clustering.kmeans import assign, weighted_points
+from quantgpu.clustering.kmeans import assign
+from quantgpu.clustering.points import weighted_points
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.color.spaces import srgb_to_grid
 from quantgpu.dithering import base, ordered
 from quantgpu.errors import UsageError
-from quantgpu.pipeline.convert import quantize
+from quantgpu.pixels import counting
 
 PHOTO = photo()
 
@@ -68,7 +69,7 @@ def test_threads_slabs_and_repetition_change_nothing(
     expected = quantize(PHOTO, 40, effort=effort, init=init, threads=1)
     monkeypatch.setattr(kmeans, "PARALLEL", 0)
     for threads, batch in ((1, 100), (2, 1 << 17), (5, 300)):
-        monkeypatch.setattr(histogram, "BATCH", batch)
+        monkeypatch.setattr(counting, "BATCH", batch)
         monkeypatch.setattr(base, "BATCH", batch)
         monkeypatch.setattr(base, "PIECE", 2 * batch)
         monkeypatch.setattr(kmeans, "MANY", 0 if threads == 5 else 128)
@@ -217,7 +218,7 @@ def test_images_that_cannot_be_taken_are_named(image: object, message: str) -> N
 
 @pytest.mark.parametrize("method", ["none", "adaptive", "bayer"])
 def test_progress_tells_each_stage_to_its_end(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    monkeypatch.setattr(histogram, "BATCH", 1000)
+    monkeypatch.setattr(counting, "BATCH", 1000)
     for module in (base, ordered):
         monkeypatch.setattr(module, "PIECE", 1000)
     seen: dict[str, list[float]] = {}

@@ -14,11 +14,12 @@ from pictures import photo
 
 from quantgpu import quantize
 from quantgpu.clustering.cluster import cluster
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu.histogram import Histogram
 from quantgpu.metrics.ciede2000 import delta_e, lab
 from quantgpu.metrics.comparison import ciede2000
 from quantgpu.metrics.palette_error import CHUNK, QUALITIES, decibels, squared_error
 from quantgpu.palette import Palette, of_channels
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 PHOTO = photo()

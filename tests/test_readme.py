@@ -12,7 +12,7 @@ from quantgpu.clustering.coarse_to_fine import EFFORTS
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.color.alpha import ALPHAS
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import DITHERS
+from quantgpu.dithering.methods import DITHERS
 from quantgpu.io.encode import FORMATS
 from quantgpu.io.icc import ICCS
 from quantgpu.io.metadata import METADATA

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from pictures import naive_assignment, naive_error, random_centers, random_points
 
-from quantgpu.clustering.kmeans import assign, lloyd, weighted_points
+from quantgpu.clustering.kmeans import assign, lloyd
+from quantgpu.clustering.points import weighted_points
 from quantgpu.clustering.split_merge import (
     STEPS,
     directions,

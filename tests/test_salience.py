@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pictures import photo
 
 from quantgpu import quantize
-from quantgpu.clustering.color_weights import FEW, GRAY, SCALE, raised
-from quantgpu.clustering.kmeans import MOST_WEIGHT, bounded
+from quantgpu.clustering.color_weights import FEW, GRAY, SCALE, cell_density, color_cells, raised
+from quantgpu.clustering.points import MOST_WEIGHT, bounded
 from quantgpu.errors import UsageError
-from quantgpu.histogram import Histogram, count_colors
-from quantgpu.pixels.perceptual import cell_density, color_cells
+from quantgpu.histogram import Histogram
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 

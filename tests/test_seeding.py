@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures import naive_error, random_points
 
-from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.clustering.seeding import (
     SEEDINGS,
     WU_BINS,

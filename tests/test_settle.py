@@ -7,7 +7,7 @@ from pictures import naive_assignment, naive_error
 
 from quantgpu import quantize
 from quantgpu.clustering import rounding as settle_module
-from quantgpu.clustering.kmeans import Points, weighted_points
+from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.clustering.rounding import settle, worst_served
 from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 

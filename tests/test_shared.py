@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize
+from quantgpu.cli.palette import lines_of
+from quantgpu.color.packing import pack
 from quantgpu.dithering.base import NO_DITHERING, Dithering
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
-from quantgpu.histogram import Histogram, count_colors, pack, sum_of
+from quantgpu.histogram import Histogram, sum_of
 from quantgpu.pipeline import shared_palette as shared_palette_module
 from quantgpu.pipeline.shared_palette import SORTS, SharedPalette, hues, remapped, shared_palette
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 FIRST, SECOND = photo(), photo(37, 83, seed=1)
@@ -136,11 +139,11 @@ def test_sorting_moves_colors_and_counts_together(name: str) -> None:
 def test_a_line_has_a_swatch_only_if_asked_for() -> None:
     found = shared_of_both()
     for plain, drawn, color in zip(
-        found.as_lines(False), found.as_lines(True), found.palette.colors, strict=True
+        lines_of(found, False), lines_of(found, True), found.palette.colors, strict=True
     ):
         red, green, blue = color
         assert drawn == f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  {plain}"
-    assert sum(float(line.split()[2][:-1]) for line in found.as_lines(False)) == pytest.approx(
+    assert sum(float(line.split()[2][:-1]) for line in lines_of(found, False)) == pytest.approx(
         100, abs=0.01
     )
 
@@ -195,7 +198,7 @@ def test_palettes_with_alpha_are_sorted_and_drawn(name: str) -> None:
     found = shared_palette(counted(soft_photo()), 9, device="cpu")
     moved = found.sorted_by(name)
     assert sorted(moved.palette.hex()) == sorted(found.palette.hex())
-    lines = zip(moved.as_lines(True), moved.palette.colors.tolist(), strict=True)
+    lines = zip(lines_of(moved, True), moved.palette.colors.tolist(), strict=True)
     assert all(line.startswith("\x1b[48;2;{};{};{}m".format(*color)) for line, color in lines)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantgpu.video.sinks.apng import apng, fitting
-from quantgpu.video.sinks.open import Clip
+from quantgpu.video.sinks.base import Clip
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from quantgpu.video.sinks.gif import bounds, gif
-from quantgpu.video.sinks.open import Clip
+from quantgpu.video.sinks.base import Clip, bounds
+from quantgpu.video.sinks.gif import gif
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 OTHERS = np.array([[0, 240, 0], [250, 0, 0], [9, 9, 9]], np.uint8)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from quantgpu.errors import OutputError
-from quantgpu.video.sinks.open import Clip, open_sink
-from quantgpu.video.sinks.pyav import Encoding, colors_of, video
+from quantgpu.video.sinks.base import Clip, colors_of
+from quantgpu.video.sinks.open import open_sink
+from quantgpu.video.sinks.pyav import Encoding, video
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.video.sinks.open import Clip
+from quantgpu.video.sinks.base import Clip
 from quantgpu.video.sinks.webp import webp
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)

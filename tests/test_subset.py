@@ -19,7 +19,7 @@ from quantgpu.clustering.k_medoids import (
     scaled,
     squared_distances,
 )
-from quantgpu.clustering.kmeans import weighted_points
+from quantgpu.clustering.points import weighted_points
 from quantgpu.errors import UsageError
 
 PHOTO = photo()

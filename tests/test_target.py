@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pictures import photo
 
 from quantgpu import Indexed, QualityError, UsageError, apply_palette, quantize, quantize_each
-from quantgpu.clustering.target import PATIENCE, START, Target, parse_ks, parse_target, smallest_k
-from quantgpu.histogram import count_colors
+from quantgpu.cli.options import parse_ks
+from quantgpu.clustering.target import PATIENCE, START, Target, parse_target, smallest_k
 from quantgpu.metrics.comparison import ciede2000
 from quantgpu.metrics.palette_error import QUALITIES
+from quantgpu.pixels.counting import count_colors
 
 PHOTO = photo()
 FAST: dict[str, Any] = {"effort": "fast", "dither": "none", "device": "cpu"}

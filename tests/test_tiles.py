@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from test_cluster import assert_same_histogram
 
-from quantgpu.arrays.device import to_host
+from quantgpu.arrays.namespace import to_host
 from quantgpu.distributed.blocks import count_block, recipe_for, remap_block
 from quantgpu.distributed.tiles import Halo, edge_of, pieced
-from quantgpu.dithering.base import parse_dither
+from quantgpu.dithering.methods import parse_dither
 from quantgpu.errors import DeviceError
-from quantgpu.histogram import count_colors
 from quantgpu.pipeline.shared_palette import shared_palette
 from quantgpu.pixels import gpu as gpu_module
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 HALOS = [Halo(), Halo(1, 2, 1, 2), Halo(1, 0, 0, 2), Halo(0, 2, 1, 0)]

@@ -19,11 +19,11 @@ from pictures import photo, soft_photo
 from PIL import Image
 
 import quantgpu
-from quantgpu.dithering.base import DITHERS
+from quantgpu import api as module
+from quantgpu.api import quantize_video
+from quantgpu.dithering.methods import DITHERS
 from quantgpu.errors import DeviceError, InputError, OutputError, UsageError
-from quantgpu.video import convert as module
 from quantgpu.video import gpu_stream
-from quantgpu.video.convert import quantize_video
 from quantgpu.video.palettes import PALETTES
 from quantgpu.video.sinks import gif
 

@@ -8,68 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import re
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from quantgpu.errors import DeviceError, DeviceMemoryError, QuantgpuError, UsageError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-Progress = Callable[[str, float], None]
-"""Called with a stage's name and the share of it that is done, 0 to 1."""
-
-
-def no_progress(stage: str, share: float) -> None:
-    """Progress that nobody sees."""
-
-
-def part_of(progress: Progress, turn: int, turns: int) -> Progress:
-    """What tells a `progress` of how far along one of several turns is."""
-    return lambda stage, share: progress(stage, (turn + share) / turns)
-
 
 INSTALL = "pip install 'cupy-cuda13x[ctk]', or 'cupy-cuda12x[ctk]' for a driver older than 580"
 """What to type when CuPy is missing."""
 
 LEAST_CUPY = 14
 """The oldest version of CuPy that is used."""
-
-LEAST_CAPABILITY = 75
-"""The oldest GPUs that the kernels are compiled for: compute capability 7.5."""
-
-MEMORY_SHARE = 0.8
-"""Of the free device memory, used unless a budget is given."""
-
-
-def array_module(array: Any) -> ModuleType:
-    """`numpy` or `cupy`, whichever `array` belongs to; CuPy is looked for where it is loaded."""
-    cupy = sys.modules.get("cupy")
-    return cupy if cupy is not None and isinstance(array, cupy.ndarray) else np
-
-
-def on_host(array: Any) -> bool:
-    """Whether `array` belongs to NumPy."""
-    return isinstance(array, np.ndarray)
-
-
-def beside(array: Any) -> contextlib.AbstractContextManager[Any]:
-    """The GPU that `array` is on, if it is on one, is the current one inside."""
-    return contextlib.nullcontext() if on_host(array) else array.device
-
-
-def to_host(array: Any) -> Any:
-    """`array` as a NumPy array; waits for the GPU that it is on."""
-    return array if on_host(array) else array.get()
 
 
 class Device(NamedTuple):
@@ -122,37 +76,6 @@ def check_device(option: str) -> None:
         raise UsageError(f"device = {option!r} is not one of auto, cpu, gpu, gpu:N")
 
 
-def choose_device(
-    option: str, memory: int | None = None, at: int | None = None
-) -> tuple[Device, str]:
-    """The device for an option of `check_device`, and why ``auto`` did not find a GPU.
-
-    The reason is empty where nobody expects a GPU: CuPy is not installed, or a GPU was found.
-
-    Args:
-        option: ``auto`` takes a GPU that works, else the CPU.
-        memory: Bytes of device memory to use; most of what is free when None.
-        at: The number of the GPU that the pixels are on already; None for the host.
-
-    Raises:
-        DeviceError: The GPU that was asked for cannot be used.
-        UsageError: It is another than the pixels are on.
-    """
-    if option == "cpu":
-        return CPU, ""
-    wanted = int(option[4:]) if option.startswith("gpu:") else at or 0
-    if at is not None and wanted != at:
-        raise UsageError(f"the array is on gpu:{at}, but device = {option!r}; copy it there first")
-    try:
-        open_gpu(wanted)
-        free = free_memory(wanted)
-        return Device(wanted, min(memory or int(free * MEMORY_SHARE), free)), ""
-    except DeviceError as error:
-        if option != "auto":
-            raise
-        return CPU, str(error) if is_installed() else ""
-
-
 def is_installed() -> bool:
     """Whether CuPy is there, usable or not."""
     return "cupy" in sys.modules or find_spec("cupy") is not None
@@ -167,27 +90,6 @@ def gpu_count() -> int:
     cupy = import_cupy()
     with translated_errors():
         return int(cupy.cuda.runtime.getDeviceCount())
-
-
-def open_gpu(number: int) -> None:
-    """Make sure that a GPU can be used: compile, launch and compare.
-
-    Raises:
-        DeviceError: It cannot; the message says why and what to do.
-    """
-    count, cupy = gpu_count(), import_cupy()
-    with translated_errors():
-        if number >= count:
-            raise DeviceError(f"there is no gpu:{number}; this machine has {count} CUDA device(s)")
-        with cupy.cuda.Device(number) as device:
-            capability = int(device.compute_capability)
-            if capability < LEAST_CAPABILITY:
-                raise DeviceError(
-                    f"gpu:{number} has compute capability {capability / 10}; 7.5 is the least"
-                )
-            from quantgpu.execution.self_test import prove
-
-            prove(cupy, number)
 
 
 def import_cupy() -> Any:
@@ -315,47 +217,3 @@ def device_array(image: Any) -> Any:
         return cupy.from_dlpack(image) if speaks_dlpack else cupy.asarray(image)
     except Exception as error:  # each library has its own
         raise UsageError(f"the array on the GPU cannot be taken: {first_line(error)}") from None
-
-
-def default_threads() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int
-) -> Iterator[Result]:
-    """`map(function, items)`, in order, computed by `threads` threads a few items ahead.
-
-    At most ``threads + 2`` results exist at a time, so a slow consumer bounds the memory.
-    """
-    if threads <= 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > threads + 1:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
-    """The half-open intervals of at most `step` that cover ``start … stop``."""
-    for first in range(start, stop, step):
-        yield first, min(first + step, stop)
-
-
-def each_range(function: Callable[[tuple[int, int]], None], stop: int, threads: int) -> None:
-    """Call `function` on intervals that cover ``0 … stop``, four for each thread."""
-    share = -(-stop // (4 * threads)) if threads > 1 else stop
-    for _ in map_ahead(function, ranges(0, stop, max(share, 1)), threads):
-        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import os
@@ -13,156 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from quantgpu.arrays.device import Progress
+from quantgpu.batch.destination import Destination, check_output
+from quantgpu.batch.report import Report
 from quantgpu.clustering.target import parse_target
 from quantgpu.color.alpha import HELD, fitted
-from quantgpu.errors import ChangedError, InputError, QualityError, UsageError
 from quantgpu.indexed import Indexed
+from quantgpu.io.atomic import replacing, writing
 from quantgpu.io.decode import read_image, reading
-from quantgpu.io.encode import (
-    FORMATS,
-    Format,
-    check_colors,
-    check_sides,
-    check_target,
-    encode,
-    format_for,
-    replacing,
-    writing,
-)
+from quantgpu.io.encode import Format, check_sides, encode
 from quantgpu.io.metadata import HOLDERS, METADATA, left_out
+from quantgpu.io.streams import STREAM, naming, read_standard_input
 from quantgpu.options import DEFAULT_K
-from quantgpu.pipeline.convert import quantize_each
-
-STREAM = "-"
-"""Standard input or standard output."""
-
-K_HERE = "{k}"
-"""What becomes K in the name of an output."""
-
-
-class Destination(NamedTuple):
-    """Where results go, and how."""
-
-    output: str | None
-    """A file, `STREAM`, or None for NAME-K.png; `K_HERE` in it becomes K."""
-    folder: Path | None
-    """Where NAME-K.png is written; None for beside the input."""
-    force: bool
-    compress_level: int
-    metadata: str = "keep"
-    """What is written beside the pixels, a row of `METADATA`."""
-    skip_if_larger: bool = False
-    """Write nothing that takes more bytes than the input."""
-
-    def of(self, name: str, tag: int | str) -> str:
-        """The output for the input `name`; NAME-K.png, or with another tag than K."""
-        if self.output is not None:
-            return self.output.replace(K_HERE, str(tag)) if isinstance(tag, int) else self.output
-        if name == STREAM and self.folder is None:
-            return STREAM
-        source = Path("stdin" if name == STREAM else name)
-        folder = source.parent if self.folder is None else self.folder
-        return str(folder / f"{source.stem}-{tag}.png")
-
-    def check(self, inputs: Sequence[str], ks: Sequence[int | None], target: str | None) -> None:
-        """Raise a UsageError unless there is a name for each of the outputs."""
-        if self.output is not None and (len(inputs) > 1 or self.folder is not None):
-            raise UsageError("-o names one file; use --output-dir alone for several inputs")
-        if self.output is not None and K_HERE in self.output and target is not None:
-            raise UsageError(
-                f"-o {self.output}: K is found by --target; use a name without {K_HERE}"
-            )
-        if len(ks) == 1:
-            return
-        if self.output is not None and K_HERE not in self.output:
-            raise UsageError(
-                f"-o {self.output} is one name for {len(ks)} results; put {K_HERE} in it, as in "
-                f"-o out-{K_HERE}.png, or use --output-dir"
-            )
-        if STREAM in inputs and self.output is None and self.folder is None:
-            raise UsageError(
-                f"standard output takes one result, not {len(ks)}; use --output-dir, or "
-                f"-o out-{K_HERE}.png"
-            )
-
-
-class Report(NamedTuple):
-    """What was done to one image."""
-
-    input: str
-    output: str
-    width: int
-    height: int
-    colors_in: int
-    colors_out: int
-    mse: float
-    psnr: float
-    bytes_in: int
-    bytes_out: int
-    seconds: dict[str, float]
-    notes: list[str]
-    device: str
-    device_notes: list[str]
-    skipped: bool
-    """Whether the output was not written, as it is larger than the input."""
-    target: str | None
-    """What the smallest K was looked for."""
-    curve: list[dict[str, Any]]
-    """All K that were tried for the target, ascending, and how good each was."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields; `psnr` is None where there is no error at all."""
-        fields = self._asdict()
-        fields["psnr"] = None if math.isinf(self.psnr) else self.psnr
-        return fields
-
-    def as_line(self) -> str:
-        """One line for people."""
-        if self.skipped:
-            return (
-                f"{self.output}: not written, as it would be larger than {self.input}: "
-                f"{as_bytes(self.bytes_out)} instead of {as_bytes(self.bytes_in)}"
-            )
-        stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in self.seconds.items())
-        quality = f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB"
-        if self.mse == 0:  # nearly clear colors may look alike
-            quality = "lossless" if self.colors_out >= self.colors_in else "no error to be seen"
-        return (
-            f"{self.output}: {self.width} x {self.height}, {self.colors_in:,} colors -> "
-            f"{self.colors_out:,}, {quality}{self.as_search()}, {as_bytes(self.bytes_in)} -> "
-            f"{as_bytes(self.bytes_out)}, {sum(self.seconds.values()):.2f} s"
-            f"{'' if self.device == 'cpu' else ' on ' + self.device} ({stages})"
-        )
-
-    def as_search(self) -> str:
-        """How the smallest K for the target was found, for people."""
-        if self.target is None:
-            return ""
-        target = parse_target(self.target)
-        tried = (f"{each['k']:,}: {target.shown(each[target.name])}" for each in self.curve)
-        return f", smallest K for {target} ({', '.join(tried)})"
-
-
-def as_bytes(count: int) -> str:
-    """A number of bytes with three digits.
-
-    >>> as_bytes(999), as_bytes(31_384_431)
-    ('999 B', '31.4 MB')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} B"
-
-
-def identity(path: str) -> Any:
-    """What tells one file from another, whatever names it goes by."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return os.path.realpath(path)
-    return status.st_dev, status.st_ino
+from quantgpu.progress import Progress
 
 
 class Work(NamedTuple):
@@ -182,8 +43,13 @@ class Work(NamedTuple):
     """What the smallest K is looked for."""
 
 
-def quantizing(ks: Sequence[int | None], options: dict[str, Any], opening: dict[str, Any]) -> Work:
-    """`quantize` to each K with options, of images read with options, as work."""
+def quantizing(
+    quantize_each: Callable[..., list[Indexed]],
+    ks: Sequence[int | None],
+    options: dict[str, Any],
+    opening: dict[str, Any],
+) -> Work:
+    """`quantize_each` to each K with options, of images read with options, as work."""
     tags: list[int | str] = [DEFAULT_K if k is None else k for k in ks]
     target = options.get("target")
     if target is not None:
@@ -316,31 +182,3 @@ def opening_for(form: Format, work: Work) -> tuple[dict[str, Any], dict[str, str
             opening["alpha"] = fitted(opening.get("alpha", asked), limit)
             reasons["alpha"] = f"{holder} holds {HELD[limit]}"
     return opening, reasons
-
-
-@contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Errors inside that do not name the image that they are about begin with its name."""
-    try:
-        yield
-    except (UsageError, QualityError, ChangedError) as error:
-        raise type(error)(f"{name}: {error}") from None
-
-
-def read_standard_input() -> io.BytesIO:
-    """All of standard input."""
-    if sys.stdin is None:
-        raise InputError("standard input: is closed")
-    with reading("standard input"):
-        return io.BytesIO(sys.stdin.buffer.read())
-
-
-def check_output(output: str, k: int, force: bool) -> Format:
-    """The output's format, if it may be written: found out before any work is done."""
-    if output == STREAM and (sys.stdout is None or sys.stdout.isatty()):
-        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
-    form = FORMATS[".png"] if output == STREAM else format_for(output)
-    check_colors(form, k)
-    if output != STREAM:
-        check_target(Path(output), force)
-    return form

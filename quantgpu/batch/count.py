@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from quantgpu.arrays.device import Device, Progress, choose_device, default_threads
-from quantgpu.batch.convert import STREAM, naming, read_standard_input
+from quantgpu.arrays.device import Device
 from quantgpu.batch.jobs import in_turn
-from quantgpu.cli.console import complaining
 from quantgpu.color.alpha import WHITE
-from quantgpu.errors import QuantgpuError
+from quantgpu.errors import OnError, report_errors
 from quantgpu.execution.fallback import carried, on_device
-from quantgpu.histogram import Histogram, count_colors
+from quantgpu.execution.selection import choose_device
+from quantgpu.histogram import Histogram
 from quantgpu.io.decode import read_image
 from quantgpu.io.histogram_files import Counted, read_histogram
 from quantgpu.io.masks import as_mask
+from quantgpu.io.streams import STREAM, naming, read_standard_input
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
-
-if TYPE_CHECKING:
-    from quantgpu.distributed.workers import Crew
+from quantgpu.progress import Display, Progress, no_display
+from quantgpu.threads import default_threads
 
 
 class Way(NamedTuple):
@@ -100,58 +99,36 @@ def count_pixels(pixels: Pixels, progress: Progress, way: Way) -> tuple[Histogra
     return histogram, notes
 
 
-def count_files(
+CountImages = Callable[[Sequence[str], Way], Total]
+"""From names of image files, and how they are counted, to the colors of all of them."""
+
+
+def count_images(
     images: Sequence[str],
-    histograms: Sequence[str],
     way: Way,
-    jobs: int,
-    shown: bool,
-    failures: list[QuantgpuError] | None = None,
-    crew: Crew | None = None,
+    *,
+    jobs: int = 1,
+    display: Display = no_display,
+    on_error: OnError | None = None,
 ) -> Total:
-    """The colors of images and histogram files together, added in this order.
+    """The colors of images together, on this machine; a GPU that is not there is told once.
 
     Args:
         images: Names of image files.
-        histograms: Names of histogram files.
-        way: How images are counted.
-        jobs: How many images are counted at once.
-        shown: Whether there may be a bar.
-        failures: If given, images that cannot be counted are complained of, appended here, and left
-            out.
-        crew: Workers of a cluster that count images; None for this machine.
-
-    Raises:
-        QuantgpuError: A file cannot be read, or was not counted like those before.
+        way: How they are counted.
+        jobs: How many are counted at once.
+        display: Shows how far along each is.
+        on_error: Called for images that cannot be counted, which are left out then; None raises.
     """
-    if crew is None:
-        total, notes, failed = counted_here(images, way, jobs, shown, failures)
-    else:
-        total, notes, failed = counted_there(crew, images, way, shown, failures)
-    for name in histograms:
-        with naming(name):
-            counted = read_histogram(name).weighed(way.perceptual)
-            total = counted if total is None else total + counted
-    return Total(total, notes, failed)
-
-
-def counted_here(
-    images: Sequence[str],
-    way: Way,
-    jobs: int,
-    shown: bool,
-    failures: list[QuantgpuError] | None,
-) -> Total:
-    """The colors of images together, see `count_files`; a GPU that is not there is told once."""
     if images:
         choose_device(way.device, way.memory)
     total: Counted | None = None
     notes: list[str] = []
     failed = []
-    with in_turn(partial(count_file, way=way), images, images, jobs, shown) as turns:
+    with in_turn(partial(count_file, way=way), images, images, jobs, display) as turns:
         for number, turn in enumerate(turns):
             failed.append(number)
-            with contextlib.nullcontext() if failures is None else complaining(failures):
+            with report_errors(on_error):
                 counted, said, of_device = turn()
                 total = counted if total is None else total + counted
                 notes += [*said, *(note for note in of_device if note not in notes)]
@@ -159,18 +136,26 @@ def counted_here(
     return Total(total, notes, failed)
 
 
-def counted_there(
-    crew: Crew,
+def count_files(
     images: Sequence[str],
+    histograms: Sequence[str],
     way: Way,
-    shown: bool,
-    failures: list[QuantgpuError] | None,
+    count: CountImages = count_images,
 ) -> Total:
-    """The same on the workers of a cluster, all of which are done before one is complained of."""
-    from quantgpu.distributed.files import counted
+    """The colors of images and histogram files together, added in this order.
 
-    found = counted(crew, images, way, shown)
-    for _, error in found.errors:
-        with contextlib.nullcontext() if failures is None else complaining(failures):
-            raise error
-    return Total(found.counted, found.notes, [number for number, _ in found.errors])
+    Args:
+        images: Names of image files.
+        histograms: Names of histogram files.
+        way: How images are counted.
+        count: Counts the images: here, or on the workers of a cluster.
+
+    Raises:
+        QuantgpuError: A file cannot be read, or was not counted like those before.
+    """
+    total, notes, failed = count(images, way)
+    for name in histograms:
+        with naming(name):
+            counted = read_histogram(name).weighed(way.perceptual)
+            total = counted if total is None else total + counted
+    return Total(total, notes, failed)

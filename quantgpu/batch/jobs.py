@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from queue import Full, Queue
-from threading import Event, Thread
+from threading import Event
 from typing import TypeVar
 
-from quantgpu.arrays.device import Progress, default_threads, no_progress
-from quantgpu.cli.progress_bar import Bar
-from quantgpu.options import MOST_THREADS, check_number
+from quantgpu.errors import check_number
+from quantgpu.progress import Display, Progress, no_progress
+from quantgpu.threads import MOST_THREADS, Stopped, default_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,59 +49,6 @@ def shared_out(
     total = default_threads() if threads is None else threads
     used = 1 if one_by_one else min(min(MOST_JOBS, total) if jobs is None else jobs, max(files, 1))
     return (1, threads) if used == 1 else (used, max(total // used, 1))
-
-
-class Stopped(BaseException):
-    """Ends work of which nobody wants the result any more."""
-
-
-SOON = 0.1
-"""Seconds after which a thread that waits for room looks whether it is to end."""
-
-
-@contextlib.contextmanager
-def ahead(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[Item]]:
-    """The items, made by a thread of their own, of which at most so many wait to be taken.
-
-    What the generator raises is raised where its next item is asked for. Whoever leaves the context
-    early closes it, and waits until it has ended.
-    """
-    waiting: Queue[tuple[Item | None, BaseException | None]] = Queue(most)
-    stopped = Event()
-
-    def put(item: Item | None, error: BaseException | None = None) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(Full):
-                waiting.put((item, error), timeout=SOON)
-                return
-        raise Stopped
-
-    def make() -> None:
-        with contextlib.suppress(Stopped):
-            try:
-                with contextlib.closing(items):
-                    for item in items:
-                        put(item)
-                put(None, StopIteration())
-            except BaseException as error:  # whatever it is, the other thread is to see it
-                put(None, error)
-
-    def taken() -> Iterator[Item]:
-        while True:
-            item, error = waiting.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]  # an Item, as there is no error
-
-    thread = Thread(target=make, daemon=True)
-    thread.start()
-    try:
-        yield taken()
-    finally:
-        stopped.set()
-        thread.join()
 
 
 class Relay:
@@ -173,14 +119,14 @@ def in_turn(
     items: Sequence[Item],
     names: Sequence[str],
     jobs: int,
-    shown: bool,
+    display: Display,
 ) -> Iterator[Iterator[Callable[[], Result]]]:
-    """`at_work`, but what waits shows a bar with the item's name meanwhile, if `shown`."""
+    """`at_work`, but what waits tells a display with the item's name meanwhile."""
 
-    def behind_bar(number: int, wait: Waiting[Result]) -> Result:
+    def shown(number: int, wait: Waiting[Result]) -> Result:
         of_many = f"{number + 1}/{len(names)}  " if len(names) > 1 else ""
-        with Bar(of_many + names[number], shown) as bar:
-            return wait(bar)
+        with display(of_many + names[number]) as progress:
+            return wait(progress)
 
     with at_work(function, items, jobs) as waits:
-        yield (partial(behind_bar, number, wait) for number, wait in enumerate(waits))
+        yield (partial(shown, number, wait) for number, wait in enumerate(waits))

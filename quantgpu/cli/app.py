@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quantgpu import __version__
+from quantgpu.version import __version__
 
 EXIT_CODES = """Exit codes: 0 done; 1 internal error; 2 wrong usage; 3 an input cannot be read;
 4 an output cannot be written; 5 some of several inputs failed; 6 the GPU that was asked for

@@ -51,6 +51,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how far two images are apart: MSE, PSNR, SSIM, CIEDE2000, colors, pixels changed."""
+    from quantgpu import api
     from quantgpu.cli.progress_bar import Bar
     from quantgpu.metrics import comparison
 
@@ -65,7 +66,7 @@ def compare(
             if a.shape != b.shape:
                 sizes = f"{image_a}: {comparison.size_of(a)}, {image_b}: {comparison.size_of(b)}"
                 raise UsageError(f"{sizes}; pictures must have the same size to be compared")
-            found = comparison.compare(a, b, progress=bar)
+            found = api.compare(a, b, progress=bar)
             if error_map is not None:
                 bar("map", 1)
                 write_map(comparison.difference_map(a, b), error_map, force)
@@ -82,8 +83,9 @@ def compare(
 
 def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> None:
     """Raise unless both images can be read and the map can be written as asked."""
-    from quantgpu.batch.convert import STREAM, identity
-    from quantgpu.io.encode import check_target
+    from quantgpu.batch.destination import identity
+    from quantgpu.io.atomic import check_target
+    from quantgpu.io.streams import STREAM
 
     if inputs == (STREAM, STREAM):
         raise UsageError("standard input is one image; name a file for the other")
@@ -102,8 +104,8 @@ def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]
 
     import numpy as np
 
-    from quantgpu.batch.convert import STREAM, read_standard_input
     from quantgpu.io.decode import read_image
+    from quantgpu.io.streams import STREAM, read_standard_input
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     decoded = read_image(read_standard_input() if name == STREAM else name, max_pixels)
@@ -115,7 +117,8 @@ def write_map(levels: NDArray[np.uint8], error_map: str, force: bool) -> None:
     """Write (H, W) gray levels as a PNG file, whole or not at all."""
     from PIL import Image
 
-    from quantgpu.io.encode import COMPRESS_LEVEL, replacing
+    from quantgpu.io.atomic import replacing
+    from quantgpu.io.encode import COMPRESS_LEVEL
 
     with replacing(Path(error_map), force) as stream:
         Image.fromarray(levels).save(stream, "PNG", compress_level=COMPRESS_LEVEL)

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator
+from typing import NoReturn
 
 import typer
 
-from quantgpu.errors import INTERRUPTED, SKIPPED, OutputError, PartialError, QuantgpuError
-
-if TYPE_CHECKING:
-    from quantgpu.batch.convert import Destination, Report, Work
-    from quantgpu.batch.tasks import Sharing, Task
-    from quantgpu.distributed.workers import Crew
+from quantgpu.errors import INTERRUPTED, OnError, OutputError, QuantgpuError, report_errors
 
 
 @contextlib.contextmanager
@@ -31,110 +24,21 @@ def orderly_stop() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def convert_each(
-    inputs: list[str],
-    destination: Destination,
-    work: Work,
-    quiet: bool,
-    as_json: bool,
-    others: Sequence[str] = (),
-    jobs: int = 1,
-    resume: bool = False,
-    sharing: Sharing | None = None,
-    crew: Crew | None = None,
-) -> None:
-    """Do the work on every input, say what was done, and fail if any of it failed.
-
-    Neither inputs nor the `others` are ever written to.
-
-    Args:
-        inputs: Names of images.
-        destination: Where the results go.
-        work: What is done with each image.
-        quiet: Whether only errors are printed.
-        as_json: Whether results are told to machines.
-        others: Names of further files that are read.
-        jobs: Images at work at once; the results are told in order.
-        resume: Leave outputs that are complete.
-        sharing: How they get one palette; None if each has its own.
-        crew: Workers of a cluster that do it; None for this machine.
-    """
-    import logging
-
-    from quantgpu.batch.jobs import in_turn
-    from quantgpu.batch.tasks import convert_task, planned, with_shared_palettes
-
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
-    failures: list[QuantgpuError] = []
-    shown = not (quiet or as_json)
-    tasks = planned(inputs, others, destination, work, resume)
-    if sharing is not None:
-        fatal: list[QuantgpuError] = []
-        with complaining(fatal):
-            force = destination.force
-            work, tasks = with_shared_palettes(work, tasks, sharing, force, shown, failures, crew)
-        if fatal:
-            raise typer.Exit(fatal[0].exit_code)
-    if crew is None:
-        convert = partial(convert_task, destination=destination, work=work)
-        done = in_turn(convert, tasks, [task.name for task in tasks], jobs, shown)
-    else:
-        from quantgpu.distributed.files import converted
-
-        done = converted(crew, tasks, destination, work, shown)
-    said: set[str] = set()
-    with done as turns:
-        for task, turn in zip(tasks, turns, strict=True):
-            with complaining(failures):
-                try:
-                    turn()
-                finally:
-                    tell_of_task(task, said, quiet, as_json)
-    if len(inputs) > 1 and failures:
-        fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
-    if failures:
-        raise typer.Exit(failures[0].exit_code)
-    if any(report.skipped for task in tasks for report in task.reports):
-        raise typer.Exit(SKIPPED)
-
-
-def tell_of_task(task: Task, said: set[str], quiet: bool, as_json: bool) -> None:
-    """Print what was done with an image, and which outputs were there already."""
-    for output in task.kept:
-        if as_json:
-            say(json.dumps({"input": task.name, "output": output, "resumed": True}))
-        elif not quiet:
-            say(f"{output}: complete already")
-    for report in task.reports:
-        tell_of(report, said, quiet, as_json)
-
-
-def tell_of(report: Report, said: set[str], quiet: bool, as_json: bool) -> None:
-    """Print what was done with an image, and warnings that were not `said` yet."""
-    from quantgpu.batch.convert import STREAM
-
-    warnings = [f"{report.input}: {note}" for note in report.notes] + report.device_notes
-    for warning in [] if quiet else warnings:
-        if warning not in said:
-            say(f"quantgpu: warning: {warning}", err=True)
-        said.add(warning)
-    if as_json or not quiet:
-        line = json.dumps(report.as_json()) if as_json else report.as_line()
-        say(line, err=report.output == STREAM)
-
-
 @contextlib.contextmanager
 def complaining(failures: list[QuantgpuError]) -> Iterator[None]:
     """An error inside is printed and appended to `failures`."""
-    try:
+    with report_errors(complaint(failures)):
         yield
-    except QuantgpuError as error:
+
+
+def complaint(failures: list[QuantgpuError]) -> OnError:
+    """What prints an error and appends it to `failures`."""
+
+    def report(error: QuantgpuError) -> None:
         failures.append(error)
-    except MemoryError:
-        failures.append(QuantgpuError("not enough memory; try a smaller picture or fewer threads"))
-    else:
-        return
-    complain(failures[-1])
+        complain(error)
+
+    return report
 
 
 def say(text: str, err: bool = False) -> None:

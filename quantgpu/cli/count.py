@@ -4,87 +4,26 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
-    NamedTuple,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
 )
 
 import typer
 
 from quantgpu.cli.app import app
 from quantgpu.cli.console import complaining, orderly_stop, say
-from quantgpu.cli.quantize import opening_options, quantize
-from quantgpu.cli.workers import Scheduler, counted_in_blocks, crew_for
+from quantgpu.cli.options import Histograms, Images, Place, Scheduler, described_as, opening_options
+from quantgpu.cli.progress_bar import Bar
+from quantgpu.cli.quantize import quantize
+from quantgpu.cli.workers import counted_in_blocks, crew_for
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.batch.count import Total
-
-Command = TypeVar("Command", bound=Callable[..., None])
-
-
-def described_as(other: Callable[..., None]) -> Callable[[Command], Command]:
-    """Parameters that have no description take that of `other`'s parameter of the same name."""
-    known = hints_of(other)
-
-    def describe(command: Command) -> Command:
-        command.__annotations__ = {
-            name: hint if get_origin(hint) is Annotated else known.get(name, hint)
-            for name, hint in hints_of(command).items()
-        }
-        return command
-
-    return describe
-
-
-def hints_of(function: Callable[..., None]) -> dict[str, Any]:
-    """The types of parameters with their descriptions; Python 3.10 hides some in an Optional."""
-    hints = get_type_hints(function, include_extras=True)
-    return {
-        name: next((part for part in get_args(hint) if get_origin(part) is Annotated), hint)
-        for name, hint in hints.items()
-    }
-
-
-Images = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[INPUT]...", help="Images; - is standard input.", show_default=False),
-]
-"""Inputs of commands that do without where there are histogram files."""
-
-Histograms = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FILE",
-        help="Add the colors of this file of `quantgpu count`; can be repeated.",
-        show_default=False,
-    ),
-]
-
-
-class Place(NamedTuple):
-    """Where images are counted."""
-
-    scheduler: str | None
-    device: str
-    memory: int | None
-    """Bytes of device memory to use; most of what is free when None."""
-    quiet: bool
-
-    @property
-    def first(self) -> str:
-        """The device, or the first of several GPUs."""
-        from quantgpu.distributed.gpus import first_of
-
-        return first_of(self.device)
+    from quantgpu.batch.count import CountImages, Total
 
 
 COUNT_EXAMPLES = """Examples:
@@ -122,9 +61,9 @@ def count(
 ) -> None:
     """Write the colors of all inputs together, and how often each occurs, into one small file."""
     from quantgpu.arrays.device import parse_bytes
+    from quantgpu.execution.selection import check_resources
     from quantgpu.io.histogram_files import check_suffix, write_histogram
     from quantgpu.io.masks import read_mask
-    from quantgpu.options import check_resources
 
     gc.enable()
     inputs, histograms = images or [], histogram or []
@@ -151,8 +90,8 @@ def count(
 
 def check_written(inputs: list[str], output: str, force: bool) -> None:
     """Raise unless an output may be written, which no input ever may."""
-    from quantgpu.batch.convert import identity
-    from quantgpu.io.encode import check_target
+    from quantgpu.batch.destination import identity
+    from quantgpu.io.atomic import check_target
 
     if identity(output) in map(identity, inputs):
         raise UsageError(f"{output} is an input; originals are never replaced")
@@ -176,10 +115,10 @@ def count_inputs(
     """
     import logging
 
-    from quantgpu.batch.convert import STREAM
-    from quantgpu.batch.count import Way, count_files
+    from quantgpu.batch.count import Way, count_files, count_images
     from quantgpu.batch.jobs import shared_out
     from quantgpu.color.alpha import HELD, fitted
+    from quantgpu.io.streams import STREAM
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     if not inputs and not histograms:
@@ -197,7 +136,15 @@ def count_inputs(
             there, here = crew.device, crew.here
         opening = {**opening, "alpha": alpha, "threads": threads}
         way = Way(opening, perceptual, mask, reason, there, memory)
-        total = count_files(inputs, histograms, way, at_once, shown, crew=crew)
+        display = partial(Bar, shown=shown)
+        counting: CountImages
+        if crew is None:
+            counting = partial(count_images, jobs=at_once, display=display)
+        else:
+            from quantgpu.distributed.files import counted_there
+
+            counting = partial(counted_there, crew=crew, display=display)
+        total = count_files(inputs, histograms, way, counting)
     assert total.counted is not None
     if (
         total.counted.alpha is not None
@@ -214,7 +161,7 @@ def tell_of_count(
     inputs: list[str], histograms: list[str], output: str, total: Total, size: int, as_json: bool
 ) -> None:
     """Print what a histogram file holds, for people or for machines."""
-    from quantgpu.batch.convert import as_bytes
+    from quantgpu.batch.report import as_bytes
 
     assert total.counted is not None
     colors, pixels = len(total.counted.histogram), total.counted.histogram.pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,12 +27,13 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Quantize a built-in picture to 4, 16, 64 and 256 colors, drawn side by side."""
+    from quantgpu.cli.progress_bar import Bar
     from quantgpu.demo.run import run_demo
 
     gc.enable()
     failures: list[QuantgpuError] = []
     with complaining(failures):
-        run_demo(megapixels, output, force, say)
+        run_demo(megapixels, output, force, say, partial(Bar, shown=True))
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

@@ -6,26 +6,27 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantgpu import __version__
 from quantgpu.cli.app import app
-from quantgpu.cli.console import complaining, convert_each, fail, orderly_stop, say
-from quantgpu.cli.count import Histograms, Images, Place, count_inputs, described_as
-from quantgpu.cli.quantize import opening_options, quantize
-from quantgpu.cli.workers import Scheduler
+from quantgpu.cli.console import complaining, orderly_stop, say
+from quantgpu.cli.count import count_inputs
+from quantgpu.cli.options import Histograms, Images, Place, Scheduler, described_as, opening_options
+from quantgpu.cli.quantize import quantize
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
     from quantgpu.batch.count import Total
+    from quantgpu.pipeline.shared_palette import SharedPalette
 
 
 def keys_of_dithers(incomplete: str) -> list[str]:
     """The completions of `--dither`."""
-    from quantgpu.dithering.base import DITHERS
+    from quantgpu.dithering.methods import DITHERS
 
     return [key for key in DITHERS if key.startswith(incomplete)]
 
@@ -139,10 +140,11 @@ def check_palette_options(
 ) -> None:
     """Raise for what is wrong before anything was read; the memory goes into the options."""
     from quantgpu.arrays.device import parse_bytes
-    from quantgpu.batch.convert import identity
-    from quantgpu.io.encode import check_target
+    from quantgpu.batch.destination import identity
+    from quantgpu.errors import check_choice
+    from quantgpu.io.atomic import check_target
     from quantgpu.io.palette_files import check_entries
-    from quantgpu.options import DEFAULT_K, check_choice, check_options
+    from quantgpu.options import DEFAULT_K, check_options
     from quantgpu.pipeline.shared_palette import SORTS
 
     options["memory"] = None if memory is None else parse_bytes(memory)
@@ -160,7 +162,7 @@ def checked_mask(
     weights: str | None, effort: str, salient: bool, output: str | None, max_pixels: int
 ) -> Any:
     """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
-    from quantgpu.batch.convert import identity
+    from quantgpu.batch.destination import identity
     from quantgpu.io.masks import read_mask
     from quantgpu.options import check_weighing
 
@@ -209,7 +211,7 @@ def print_palette(
     if as_json:
         say(json.dumps({**found.as_json(inputs), "histograms": histograms}))
     elif not quiet:
-        show(found.as_lines(takes_colors()))
+        show(lines_of(found, takes_colors()))
 
 
 def takes_colors() -> bool:
@@ -223,108 +225,25 @@ def takes_colors() -> bool:
 
 def show(lines: list[str]) -> None:
     """Print lines that may hold a terminal's codes."""
-    from quantgpu.io.encode import writing
+    from quantgpu.io.atomic import writing
 
     with writing("standard output"):
         typer.echo("\n".join(lines))
 
 
-APPLY_EXAMPLES = """Examples:
+def lines_of(found: SharedPalette, swatches: bool) -> list[str]:
+    """A line for each color: a swatch in it, its digits, pixels and share."""
+    pixels = int(found.counts.sum())
+    width = len(f"{found.counts.max():,}")
+    return [
+        f"{swatch(color) if swatches else ''}{digits}  {count:{width},}  {count / pixels:7.3%}"
+        for color, digits, count in zip(
+            found.palette.colors.tolist(), found.palette.hex(), found.counts.tolist(), strict=True
+        )
+    ]
 
-  quantgpu apply photo.jpg --palette pico8.hex          to photo-pico8.png
 
-  quantgpu apply *.jpg --palette shared.gpl --output-dir out
-"""
-
-
-@app.command(epilog=APPLY_EXAMPLES)
-@orderly_stop()
-@described_as(quantize)
-def apply(
-    inputs: list[str],
-    palette: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="The palette (.gpl .act .ase .pal .hex .txt .json .css .png); its order is kept.",
-        ),
-    ],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            show_default=False,
-            help="Where to write one image (.png .gif .webp .tif .bmp .npz); - is standard output. "
-            "[default: NAME-PALETTE.png beside the input]",
-        ),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write NAME-PALETTE.png into this folder.", show_default=False
-        ),
-    ] = None,
-    color_space: str = "oklab",
-    dither: Annotated[
-        str,
-        typer.Option(
-            help="How colors are mixed: none, or a method of quantize.",
-            autocompletion=keys_of_dithers,
-            metavar="METHOD",
-        ),
-    ] = "none",
-    dither_strength: float | None = None,
-    alpha: str = "keep",
-    matte: str | None = None,
-    icc: str = "convert",
-    metadata: str = "keep",
-    threads: int | None = None,
-    device: str = "auto",
-    memory: str | None = None,
-    compress_level: int = 2,
-    max_pixels: int = 1_000_000_000,
-    resume: bool = False,
-    jobs: int | None = None,
-    force: bool = False,
-    as_json: bool = False,
-    quiet: bool = False,
-    verbose: bool = False,
-) -> None:
-    """Write each image in the colors of a palette file."""
-    from quantgpu.api import apply_palette, check_apply_options
-    from quantgpu.arrays.device import parse_bytes
-    from quantgpu.batch.convert import STREAM, Destination, Work
-    from quantgpu.batch.jobs import shared_out
-    from quantgpu.color.alpha import alpha_of
-    from quantgpu.io.metadata import METADATA
-    from quantgpu.io.palette_files import read_palette
-    from quantgpu.options import check_choice
-
-    gc.enable()
-    if output is not None and (len(inputs) > 1 or output_dir is not None):
-        fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
-    options: dict[str, Any] = {
-        "color_space": color_space, "dither": dither, "dither_strength": dither_strength,
-        "threads": threads, "device": device,
-    }  # fmt: skip
-    try:
-        options["memory"] = None if memory is None else parse_bytes(memory)
-        check_apply_options(**options)
-        jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
-        opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
-        check_choice("metadata", metadata, METADATA)
-        colors = read_palette(palette)
-    except QuantgpuError as error:
-        fail(error)
-    if verbose:
-        decided = ", ".join(f"{name} {value}" for name, value in options.items())
-        say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
-    work = Work(
-        lambda image, progress: [apply_palette(image, colors, progress=progress, **options)],
-        len(colors), [Path(palette).stem], opening, alpha=alpha_of(colors),
-    )  # fmt: skip
-    destination = Destination(output, output_dir, force, compress_level, metadata)
-    convert_each(inputs, destination, work, quiet, as_json, [palette], jobs, resume)
+def swatch(color: Sequence[int]) -> str:
+    """Four cells in a color, for terminals (ISO 8613-6, SGR 48;2)."""
+    red, green, blue, *_ = color
+    return f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  "

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from quantgpu import __version__
 from quantgpu.cli.app import app, keys_of
-from quantgpu.cli.console import convert_each, fail, orderly_stop, say
-from quantgpu.cli.workers import Scheduler, convert_store, crew_for, in_blocks
+from quantgpu.cli.console import fail, orderly_stop, say
+from quantgpu.cli.options import Scheduler, given, opening_options
+from quantgpu.cli.run import convert_each
+from quantgpu.cli.workers import convert_store, crew_for, in_blocks
 from quantgpu.errors import QuantgpuError
+from quantgpu.version import __version__
 
 EXAMPLES = """Examples:
 
@@ -164,7 +166,7 @@ def quantize(
             "burkes, sierra, sierra-lite, atkinson, stevenson-arce, adaptive. bayer:2 to bayer:16 "
             "say how large the pattern is. [default: adaptive; none with one color, --effort "
             "none, --target or --min-quality]",
-            autocompletion=keys_of("DITHERS", "dithering.base"),
+            autocompletion=keys_of("DITHERS", "dithering.methods"),
             metavar="METHOD",
             show_default=False,
         ),
@@ -270,16 +272,20 @@ def quantize(
     ] = False,
 ) -> None:
     """Write each image with its best K colors."""
+    from quantgpu.api import quantize_each
     from quantgpu.arrays.device import parse_bytes
-    from quantgpu.batch.convert import STREAM, Destination, quantizing
+    from quantgpu.batch.convert import quantizing
+    from quantgpu.batch.destination import Destination
     from quantgpu.batch.jobs import shared_out
-    from quantgpu.batch.tasks import check_shared, sharing_of
-    from quantgpu.clustering.target import check_goals, parse_ks
+    from quantgpu.batch.shared_palette import check_shared, sharing_of
+    from quantgpu.cli.options import parse_ks
     from quantgpu.distributed.gpus import first_of
+    from quantgpu.errors import check_choice
+    from quantgpu.io.inputs import parse_colors
     from quantgpu.io.masks import read_mask
     from quantgpu.io.metadata import METADATA
-    from quantgpu.options import check_choice, check_kept, check_options, check_set, check_weighing
-    from quantgpu.palette import parse_colors
+    from quantgpu.io.streams import STREAM
+    from quantgpu.options import check_goals, check_kept, check_options, check_set, check_weighing
 
     gc.enable()
     destination = Destination(output, output_dir, force, compress_level, metadata, skip_if_larger)
@@ -324,9 +330,9 @@ def quantize(
         shown = options | goals | {"keep": keep, "from_palette": from_palette, "weights": weights}
         decided = ", ".join(f"{name} {value}" for name, value in shown.items())
         say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
-    work = quantizing(ks, options | goals, opening)
+    work = quantizing(quantize_each, ks, options | goals, opening)
     here = None if crew is None else crew.here
-    sharing = sharing_of(ks, options, at_once, threads, here) if shared_palette else None
+    sharing = sharing_of(ks, options, threads, here) if shared_palette else None
     others = given(weights)
     with stack:
         if crew is not None and in_blocks(inputs):
@@ -336,24 +342,3 @@ def quantize(
         convert_each(
             inputs, destination, work, quiet, as_json, others, at_once, resume, sharing, crew
         )
-
-
-def given(*names: str | None) -> list[str]:
-    """The names that are not None."""
-    return [name for name in names if name is not None]
-
-
-def opening_options(
-    max_pixels: int, alpha: str, matte: str | None, icc: str, threads: int | None
-) -> dict[str, Any]:
-    """The options of `read_image`; raises for what is wrong with them."""
-    from quantgpu.color.alpha import ALPHAS
-    from quantgpu.io.icc import ICCS
-    from quantgpu.options import check_choice
-    from quantgpu.palette import parse_color
-
-    check_choice("alpha", alpha, ALPHAS)
-    check_choice("icc", icc, ICCS)
-    color = None if matte is None else parse_color(matte, "matte")
-    options = {"alpha": alpha, "matte": color, "icc": icc}
-    return {"max_pixels": max_pixels, "threads": threads, **options}

@@ -10,7 +10,7 @@ import typer
 
 from quantgpu.cli.app import app, keys_of
 from quantgpu.cli.console import complaining, orderly_stop, say
-from quantgpu.cli.count import described_as
+from quantgpu.cli.options import described_as
 from quantgpu.cli.quantize import quantize
 from quantgpu.errors import DamagedError, QuantgpuError
 
@@ -122,7 +122,7 @@ def video(
         typer.Option(
             help="How colors are mixed, as `quantgpu quantize` has it. none, bayer and blue-noise "
             "leave alone what does not move. [default: blue-noise]",
-            autocompletion=keys_of("DITHERS", "dithering.base"),
+            autocompletion=keys_of("DITHERS", "dithering.methods"),
             metavar="METHOD",
             show_default=False,
         ),
@@ -153,10 +153,10 @@ def video(
     verbose: bool = False,
 ) -> None:
     """Write a clip with the best K colors for it."""
+    from quantgpu.api import quantize_video
     from quantgpu.arrays.device import parse_bytes
     from quantgpu.cli.progress_bar import Bar
-    from quantgpu.palette import parse_color
-    from quantgpu.video.convert import quantize_video
+    from quantgpu.io.inputs import parse_color
 
     gc.enable()
     failures: list[QuantgpuError] = []
@@ -185,8 +185,9 @@ def video(
 
 def check_apart(source: str, output: str) -> None:
     """Raise if a clip would be written over what it is made of."""
-    from quantgpu.batch.convert import STREAM, identity
+    from quantgpu.batch.destination import identity
     from quantgpu.errors import UsageError
+    from quantgpu.io.streams import STREAM
 
     if source != STREAM and output != STREAM and identity(source) == identity(output):
         raise UsageError(f"{output} is the input; originals are never replaced")
@@ -194,7 +195,7 @@ def check_apart(source: str, output: str) -> None:
 
 def tell_of_clip(report: VideoReport, quiet: bool, as_json: bool) -> None:
     """Print what was done with a clip, for people or for machines."""
-    from quantgpu.batch.convert import STREAM
+    from quantgpu.io.streams import STREAM
 
     for note in [] if quiet else report.notes + report.device_notes:
         say(f"quantgpu: warning: {note}", err=True)

@@ -5,26 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from quantgpu.cli.console import fail, say, tell_of
+from quantgpu.cli.console import fail, say
+from quantgpu.cli.progress_bar import Bar
+from quantgpu.cli.run import tell_of
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.batch.convert import Destination
+    from quantgpu.batch.destination import Destination
     from quantgpu.distributed.workers import Crew
-
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS|local[:N]",
-        help="Do the work on a Dask cluster: tcp://HOST:PORT, or local:N with N workers on this "
-        "machine. The result does not depend on it.",
-        show_default=False,
-    ),
-]
 
 
 @contextlib.contextmanager
@@ -125,9 +116,9 @@ def convert_store(
         if os.path.realpath(destination.output) == os.path.realpath(name):
             raise UsageError(f"{name} is an input; originals are never replaced")
         way = Way(ks[0], options, opening["alpha"], opening["matte"])
-        shown = not (quiet or as_json)
+        display = partial(Bar, shown=not (quiet or as_json))
         report, crossed = quantize_store(
-            crew, name, destination.output, way, destination.force, shown, verbose
+            crew, name, destination.output, way, destination.force, display, verbose
         )
     except QuantgpuError as error:
         fail(error)

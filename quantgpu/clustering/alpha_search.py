@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module
+from quantgpu.arrays.namespace import array_module
 from quantgpu.clustering.coarse_to_fine import Level, Seeding
-from quantgpu.clustering.kmeans import Points, assign, cluster_sums, step_to_means, total_error
+from quantgpu.clustering.kmeans import assign, cluster_sums, step_to_means, total_error
 from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.points import Points
 from quantgpu.clustering.split_merge import search
 
 MOST_COLORS = 32

@@ -10,21 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Progress, array_module, no_progress, to_host
+from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.clustering.alpha_search import MOST_COLORS, find_apart, has_soft_edges, sides
 from quantgpu.clustering.coarse_to_fine import EFFORTS, find_centers, followed
 from quantgpu.clustering.color_classes import Kinds
-from quantgpu.clustering.color_weights import raised
+from quantgpu.clustering.color_weights import evened, raised
 from quantgpu.clustering.dither_aware import anticipate, smoothness
 from quantgpu.clustering.k_medoids import MOST_POINTS, POINTS_PER_COLOR, choose
-from quantgpu.clustering.kmeans import Points, assign, bounded, lloyd, weighted_points
-from quantgpu.clustering.octree import leaves, morton_codes, octree, order_of, running_sums
+from quantgpu.clustering.kmeans import assign, lloyd
+from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.points import Points, bounded, weighted_points
 from quantgpu.clustering.rounding import settle
 from quantgpu.clustering.seeding import SEEDINGS
+from quantgpu.color.morton import morton_codes, order_of
+from quantgpu.color.packing import CLEAR, pack, unpack
 from quantgpu.color.spaces import COLOR_SPACES, ColorSpace, grid_centers
-from quantgpu.histogram import CLEAR, Histogram, pack
+from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette, distinct, in_order, is_transparent, of_channels
-from quantgpu.pixels.perceptual import evened
+from quantgpu.progress import Progress, no_progress
 
 
 def cluster(
@@ -196,3 +199,22 @@ def own_entries(histogram: Histogram, colors: NDArray[np.uint8], labels: Any) ->
     labels = xp.empty(len(histogram), xp.int64) if labels is None else labels
     labels[chosen] = xp.asarray(rows[is_there]).astype(labels.dtype)
     return labels
+
+
+def nearest_entries(
+    histogram: Histogram, palette: Palette, space: ColorSpace, threads: int = 1
+) -> Any:
+    """The index, (n,) integers, of the palette entry nearest to each color; ties to the first.
+
+    Colors are compared in Morton order, in which neighbors have few entries to choose from.
+    """
+    xp = array_module(histogram.keys)
+    order = order_of(morton_codes(histogram.colors))
+    channels = max(histogram.channels, palette.colors.shape[1])
+    colors = unpack(histogram.keys[order], channels)
+    entries = of_channels(palette.colors, channels)
+    points = weighted_points(space.points(colors), xp.ones(len(order), xp.int64))
+    labels = assign(points, xp.asarray(grid_centers(entries, space)), threads)
+    in_key_order = xp.empty_like(labels)
+    in_key_order[order] = labels
+    return in_key_order

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.arrays.device import Progress, array_module
-from quantgpu.clustering.kmeans import Points, lloyd
+from quantgpu.arrays.namespace import array_module
+from quantgpu.clustering.kmeans import lloyd
 from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.points import Points
 from quantgpu.clustering.seeding import random_colors
 from quantgpu.clustering.split_merge import error_of, search
+from quantgpu.progress import Progress
 
 Seeding = Callable[[Points, int, np.random.Generator], Any]
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, to_host
-from quantgpu.clustering.kmeans import Points, assign, weighted_points, weighted_sums
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.clustering.kmeans import assign, weighted_sums
+from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.color.spaces import ColorSpace, grid_centers
 
 

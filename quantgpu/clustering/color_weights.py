@@ -36,9 +36,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, to_host
-from quantgpu.pixels.perceptual import CELL_BITS, cell_density, color_cells, on_gray
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.pixels.perceptual import on_gray
 
 FEW = 5
 """So many colors and fewer are too few for all that stands out."""
@@ -72,3 +73,48 @@ def raised(colors: Any, counts: Any, weights: Any, k: int) -> Any:
     channels = on_gray(colors).T.astype(xp.int64)
     saturation = channels.max(axis=0) - channels.min(axis=0)
     return weights * xp.asarray(factors)[cells] * (GRAY + saturation * saturation // 255)
+
+
+CELL_BITS = 4
+"""Bits of a channel that tell cells of colors apart: 16 x 16 x 16 of them."""
+
+
+SCALE = 1 << 16
+"""What weights are multiplied with before they are divided by the root of a density."""
+
+
+def evened(colors: Any, counts: Any, weights: Any) -> Any:
+    """(n,) int64: `weights` over the fourth root of how common colors like these are.
+
+    What the eye notices first is where error is greatest, and that is among rare colors. The
+    density is that of `cell_density`; roots of whole numbers are rounded the same way everywhere.
+
+    Args:
+        colors: (n, 3) or (n, 4) uint8, distinct.
+        counts: (n,) int64: pixels of each.
+        weights: (n,) int64: their weights, summed.
+    """
+    xp = array_module(counts)
+    cells = color_cells(colors)
+    masses = to_host(xp.bincount(cells, counts, minlength=1 << 3 * CELL_BITS))
+    roots = np.sqrt(np.sqrt(np.maximum(cell_density(masses), 1)))
+    factors = np.maximum(np.floor(SCALE / roots), 1).astype(np.int64)
+    return weights * xp.asarray(factors)[cells]
+
+
+def color_cells(colors: Any) -> Any:
+    """(n,) int64: the cells, 0 to 4095, of (n, 3) or (n, 4) uint8 colors."""
+    cells = array_module(colors).zeros(len(colors), "int64")
+    for channel in on_gray(colors).T:
+        cells <<= CELL_BITS
+        cells |= channel >> (8 - CELL_BITS)
+    return cells
+
+
+def cell_density(masses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4096,) pixels in and around every cell: 1, 2, 1 times those along each axis, whole."""
+    side = 1 << CELL_BITS
+    grid = np.pad(masses.reshape(side, side, side), 1)
+    for axis in range(3):
+        grid = 2 * grid + np.roll(grid, 1, axis) + np.roll(grid, -1, axis)
+    return grid[1:-1, 1:-1, 1:-1].reshape(-1)

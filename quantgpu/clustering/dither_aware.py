@@ -18,19 +18,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantgpu.arrays.device import array_module, on_host
-from quantgpu.clustering.kmeans import (
-    Points,
-    assign,
-    cluster_sums,
-    nearest_sums,
-    step_to_means,
-    weighted_points,
-)
+from quantgpu.arrays.namespace import array_module, on_host
+from quantgpu.clustering.kmeans import assign, cluster_sums, nearest_sums, step_to_means
 from quantgpu.clustering.octree import leaf_runs, octree, running_sums
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.histogram import Histogram
 from quantgpu.pixels.perceptual import most_weight
+
+FULL = 64
+"""The strength at which all of an error is passed on."""
 
 ROUNDS, IN_A_ROW = 6, 2
 """Steps of the centers, and pixels that are followed in each."""

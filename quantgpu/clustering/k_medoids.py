@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.clustering.kmeans import Points, assign
+from quantgpu.clustering.kmeans import assign
+from quantgpu.clustering.points import Points
 
 MOST_POINTS = 2048
 """Octree leaves that the colors are chosen by, and"""

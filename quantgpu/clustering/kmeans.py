@@ -11,14 +11,14 @@ S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Informati
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from quantgpu.arrays.device import array_module, each_range, on_host, ranges, to_host
-from quantgpu.clustering import kmeans_gpu as kernels
+from quantgpu.arrays.namespace import array_module, on_host
+from quantgpu.clustering import kmeans_gpu
+from quantgpu.clustering.points import Points, distance_matrix
+from quantgpu.threads import each_range, ranges
 
 DISTANCES = 1 << 16
 """Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS does
@@ -29,9 +29,6 @@ PARALLEL = 1 << 22
 
 BOXES = 16
 """Boxes that are first compared with the centers as one."""
-
-MOST_WEIGHT = 1 << 31
-"""Below it, sums of weight times two coordinates (2^11 each) stay exact in float64."""
 
 HALVES = 4096
 """Numbers below 2^24 are summed in two halves of so many steps."""
@@ -50,76 +47,10 @@ RELAXATION = 9, 5
 """Over-relaxed steps go 9/5 of the way to the mean: 10 such steps do what 30 plain ones do."""
 
 
-@dataclass(frozen=True, eq=False)
-class Points:
-    """Weighted points on the integer grid of a working space."""
-
-    columns: Any
-    """(d + 1, n) float32: integer coordinates, and a last row of ones."""
-    weights: Any
-    """(n,) int64, at least 1; their sum is below `MOST_WEIGHT`."""
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    @cached_property
-    def masses(self) -> Any:
-        """(n,) float64: the weights, as `bincount` wants them."""
-        return self.weights.astype(float)
-
-    @cached_property
-    def moments(self) -> list[Any]:
-        """d times (n,) float64: weight times coordinate."""
-        return [self.masses * column for column in self.columns[:-1]]
-
-    @cached_property
-    def bounds(self) -> tuple[Any, Any]:
-        """The least and greatest coordinates, (d,) float32 each."""
-        return self.columns[:-1].min(axis=1), self.columns[:-1].max(axis=1)
-
-    def boxes(self, size: int) -> tuple[Any, Any]:
-        """The least and greatest coordinates of every `size` points, (d, boxes) float32 each."""
-        starts = np.arange(0, len(self), size)
-        low = np.minimum.reduceat(self.columns[:-1], starts, axis=1)
-        return low, np.maximum.reduceat(self.columns[:-1], starts, axis=1)
-
-    def take(self, chosen: Any) -> Points:
-        """The points with (m,) such indices."""
-        return Points(self.columns.take(chosen, axis=1), self.weights[chosen])
-
-    def to_host(self) -> Points:
-        """The same points in NumPy arrays."""
-        return Points(to_host(self.columns), to_host(self.weights))
-
-
-def bounded(weights: Any) -> Any:
-    """(n,) int64: `weights` halved until their sum is below `MOST_WEIGHT`; 1 is the least."""
-    shift = max(0, int(weights.sum()).bit_length() - MOST_WEIGHT.bit_length() + 2)
-    return array_module(weights).maximum(weights >> shift, 1) if shift else weights
-
-
-def weighted_points(coordinates: Any, weights: Any) -> Points:
-    """Points with (d, n) integer `coordinates` and (n,) integer `weights`."""
-    xp = array_module(coordinates)
-    axes, count = coordinates.shape
-    columns = xp.ones((axes + 1, count), xp.float32)
-    columns[:-1] = coordinates
-    return Points(columns, weights)
-
-
-def distance_matrix(centers: Any) -> Any:
-    """(d + 1, K): [x, 1] times it is |x - s|^2 - |x|^2 for every center s."""
-    xp = array_module(centers)
-    matrix = xp.empty((centers.shape[1] + 1, len(centers)), xp.float32)
-    matrix[:-1] = -2 * centers.T
-    matrix[-1] = (centers * centers).sum(axis=1)
-    return matrix
-
-
 def assign(points: Points, centers: Any, threads: int = 1) -> Any:
     """The index, (n,) integers, of each point's nearest center; ties go to the lowest index."""
     if not on_host(centers):
-        return kernels.assign(points, centers)
+        return kmeans_gpu.assign(points, centers)
     labels = np.empty(len(points), np.intp)
 
     def assign_rows(rows: slice, distances: Any, candidates: Any) -> None:
@@ -258,7 +189,7 @@ def total_error(centers: Any, mass: Any, sums: Any) -> int:
 def nearest_sums(points: Points, centers: Any, threads: int = 1) -> tuple[Any, Any]:
     """`cluster_sums` of the points nearest to each center."""
     if not on_host(centers):
-        return kernels.nearest_sums(points, centers)
+        return kmeans_gpu.nearest_sums(points, centers)
     return cluster_sums(points, assign(points, centers, threads), len(centers))
 
 
@@ -274,7 +205,7 @@ def lloyd(points: Points, centers: Any, steps: int, threads: int = 1, fixed: int
     them all the same, and does not wait to find out.
     """
     if steps and not on_host(centers):
-        return kernels.lloyd(points, centers, relaxations(steps), fixed)
+        return kmeans_gpu.lloyd(points, centers, relaxations(steps), fixed)
     xp = array_module(centers)
     for relaxation in relaxations(steps):
         mass, sums = nearest_sums(points, centers, threads)

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quantgpu.arrays.device import array_module
+from quantgpu.arrays.namespace import array_module
 from quantgpu.kernels.launch import SHARED_BYTES, Launch, blocks_for, int32, prepare
 
 if TYPE_CHECKING:
-    from quantgpu.clustering.kmeans import Points
+    from quantgpu.clustering.points import Points
 
 THREADS = 128
 """Threads in a block of `reduce`, and"""
@@ -79,7 +79,7 @@ def nearest_sums(points: Points, centers: Any) -> tuple[Any, Any]:
 
 def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[Any, Any]:
     """`nearest_sums` by matrix products: distances are written, and read once by `accumulate`."""
-    from quantgpu.clustering.kmeans import distance_matrix
+    from quantgpu.clustering.points import distance_matrix
 
     xp = array_module(centers)
     matrix = distance_matrix(centers)

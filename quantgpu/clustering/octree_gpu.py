@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from quantgpu.arrays.device import array_module
+from quantgpu.arrays.namespace import array_module
 from quantgpu.kernels.launch import blocks_for, int32, prepare
-
-if TYPE_CHECKING:
-    from quantgpu.clustering.octree import RunningSums
 
 LEVELS = 8
 
 
-def octree_cells(codes: Any, sums: RunningSums, unbounded: float) -> tuple[Any, ...]:
+def octree_cells(codes: Any, table: Any, axes: int, unbounded: float) -> tuple[Any, ...]:
     """The columns starts, ends, error, parent_error of `cells.Octree`, and the children of each.
 
-    All occupied cells, the root first; `unbounded` is its error.
+    All occupied cells, the root first.
+
+    Args:
+        codes: (n,) Morton codes, ascending.
+        table: Prefix sums, (axes + 2, n + 1) int64: `octree.RunningSums.table`.
+        axes: 3, or 4 with alpha.
+        unbounded: The error of the root.
     """
     xp = array_module(codes)
-    axes = len(sums.moments)
     powers = xp.asarray(2 ** (axes * np.arange(LEVELS, dtype=codes.dtype)))
     top = xp.full(1, 1 << (axes * LEVELS - 1), codes.dtype)
     changed = xp.concatenate([top, codes[1:] ^ codes[:-1]])
@@ -34,7 +36,7 @@ def octree_cells(codes: Any, sums: RunningSums, unbounded: float) -> tuple[Any, 
     error, parent_error = xp.empty(count), xp.empty(count)
     ends[:1], error[:1], parent_error[:1] = len(codes), unbounded, xp.inf
     columns = starts, ends, error, parent_error, children
-    inputs = codes, begins, cells, sums.table, int32(len(codes))
+    inputs = codes, begins, cells, table, int32(len(codes))
     for level in range(1, LEVELS + 1):
         arguments = *inputs, int32(level), *columns
         prepare("octree", blocks_for(len(codes)), arguments, AXES=axes).run()

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, to_host
+from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.clustering.color_classes import Kinds
-from quantgpu.clustering.kmeans import Points, assign, cluster_sums, nearest_sums, step_to_means
+from quantgpu.clustering.kmeans import assign, cluster_sums, nearest_sums, step_to_means
+from quantgpu.clustering.points import Points
+from quantgpu.color.packing import pack
 from quantgpu.color.spaces import ColorSpace, grid_centers
-from quantgpu.histogram import pack
 from quantgpu.palette import distinct, in_order
 
 REPAIRS = 8

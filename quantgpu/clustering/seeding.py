@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from quantgpu.arrays.device import array_module, to_host
-from quantgpu.clustering.kmeans import Points, assign
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.clustering.kmeans import assign
+from quantgpu.clustering.points import Points
 
 WU_BINS = 32
 """Bins per axis of Wu's grid."""

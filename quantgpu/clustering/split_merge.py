@@ -14,14 +14,12 @@ from functools import lru_cache
 from itertools import combinations, product
 from typing import Any
 
-from quantgpu.arrays.device import array_module, on_host, ranges
-from quantgpu.clustering import split_merge_gpu as kernels
+from quantgpu.arrays.namespace import array_module, on_host
+from quantgpu.clustering import split_merge_gpu
 from quantgpu.clustering.kmeans import (
     DISTANCES,
-    Points,
     assign,
     cluster_sums,
-    distance_matrix,
     lloyd,
     nearest_sums,
     relaxations,
@@ -29,6 +27,8 @@ from quantgpu.clustering.kmeans import (
     two_nearest,
     weighted_sums,
 )
+from quantgpu.clustering.points import Points, distance_matrix
+from quantgpu.threads import ranges
 
 OFFSET = 0.8
 """How far the halves of a split cluster lie from its mean, in standard deviations along the line
@@ -170,7 +170,7 @@ def search(
     best = lloyd(points, centers, 2 * STEPS, threads, fixed)
     if not on_host(best):
         steps = relaxations(STEPS)
-        return kernels.search(points, best, width, rounds, steps, OFFSET, fixed, tell)
+        return split_merge_gpu.search(points, best, width, rounds, steps, OFFSET, fixed, tell)
     labels = assign(points, best, threads)
     least = total_error(best, *cluster_sums(points, labels, len(best)))
     for done in range(rounds):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.arrays.device import array_module
+from quantgpu.arrays.namespace import array_module
 from quantgpu.clustering.kmeans_gpu import GAPS, MOMENTS, SUMS, reduce, step, values
 from quantgpu.kernels.launch import Launch, blocks_for, int32, prepare
 
 if TYPE_CHECKING:
-    from quantgpu.clustering.kmeans import Points
+    from quantgpu.clustering.points import Points
 
 THREADS = 128
 """Threads in a block of every kernel here."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, NamedTuple
 
-from quantgpu.arrays.device import Progress
 from quantgpu.errors import QualityError, UsageError
 from quantgpu.histogram import Histogram
 from quantgpu.metrics.palette_error import DIGITS, QUALITIES, Quality
 from quantgpu.palette import MOST_COLORS, Palette
+from quantgpu.progress import Progress
 
 START = 64
 """The K that is tried first."""
@@ -67,20 +67,6 @@ def parse_target(text: str, option: str = "target") -> Target:
     if not found or found[1] not in QUALITIES or math.isinf(limit):
         raise UsageError(f"{option} = {text!r} is not of the form psnr=38, mse=12 or de=1.5")
     return Target(found[1], limit)
-
-
-def parse_ks(text: str) -> list[int]:
-    """One or several K, with commas between them.
-
-    >>> parse_ks("16"), parse_ks("4,16, 64")
-    ([16], [4, 16, 64])
-
-    Raises:
-        UsageError: One is no integer.
-    """
-    if not re.fullmatch(r"\s*[+-]?[0-9]+\s*(,\s*[+-]?[0-9]+\s*)*", text):
-        raise UsageError(f"k = {text!r} is not an integer, nor several, such as 4,16,64")
-    return [int(part) for part in text.split(",")]
 
 
 def smallest_k(
@@ -181,25 +167,6 @@ def smallest(
     _, values = smallest_k(target, least, most, value_of)
     progress("cluster", 1)
     return met[0], values
-
-
-def check_goals(
-    ks: Sequence[int | None], target: str | None, min_quality: str | None
-) -> tuple[Target | None, Target | None]:
-    """What is to be reached, and what at least; or a UsageError."""
-    if not ks:
-        raise UsageError("no k is given; ks is a list such as [16, 256]")
-    for k in ks:
-        if ks.count(k) > 1:
-            raise UsageError(f"k = {k} is given twice")
-    if target is not None and len(ks) > 1:
-        raise UsageError(
-            f"target = {target!r} finds one K by itself; give one k, the most there may be, or none"
-        )
-    return (
-        None if target is None else parse_target(target),
-        None if min_quality is None else parse_target(min_quality, "min_quality"),
-    )
 
 
 def check_quality(

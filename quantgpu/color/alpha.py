@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.arrays.device import array_module
+from quantgpu.arrays.namespace import array_module
+from quantgpu.errors import UsageError, check_number
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255 each."""
@@ -116,3 +117,13 @@ def visible(colors: Any, alpha: str, matte: Color | None) -> Any:
 def on(matte: Color | None) -> str:
     """The words for a matte."""
     return "" if matte is None else " on #{:02x}{:02x}{:02x}".format(*matte)
+
+
+def check_matte(matte: Any) -> None:
+    """Raise unless a matte is None or red, green and blue."""
+    if matte is None:
+        return
+    if isinstance(matte, str) or len(matte) != 3:
+        raise UsageError(f"matte = {matte!r} is not red, green and blue, such as (255, 255, 255)")
+    for level in matte:
+        check_number("matte", level, 0, 255)

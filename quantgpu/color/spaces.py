@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, ranges
+from quantgpu.arrays.namespace import array_module
+from quantgpu.threads import ranges
 
 SRGB_SCALE = 8
 """Grid steps per 8-bit level: three axes of 255 * 8 give 12.5 million < 2^24."""

@@ -6,19 +6,25 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from quantgpu.cli.progress_bar import Bar
+from quantgpu.api import quantize
 from quantgpu.demo.contact_sheet import contact_sheet
 from quantgpu.demo.scene import render_scene
 from quantgpu.demo.scenery import FRAME_WIDTH
-from quantgpu.io.encode import check_target, replacing
-from quantgpu.pipeline.convert import quantize
+from quantgpu.io.atomic import check_target, replacing
+from quantgpu.progress import Display, no_display
 
 COLORS = 4, 16, 64, 256
 
 PANEL_WIDTH = 640
 
 
-def run_demo(megapixels: float, output: Path, force: bool, tell: Callable[[str], None]) -> None:
+def run_demo(
+    megapixels: float,
+    output: Path,
+    force: bool,
+    tell: Callable[[str], None],
+    display: Display = no_display,
+) -> None:
     """Render the scene at about `megapixels`, quantize it, and write one sheet of all results.
 
     Raises:
@@ -27,14 +33,14 @@ def run_demo(megapixels: float, output: Path, force: bool, tell: Callable[[str],
     check_target(output, force)
     height = max(round(math.sqrt(megapixels * 1e6 / FRAME_WIDTH)), 1)
     width = max(round(height * FRAME_WIDTH), 1)
-    with Bar("built-in scene", shown=True) as bar:
-        bar("render", 0)
+    with display("built-in scene") as progress:
+        progress("render", 0)
         scene = render_scene(width, height)
     tell(f"built-in scene, {width} x {height}")
     results = []
     for k in COLORS:
-        with Bar(f"K = {k}", shown=True) as bar:
-            picture = quantize(scene, min(k, width * height), progress=bar)
+        with display(f"K = {k}") as progress:
+            picture = quantize(scene, min(k, width * height), progress=progress)
         tell(
             f"K = {k:3d}: MSE {picture.mse:8.2f}, PSNR {picture.psnr:5.2f} dB, "
             f"{sum(picture.seconds.values()):.2f} s"

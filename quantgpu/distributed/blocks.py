@@ -16,15 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Device, array_module, beside, no_progress, on_host
+from quantgpu.arrays.device import Device
+from quantgpu.arrays.namespace import array_module, beside, on_host
 from quantgpu.clustering.cluster import kinds_of
 from quantgpu.color.alpha import Color, visible
+from quantgpu.color.packing import KEYS, pack, transparent_keys
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.distributed.tiles import GpuTile, Halo, Tile
-from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally, mapper_for, tally_of
+from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally, tally_of
+from quantgpu.dithering.diffusion_matrices import KERNELS
+from quantgpu.dithering.methods import mapper_for
 from quantgpu.errors import UsageError
 from quantgpu.execution.fallback import on_device
-from quantgpu.histogram import KEYS, Histogram, count_colors, pack, sum_of, transparent_keys
+from quantgpu.histogram import Histogram, sum_of
 from quantgpu.io.histogram_files import (
     Counted,
     column_bytes,
@@ -34,8 +38,10 @@ from quantgpu.io.histogram_files import (
 )
 from quantgpu.palette import Palette
 from quantgpu.pipeline.shared_palette import SharedPalette
+from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import no_progress
 
 FEW = 1 << 18
 """Pixels that are counted by sorting them: bins of 2^24 colors would take longer to look through.
@@ -346,3 +352,12 @@ def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
     while len(parts) > 1:
         parts = [add(parts[at : at + FAN_IN]) for at in range(0, len(parts), FAN_IN)]
     return parts[0]
+
+
+def check_blockwise(dithering: Dithering) -> None:
+    """Raise a UsageError for methods that run through a picture in order."""
+    if dithering.method in KERNELS:
+        raise UsageError(
+            f"dither = {dithering.method!r} runs through a whole picture in order, not through "
+            "blocks; use --dither none, bayer or blue-noise"
+        )

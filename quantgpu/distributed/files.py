@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quantgpu.arrays.device import no_progress
-from quantgpu.batch.convert import STREAM, Destination, Report, Work
-from quantgpu.batch.count import Way, count_file
+from quantgpu.batch.convert import Work
+from quantgpu.batch.count import Total, Way, count_file
+from quantgpu.batch.destination import Destination
+from quantgpu.batch.report import Report
 from quantgpu.batch.tasks import Task, convert_task
-from quantgpu.cli.progress_bar import Bar
 from quantgpu.color.alpha import WHITE
 from quantgpu.distributed.blocks import added, parcel
 from quantgpu.distributed.stores import Picture, Region, count_region, inspect, is_zarr, regions
@@ -30,9 +30,19 @@ from quantgpu.distributed.workers import (
     notes_told,
     worker_name,
 )
-from quantgpu.errors import ClusterError, DeviceError, OutputError, QuantgpuError, UsageError
-from quantgpu.io.encode import check_target
+from quantgpu.errors import (
+    ClusterError,
+    DeviceError,
+    OnError,
+    OutputError,
+    QuantgpuError,
+    UsageError,
+    report_errors,
+)
+from quantgpu.io.atomic import check_target
 from quantgpu.io.histogram_files import Counted
+from quantgpu.io.streams import STREAM
+from quantgpu.progress import Display, Progress, no_display, no_progress
 
 SOON, WAIT = 0.05, 60
 """Seconds after which one looks again whether tasks that were given up have ended, and at most."""
@@ -54,7 +64,7 @@ class Outcome(NamedTuple):
 
 @contextlib.contextmanager
 def converted(
-    crew: Crew, tasks: Sequence[Task], destination: Destination, work: Work, shown: bool
+    crew: Crew, tasks: Sequence[Task], destination: Destination, work: Work, display: Display
 ) -> Iterator[Iterator[Callable[[], None]]]:
     """`jobs.in_turn` of `batches.convert_task` on the workers: what waits for each, in order."""
     there = placed(destination)
@@ -69,9 +79,7 @@ def converted(
             crew.submit(convert_there, absolute(task), there, carried) if waiting else None
         )
     try:
-        yield (
-            partial(settle, *each, len(tasks), shown) for each in zip(tasks, futures, strict=True)
-        )
+        yield (partial(settle, *each, display) for each in zip(tasks, futures, strict=True))
     finally:
         crew.client.cancel([future for future in futures if future is not None])
 
@@ -142,14 +150,14 @@ def telling_worker() -> Iterator[None]:
         raise OutputError(f"{error}, on the worker {worker_name()}") from None
 
 
-def settle(task: Task, future: Any, total: int, shown: bool) -> None:
+def settle(task: Task, future: Any, display: Display) -> None:
     """Wait for a task, and report on it as if it had been done here."""
     if task.error is not None:
         raise task.error
     if future is None:
         return
-    with Bar(task.name, shown) as bar:
-        bar("on the cluster", 0)
+    with display(task.name) as progress:
+        progress("on the cluster", 0)
         outcome = result_of(future, task.name)
     given = {os.path.abspath(name): name for name in [*task.outputs, task.name]}
     for report in outcome.reports:
@@ -231,29 +239,29 @@ class Sum(NamedTuple):
     """The numbers of files that could not, ascending, and why."""
 
 
-def counted(crew: Crew, images: Sequence[str], way: Way, shown: bool) -> Sum:
+def counted(crew: Crew, images: Sequence[str], way: Way, display: Display) -> Sum:
     """The colors of images together, counted by the workers and added as a tree."""
-    with Bar(f"{len(images)} files", shown) as bar:
-        bar("count on the cluster", 0)
+    with display(f"{len(images)} files") as progress:
+        progress("count on the cluster", 0)
         parts = [
             crew.submit(*task, way)
             for number, name in enumerate(images)
             for task in countings(number, name)
         ]
-        following(parts, "count on the cluster", bar)
+        following(parts, "count on the cluster", progress)
         if not parts:
             return Sum(None, [], [])
         found: Sum = result_of(crew.summed(summed, parts), "counting")
     return found
 
 
-def following(futures: Sequence[Any], stage: str, bar: Callable[[str, float], None]) -> None:
-    """Let a bar tell how many of some tasks are done; nothing here holds on to what they give."""
+def following(futures: Sequence[Any], stage: str, progress: Progress) -> None:
+    """Let a progress tell how many of some tasks are done; their results are not held on to."""
     total, done = len(futures), set[str]()
 
     def one_more(future: Any) -> None:
         done.add(future.key)
-        bar(stage, len(done) / total)
+        progress(stage, len(done) / total)
 
     for future in futures:
         future.add_done_callback(one_more)
@@ -326,3 +334,19 @@ def summed(parts: Sequence[Sum]) -> Sum:
 def first_each(errors: list[tuple[int, QuantgpuError]]) -> list[tuple[int, QuantgpuError]]:
     """The first error of each file."""
     return sorted(dict(reversed(errors)).items())
+
+
+def counted_there(
+    images: Sequence[str],
+    way: Way,
+    *,
+    crew: Crew,
+    display: Display = no_display,
+    on_error: OnError | None = None,
+) -> Total:
+    """`count_images` on the workers of a cluster, which are all done before an error is told."""
+    found = counted(crew, images, way, display)
+    for _, error in found.errors:
+        with report_errors(on_error):
+            raise error
+    return Total(found.counted, found.notes, [number for number, _ in found.errors])

@@ -18,15 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quantgpu.arrays.device import Device
-from quantgpu.color.alpha import Color, visible
+from quantgpu.color.alpha import Color
 from quantgpu.distributed.blocks import Parcel, added, parcel, tree
 from quantgpu.errors import InputError, UsageError
 from quantgpu.execution.fallback import on_device
-from quantgpu.histogram import Counter
+from quantgpu.io.streams import STREAM
+from quantgpu.pixels.counting import Counter
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.batch.convert import STREAM
-from quantgpu.video.frames.open import Frame, Frames, open_frames, seconds
+from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
+from quantgpu.video.frames.open import open_frames
 
 EARLIER = Fraction(1, 1_000_000)
 """Seconds, fewer than any frame is shown, by which a range is read earlier than it begins."""
@@ -210,22 +211,6 @@ def counted_on(
         histogram = parcel(counter.total()) if count else None
         before, last = mark_of(reader.before), mark_of(reader.last)
         return Part(histogram, count, length, before, last, [*frames.notes], reader.damage, seek)
-
-
-def channels_of(frames: Frames, alpha: str) -> int:
-    """The channels of frames after a way of `ALPHAS`."""
-    return 4 if frames.channels == 4 and alpha != "flatten" else 3
-
-
-def with_alpha(pixels: Any, alpha: str, matte: Color | None, channels: int) -> Any:
-    """Pixels, (H, W, 3 | 4), after a way of `ALPHAS`, with so many channels."""
-    if pixels.shape[2] == 3:
-        return pixels
-    found = visible(pixels, alpha, matte)
-    if found.shape[2] < channels:
-        opaque = np.full((*found.shape[:2], 1), 255, np.uint8)
-        found = np.concatenate([found, opaque], axis=2)
-    return np.ascontiguousarray(found)
 
 
 def mark_of(frame: Frame | None) -> Mark | None:

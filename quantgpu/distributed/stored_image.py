@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from quantgpu.batch.convert import Report, as_bytes
-from quantgpu.cli.progress_bar import Bar
-from quantgpu.cluster import check_blockwise
+from quantgpu.batch.report import Report, as_bytes
 from quantgpu.color.alpha import Color
 from quantgpu.distributed.blocks import (
     Done,
     Parcel,
     Recipe,
     added,
+    check_blockwise,
     parcel_bytes,
     recipe_bytes,
     recipe_for,
@@ -36,12 +35,12 @@ from quantgpu.distributed.stores import (
     write_region,
 )
 from quantgpu.distributed.workers import Crew, done_there
-from quantgpu.dithering.base import dithering_for
+from quantgpu.dithering.methods import dithering_for
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.metrics.palette_error import decibels
 from quantgpu.options import DEFAULT_K, check_kept, check_set, k_for
-from quantgpu.pipeline.convert import stopwatch
 from quantgpu.pipeline.shared_palette import SharedPalette, shared_palette
+from quantgpu.progress import Display, Progress, stopwatch
 
 MOST_NAMED = 4
 """Devices that are named one by one."""
@@ -62,7 +61,7 @@ SINGLE = "target", "min_quality", "weights"
 
 
 def quantize_store(
-    crew: Crew, name: str, output: str, way: Way, force: bool, shown: bool, measured: bool
+    crew: Crew, name: str, output: str, way: Way, force: bool, display: Display, measured: bool
 ) -> tuple[Report, str]:
     """Reduce a picture to K colors, block by block; report on it, and on what crossed the network.
 
@@ -72,7 +71,7 @@ def quantize_store(
         output: A ``.zarr`` or ``.tif``.
         way: How.
         force: Whether an output that exists is replaced.
-        shown: Whether there may be a bar.
+        display: Shows how far along it is.
         measured: Whether to find out what crossed the network, which takes a while.
 
     Raises:
@@ -87,16 +86,16 @@ def quantize_store(
         picture = inspect(os.path.abspath(name))
         k_for(way.k, picture.shape[0] * picture.shape[1])
         seconds = {"open": lap()}
-        with Bar(name, shown) as bar:
-            counted, crossed = counted_in(crew, picture, way, bar, measured)
+        with display(name) as progress:
+            counted, crossed = counted_in(crew, picture, way, progress, measured)
             histogram: Parcel = counted.result
             seconds["count"] = lap()
-            shared = clustered(histogram, way, crew.here, bar)
+            shared = clustered(histogram, way, crew.here, progress)
             seconds["cluster"] = lap()
             with created(output, picture, shared.palette.colors, most) as there:
                 names[there] = output
                 recipe = recipe_from(histogram, shared, way)
-                mapped = remapped_in(crew, picture, there, recipe, way, bar)
+                mapped = remapped_in(crew, picture, there, recipe, way, progress)
             seconds["remap"] = lap()
     except QuantgpuError as error:
         raise renamed(error, names) from None
@@ -141,13 +140,13 @@ def notes_of(parts: Sequence[Done]) -> list[str]:
 
 
 def counted_in(
-    crew: Crew, picture: Picture, way: Way, bar: Callable[[str, float], None], measured: bool
+    crew: Crew, picture: Picture, way: Way, progress: Progress, measured: bool
 ) -> tuple[Done, int]:
     """The histogram of a picture; and if `measured`, the bytes of those of all blocks, else 0."""
     perceptual = way.options["perceptual"] and not way.options["salient"]
     how = perceptual, way.alpha, way.matte, crew.device, way.options["memory"]
     parts = [crew.submit(count_there, picture, region, *how) for region in regions(picture)]
-    following(parts, "count", bar)
+    following(parts, "count", progress)
     sizes = [crew.submit(bytes_of, part, priority=1) for part in parts] if measured else []
     total = crew.summed(added_there, parts)
     crossed = sum(result_of(size, picture.path) for size in sizes)
@@ -169,9 +168,7 @@ def bytes_of(part: Done) -> int:
     return len(parcel_bytes(part.result))
 
 
-def clustered(
-    histogram: Parcel, way: Way, device: str, bar: Callable[[str, float], None]
-) -> SharedPalette:
+def clustered(histogram: Parcel, way: Way, device: str, progress: Progress) -> SharedPalette:
     """The palette, found here."""
     options = way.options
     named = (
@@ -179,7 +176,8 @@ def clustered(
         "memory",
     )
     return shared_palette(
-        histogram, way.k, progress=bar, dithered=dithering_of(way).method != "none", device=device,
+        histogram, way.k, progress=progress, dithered=dithering_of(way).method != "none",
+        device=device,
         keep=check_kept(way.k, options["keep"], options["snap"]),
         from_palette=check_set(options["from_palette"], options["snap"]),
         **{name: options[name] for name in named},
@@ -203,7 +201,7 @@ def remapped_in(
     output: str,
     recipe: Recipe,
     way: Way,
-    bar: Callable[[str, float], None],
+    progress: Progress,
 ) -> list[Done]:
     """Let the workers write all blocks; what each adds up to, a `Tally` or None."""
     carried = crew.submit(itself, recipe)
@@ -212,7 +210,7 @@ def remapped_in(
         crew.submit(remap_there, picture, output, region, carried, *how)
         for region in regions(picture)
     ]
-    following(futures, "remap", bar)
+    following(futures, "remap", progress)
     with ended(crew, futures):
         return [result_of(future, picture.path) for future in futures]
 

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import ranges
 from quantgpu.color.alpha import Color
 from quantgpu.distributed.blocks import Done, check_pixels, count_block
 from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, Halo
 from quantgpu.dithering.base import index_dtype
 from quantgpu.errors import InputError, OutputError, UsageError
+from quantgpu.threads import ranges
 
 TILE = 256
 """Rows and columns of a tile of a TIFF that is written."""

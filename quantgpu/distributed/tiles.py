@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Device, array_module, beside, to_host
-from quantgpu.pixels.gpu import GpuPixels, aligned
+from quantgpu.arrays.device import Device
+from quantgpu.arrays.namespace import array_module, beside, to_host
+from quantgpu.arrays.pinned import aligned
+from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.perceptual import Weighed, pixel_weights, rows_around
 from quantgpu.pixels.pixels import Pixels
 

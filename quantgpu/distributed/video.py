@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from quantgpu.arrays.device import Progress, to_host
+from quantgpu.arrays.namespace import to_host
 from quantgpu.distributed.blocks import Parcel, Recipe, remapped
 from quantgpu.distributed.files import (
     check_names,
@@ -26,7 +26,6 @@ from quantgpu.distributed.frame_ranges import (
     FrameWay,
     Part,
     Reader,
-    channels_of,
     colors_of,
     count_range,
     end_of,
@@ -34,7 +33,6 @@ from quantgpu.distributed.frame_ranges import (
     mark_of,
     ranges_of,
     sum_of_ranges,
-    with_alpha,
 )
 from quantgpu.distributed.stored_image import itself
 from quantgpu.distributed.workers import Crew, crew_of, done_there, notes_told, worker_name
@@ -48,16 +46,17 @@ from quantgpu.errors import (
     UsageError,
 )
 from quantgpu.histogram import Histogram
-from quantgpu.io.encode import writing
+from quantgpu.io.atomic import writing
 from quantgpu.pipeline.shared_palette import moved
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.video.frames.open import Frames, open_frames
+from quantgpu.progress import Progress
+from quantgpu.video.convert import Clip, Total, Watched
+from quantgpu.video.frames.base import Frames, channels_of, with_alpha
+from quantgpu.video.frames.open import open_frames
 from quantgpu.video.frames.pyav import MISSING
 from quantgpu.video.palettes import Prepared, Turn, Turns
-from quantgpu.video.sinks.open import Numbered, Sink, check_palette, sink_format, write_picture
-
-if TYPE_CHECKING:
-    from quantgpu.video.convert import Clip, Total, Watched
+from quantgpu.video.sinks.open import check_palette, sink_format
+from quantgpu.video.sinks.pictures import Numbered, Sink, write_picture
 
 AT_ONCE = 4
 """Ranges for each task that the workers do at a time, so that none waits long for the last."""
@@ -290,18 +289,27 @@ def crew_for_clip(
         yield crew
 
 
-def turns_left(turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) -> Turns:
+def spread_of(clip: Clip, crew: Crew, opening: dict[str, Any], memory: int | None) -> Spread:
+    """What has the frames of a clip counted by workers."""
+    known = {**opening, "channels": clip.frames.channels}
+    perceptual = clip.choices["perceptual"]
+    way = FrameWay(known, perceptual, clip.alpha, clip.matte, crew.device, memory)
+    return Spread(crew, clip.frames, way, clip.first, clip.telling.progress)
+
+
+def turns_left(
+    spread: Spread, turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total
+) -> Turns:
     """The turns that are left to this machine, when workers have written what they can.
 
     Args:
+        spread: What workers do.
         turns: All.
         clip: Of which they are.
         sink: Where they go.
         keeps: Whether a frame may depend on the one before.
         total: What was written, to which that is added.
     """
-    if clip.spread is None:
-        return turns
     first = next(turns)  # which comes when all is counted
     ready = first.prepared
     if sink.numbered is None or keeps or not ready.is_counted:
@@ -309,7 +317,7 @@ def turns_left(turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) 
     turns.close()
     check_palette(ready.palette, sink_format(clip.output), sink.numbered.clip)
     space = clip.choices["color_space"]
-    done, error = clip.spread.write(ready, clip.dithering, space, sink.numbered)
+    done, error = spread.write(ready, clip.dithering, space, sink.numbered)
     total.add(done.frames, done.length, ready, error)
     return resumed(None, turns)
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from quantgpu import __version__
-from quantgpu.arrays.device import choose_device, default_threads
 from quantgpu.distributed.blocks import FAN_IN, Done
 from quantgpu.distributed.gpus import VISIBLE, at_once, first_of, surroundings
 from quantgpu.errors import ClusterError, DeviceError, UsageError
+from quantgpu.execution.selection import choose_device
+from quantgpu.threads import default_threads
+from quantgpu.version import __version__
 
 INSTALL = "pip install 'quantgpu[cluster]'"
 """What to type when Dask is missing."""

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Progress, array_module, map_ahead, to_host
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.color.packing import KEYS, pack, transparent_keys
 from quantgpu.color.spaces import ColorSpace
-from quantgpu.dithering.diffusion import FULL, KERNELS
-from quantgpu.errors import UsageError
-from quantgpu.histogram import BATCH, KEYS, Histogram, pack, transparent_keys
+from quantgpu.dithering import lookup_gpu
+from quantgpu.histogram import Histogram
 from quantgpu.metrics.palette_error import squared_error
 from quantgpu.palette import Palette
-from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.pixels.counting import BATCH
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress
+from quantgpu.threads import map_ahead
 
 PIECE = 8 * BATCH
 """Pixels that a thread maps at a time, in batches."""
-
-DEFAULT = "adaptive"
-"""The method where none is named."""
 
 
 class Mapping(NamedTuple):
@@ -79,48 +77,6 @@ Mapper = Callable[[Pixels, bool, Progress], Mapped]
 """From pixels of the histogram's colors, and whether to leave the index map on a GPU."""
 
 
-def mapper_for(mapping: Mapping, dithering: Dithering) -> Mapper:
-    """What maps pictures; the method is prepared once for all of them."""
-    method = "none" if len(mapping.palette) == 1 else dithering.method
-    return DITHERS[method](mapping, dithering)
-
-
-def parse_dither(dither: str, strength: float | None = None) -> Dithering:
-    """What ``--dither`` and ``--dither-strength`` ask for.
-
-    >>> parse_dither("bayer:4", 0.5)
-    Dithering(method='bayer', size=4, strength=32)
-
-    Raises:
-        UsageError: There is no such method, matrix or strength.
-    """
-    found = re.fullmatch(r"([a-z-]+)(?::(\d+))?", str(dither))
-    if not found or found[1] not in DITHERS:
-        raise UsageError(f"dither = {dither!r} is not one of {', '.join(DITHERS)}")
-    size = None if found[2] is None else int(found[2])
-    if size is not None and found[1] != "bayer":
-        raise UsageError(f"dither = {dither!r}: only bayer takes a size, such as bayer:4")
-    if size not in (None, 2, 4, 8, 16):
-        raise UsageError(f"dither = {dither!r}: the matrix has 2, 4, 8 or 16 rows")
-    if strength is None:
-        return Dithering(found[1], size)
-    if not isinstance(strength, int | float | np.floating) or not 0 <= strength <= 1:
-        raise UsageError(f"dither_strength = {strength!r} is outside 0..1")
-    return Dithering(found[1], size, int(strength * FULL + 0.5))
-
-
-def dithering_for(
-    dither: str | None, strength: float | None, effort: str, measured: bool = False
-) -> Dithering:
-    """What is done where `dither` may not be given.
-
-    Nothing is mixed then by the effort ``none``, or if results are `measured` by what a pixel's
-    color is off: mixing raises that.
-    """
-    usual = "none" if effort == "none" or measured else DEFAULT
-    return parse_dither(usual if dither is None else dither, strength)
-
-
 def index_dtype(k: int) -> Any:
     """The type of indices of K colors."""
     return np.uint8 if k <= 256 else np.uint16
@@ -164,7 +120,7 @@ def table_of(histogram: Histogram, values: Any) -> Callable[[Any, Any], None]:
         elif xp is np:
             table.take(pack(colors), out=out, mode="clip")
         else:
-            kernels.remap(table, colors, out)
+            lookup_gpu.remap(table, colors, out)
 
     return look_up
 
@@ -203,28 +159,3 @@ def each_slab(
     for done in map_ahead(map_rows, pixels.row_ranges(PIECE), threads):
         progress("remap", done / pixels.height)
     return index
-
-
-def error_diffusion(mapping: Mapping, dithering: Dithering) -> Mapper:
-    """Errors are passed on to neighbors, see `diffusion`."""
-    from quantgpu.dithering.error_diffusion_plan import diffused
-
-    return diffused(mapping, dithering)
-
-
-def ordered_dither(mapping: Mapping, dithering: Dithering) -> Mapper:
-    """Each color is mixed of two palette colors, by place, see `ordered`."""
-    from quantgpu.dithering import ordered, ordered_gpu
-
-    if ordered_gpu.serves(mapping):
-        return ordered_gpu.ordered(mapping, dithering)
-    return ordered.ordered(mapping, dithering)
-
-
-DITHERS: dict[str, Callable[[Mapping, Dithering], Mapper]] = {
-    "none": no_dither,
-    "bayer": ordered_dither,
-    "blue-noise": ordered_dither,
-    **dict.fromkeys(KERNELS, error_diffusion),
-}
-"""Name to method; the choices of ``--dither``."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quantgpu.arrays.device import array_module
+from quantgpu.arrays.namespace import array_module
 from quantgpu.kernels.launch import blocks_for, int32, prepare
 
 if TYPE_CHECKING:
-    from quantgpu.dithering.diffusion import Kernel, Scheme
-    from quantgpu.dithering.nearest_grid import Cells
+    from quantgpu.dithering.diffusion_matrices import Kernel
+    from quantgpu.dithering.nearest_grid import Cells, Scheme
 
 ROWS = 32
 """Rows of a band, which a block works on: one for each thread."""

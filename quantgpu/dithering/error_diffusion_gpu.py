@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from quantgpu.arrays.device import Progress, array_module, no_progress, to_host
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.dithering import error_diffusion_gpu, lookup_gpu
 from quantgpu.dithering.base import Mapped, Tally
 from quantgpu.dithering.diffusion import no_errors
 from quantgpu.dithering.diffusion_gpu import diffuse_frames
 from quantgpu.dithering.error_diffusion_plan import Plan, entries_of, error_of, with_forced
-from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.kernels.launch import blocks_for, int32, prepare
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
 from quantgpu.pixels.perceptual import on_gray
+from quantgpu.progress import Progress, no_progress
 
 
 def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
@@ -70,7 +72,7 @@ def prepared(plan: Plan, colors: Any, before: Any, after: Any, width: int, stren
     if plan.wanted is None:
         strength[:] = plan.strength.take(ranks)
     else:
-        kernels.temper(
+        error_diffusion_gpu.temper(
             *(on_gray(colors), on_gray(before), on_gray(after)), width, ranks,
             plan.strength, plan.wanted, strength,
         )  # fmt: skip
@@ -80,8 +82,20 @@ def prepared(plan: Plan, colors: Any, before: Any, after: Any, width: int, stren
 def tell(plan: Plan, colors: Any, ranks: Any, index: Any, error: Any, counts: Any = None) -> None:
     """Add the squared error of some pixels to (1,) uint64, and those of each entry to (K,)."""
     if plan.keys is not None:
-        kernels.tally(colors, index, plan.keys, error, counts)
+        lookup_gpu.tally(colors, index, plan.keys, error, counts)
         return
     error += error_of(plan, ranks, index).astype(error.dtype)
     if counts is not None:
         counts += array_module(index).bincount(index, minlength=plan.k).astype(counts.dtype)
+
+
+def temper(
+    colors: Any, before: Any, after: Any, width: int, ranks: Any, full: Any, wanted: Any, found: Any
+) -> None:
+    """Put how much of the error of each of the `colors` of whole rows is passed on into `found`.
+
+    See ``weigh.cu``; `ranks`, (m,) int32, say where in `full` and `wanted`, (n,) uint8, to look.
+    """
+    numbers = (len(colors) // width, width, len(before) // width, len(after) // width)
+    arguments = colors, before, after, *map(int32, numbers), ranks, full, wanted, found
+    prepare("weigh", blocks_for(len(colors)), arguments, TEMPERED=1).run()

@@ -18,36 +18,31 @@ and 0.22), where they were by 1.1, 1.2 and 0.23 if gradients count no more than 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Progress, array_module, map_ahead, on_host, part_of, to_host
+from quantgpu.arrays.namespace import array_module, on_host, to_host
 from quantgpu.clustering.color_classes import Kinds
-from quantgpu.clustering.kmeans import two_nearest, weighted_points
+from quantgpu.clustering.kmeans import two_nearest
+from quantgpu.clustering.points import weighted_points
+from quantgpu.color.packing import pack, unpack
 from quantgpu.color.spaces import ColorSpace, grid_centers
+from quantgpu.dithering import lookup_gpu
 from quantgpu.dithering.base import (
     Dithering,
-    Mapped,
-    Mapper,
     Mapping,
-    Tally,
     index_dtype,
-    no_dither,
     table_of,
 )
-from quantgpu.dithering.diffusion import FULL, KERNELS, Kernel, Scheme, diffuse, no_errors
-from quantgpu.dithering.nearest_grid import cells_around, nearest_entries
-from quantgpu.histogram import BATCH, pack, unpack
+from quantgpu.dithering.diffusion import diffuse
+from quantgpu.dithering.diffusion_matrices import FULL, KERNELS, Kernel
+from quantgpu.dithering.nearest_grid import Scheme, cells_around, nearest_entries
 from quantgpu.metrics.palette_error import seen
 from quantgpu.palette import of_channels
-from quantgpu.pixels import counting_gpu as kernels
-from quantgpu.pixels.gpu import GpuFrames, GpuPixels
-from quantgpu.pixels.perceptual import activity, lightness, rows_around
-from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress
 
 STRENGTHS = {"adaptive": FULL, "atkinson": FULL}
 """What of the error is passed on if nothing else is said; by all others 3/4, as their errors run
@@ -65,34 +60,8 @@ BUSY, SMOOTH, CLEAN = 58, 32, 61
 HALF, GRADIENT = 1000, 250
 """The `activity` half-way from smooth to busy, and that up to which areas are clean gradients."""
 
-BAND = 1 << 24
-"""Pixels that are diffused at a time, 9 bytes each; a band goes on with the errors of the last."""
-
 FARTHEST = 4095
 """Grid steps that errors may move a pixel along an axis, at most."""
-
-
-def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
-    """What maps pictures by the error diffusion that `dithering` names.
-
-    Colors that are in the palette keep their own entry, and so do pixels that cannot be seen; they
-    neither take errors nor pass any on.
-    """
-    from quantgpu.dithering import error_diffusion_gpu
-
-    colors = Colors(mapping)
-    if bool(colors.is_silent.all()):
-        return no_dither(mapping)
-    plan = plan_for(mapping, dithering, colors)
-
-    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
-        if isinstance(pixels, GpuFrames):
-            return error_diffusion_gpu.on_frames(pixels, plan)
-        if isinstance(pixels, GpuPixels):
-            return error_diffusion_gpu.on_slabs(pixels, plan, stay, progress)
-        return by_threads(pixels, plan, mapping.threads, progress)
-
-    return mapped
 
 
 class Colors:
@@ -242,7 +211,7 @@ def plan_for(mapping: Mapping, dithering: Dithering, colors: Colors) -> Plan:
 def keys_for(colors: Colors) -> Any:
     """See `Plan.keys`."""
     k, channels = colors.entries.shape
-    if on_host(colors.labels) or channels == 4 or k > kernels.MOST_ENTRIES:
+    if on_host(colors.labels) or channels == 4 or k > lookup_gpu.MOST_ENTRIES:
         return None
     keys = pack(np.ascontiguousarray(colors.entries)).astype(np.uint32)
     return array_module(colors.labels).asarray(keys)
@@ -278,13 +247,6 @@ def with_forced(plan: Plan, ranks: Any, index: Any) -> Any:
     return array_module(own).where(own < 0, index, own.astype(plan.dtype))
 
 
-def tally_of(plan: Plan, ranks: Any, index: Any) -> tuple[Any, Any]:
-    """The pixels of each palette entry, (K,) int64, and the squared error, () int64."""
-    xp = array_module(index)
-    counts = xp.bincount(index, minlength=plan.k)
-    return counts.astype(xp.int64), error_of(plan, ranks, index)
-
-
 def error_of(plan: Plan, ranks: Any, index: Any) -> Any:
     """The squared error, () int64, of pixels of these colors, `Plan.sides` times."""
     before, after = plan.seen
@@ -292,59 +254,6 @@ def error_of(plan: Plan, ranks: Any, index: Any) -> Any:
     gaps -= after.take(index, axis=1)
     gaps *= gaps
     return gaps.sum(dtype=array_module(index).int64)
-
-
-def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
-    """The sum of some tallies, on the host."""
-    counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
-    return Tally(to_host(counts), int(error) // plan.sides)
-
-
-def by_threads(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
-    """An index map, band by band; several threads prepare and count the pixels of a band."""
-    width = pixels.width
-    index = np.empty((pixels.height, width), plan.dtype)
-    bands = list(pixels.row_ranges(-(-len(pixels) // -(-len(pixels) // BAND)) + width - 1))
-    size = max(stop - start for start, stop in bands) * width
-    ranks, strength = np.empty(size, np.int32), np.empty(size, np.uint8)
-    errors = no_errors(plan.kernel, len(plan.scheme.points), width)
-    tallies = []
-    for turn, (start, stop) in enumerate(bands):
-
-        def part(rows: tuple[int, int], start: int = start) -> slice:
-            return slice((rows[0] - start) * width, (rows[1] - start) * width)
-
-        def prepare(rows: tuple[int, int], part: Callable[..., slice] = part) -> None:
-            colors, busy = colors_of(pixels, rows, plan.is_adaptive)
-            ranks[part(rows)], strength[part(rows)] = prepared(plan, colors, busy)
-
-        def tally(rows: tuple[int, int], part: Callable[..., slice] = part) -> tuple[Any, Any]:
-            return tally_of(plan, ranks[part(rows)], index[slice(*rows)].reshape(-1))
-
-        pieces = list(pixels.row_ranges(BATCH, (start, stop)))
-        deque(map_ahead(prepare, pieces, threads), maxlen=0)
-        used = part((start, stop))
-        told = part_of(progress, turn, len(bands))
-        found, errors = entries_of(plan, ranks[used], strength[used], errors, told)
-        index[start:stop] = found.reshape(-1, width)
-        tallies += list(map_ahead(tally, pieces, threads))
-        told("remap", 1)
-    return Mapped(index, summed(plan, tallies))
-
-
-def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tuple[Any, Any]:
-    """The colors, (m, channels), of the pixels in some rows on the host, and their activity, (m,).
-
-    The activity is None if it is not asked for.
-    """
-    start, stop = rows
-    if not with_activity:
-        return pixels.slab(start, stop), None
-    first, last = rows_around(start, stop, pixels.height)
-    around = pixels.slab(first, last).reshape(last - first, pixels.width, pixels.channels)
-    busy = activity(lightness(around), start - first, stop - start)
-    inner = around[start - first : stop - first].reshape(-1, pixels.channels)
-    return inner, busy.reshape(-1)
 
 
 def tempered(strength: Any, wanted: Any, busy: Any) -> Any:

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, each_range, on_host, ranges
-from quantgpu.clustering.octree import morton_codes
+from quantgpu.arrays.namespace import array_module, on_host
+from quantgpu.color.morton import morton_codes
 from quantgpu.color.spaces import FAR
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.diffusion_matrices import FULL
+from quantgpu.threads import each_range, ranges
 
 NOISE = np.float32(0.25)
 """What variance counts beside the error of the mean: with more, less is mixed. Blue noise, eight

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, to_host
+from quantgpu.arrays.namespace import array_module, to_host
 
 MOST_CELLS = 1 << 21
 """Cells at most: 8 MiB. Seconds that a diffusion of 12 megapixels with K = 256 takes, to find the
@@ -327,3 +327,18 @@ def nearest_entries(
     keys |= among
     found[open_ones] = np.minimum.reduceat(keys, starts) & 0xFFFF
     return found
+
+
+class Scheme(NamedTuple):
+    """All that diffusion needs to know of colors; its arrays are in one module."""
+
+    points: Any
+    """(d, n) int32: the grid coordinates of each color."""
+    centers: Any
+    """(d, K) int32: those of the palette."""
+    cells: Cells
+    """For points of the colors moved by `reach`, and centers."""
+    reach: int
+    """Grid steps that errors may move a pixel along an axis."""
+    first: Any = None
+    """(n,) int32: where the cells of each color begin; None for 0."""

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Progress, array_module, map_ahead, on_host, ranges, to_host
+from quantgpu.arrays.namespace import array_module, on_host, to_host
 from quantgpu.clustering.color_classes import Kinds
+from quantgpu.color.packing import KEYS, pack, unpack
 from quantgpu.color.spaces import grid_centers
 from quantgpu.dithering.base import (
     PIECE,
@@ -26,14 +27,16 @@ from quantgpu.dithering.base import (
     index_dtype,
     table_of,
 )
-from quantgpu.dithering.diffusion import FULL
+from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.mixtures import SHARES, Mixtures, mixtures
 from quantgpu.dithering.threshold_matrices import bayer, blue_noise
-from quantgpu.histogram import BATCH, KEYS, pack, unpack
 from quantgpu.metrics.palette_error import seen
 from quantgpu.palette import of_channels
+from quantgpu.pixels.counting import BATCH
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress
+from quantgpu.threads import map_ahead, ranges
 
 MATRICES: dict[str, Callable[[int | None], NDArray[np.uint16]]] = {
     "bayer": lambda size: bayer(size or 8),

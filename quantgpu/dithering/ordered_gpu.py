@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.arrays.device import Progress, array_module, on_host, to_host
+from quantgpu.arrays.namespace import array_module, on_host, to_host
+from quantgpu.color.packing import KEYS, pack
+from quantgpu.dithering import lookup_gpu
 from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally
 from quantgpu.dithering.ordered import MATRICES, bounds_of, mixed_for, words_of
-from quantgpu.histogram import KEYS, pack
-from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.kernels.launch import THREADS, blocks_for, int32, prepare
+from quantgpu.pixels.counting_gpu import RUN
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress
 
 
 class Plan(NamedTuple):
@@ -33,7 +36,7 @@ def serves(mapping: Mapping) -> bool:
     """Whether the kernel can map pictures of these colors."""
     histogram, palette, labels, *_ = mapping
     channels = max(histogram.channels, palette.colors.shape[1])
-    return not on_host(labels) and channels == 3 and len(palette) <= kernels.MOST_ENTRIES
+    return not on_host(labels) and channels == 3 and len(palette) <= lookup_gpu.MOST_ENTRIES
 
 
 def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
@@ -69,7 +72,7 @@ def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> M
 
     def on_slab(colors: Any, out: Any, first: int) -> None:
         shape, place = (len(out) // width, width), (row + first, column)
-        kernels.ordered(colors[None], plan, shape, place, out[None], error, counts)
+        launch_ordered(colors[None], plan, shape, place, out[None], error, counts)
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(np.uint8, on_slab, stay, progress, slabs)
@@ -82,5 +85,30 @@ def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
     index = xp.empty(frames.colors.shape[:2], xp.uint8)
     frames.errors = xp.zeros(len(index), xp.uint64)
     shape = frames.height, frames.width
-    kernels.ordered(frames.colors, plan, shape, (0, 0), index, frames.errors)
+    launch_ordered(frames.colors, plan, shape, (0, 0), index, frames.errors)
     return Mapped(index)
+
+
+def launch_ordered(
+    colors: Any, tables: tuple[Any, Any, Any], shape: tuple[int, int], place: tuple[int, int],
+    index: Any, errors: Any, counts: Any = None,
+) -> None:  # fmt: skip
+    """Put the palette entries of pictures into `index`, by threshold: see ``ordered.cu``.
+
+    Args:
+        colors: (pictures, stride, 3) uint8, of which the first H * W of each are a picture.
+        tables: Its table, bounds and entries, all uint32.
+        shape: H and W.
+        place: The row and column of the first pixel of each picture.
+        index: (pictures, stride) uint8.
+        errors: (pictures,) uint64, which squared errors are added to.
+        counts: (K,) uint64, which the pixels of each entry are added to, if it is given.
+    """
+    _, bounds, entries = tables
+    pictures, stride = index.shape
+    given = {} if counts is None else {"COUNTED": 1}
+    sums = (errors,) if counts is None else (counts, errors)
+    numbers = map(int32, (*place, len(bounds), len(entries)))
+    arguments = colors, *tables, *map(int32, shape), np.int64(stride), *numbers, index, *sums
+    launch = prepare("ordered", blocks_for(shape[0] * shape[1], RUN * THREADS), arguments, **given)
+    launch._replace(grid=(*launch.grid, pictures)).run()

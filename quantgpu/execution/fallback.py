@@ -8,16 +8,10 @@ from threading import RLock
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
-from quantgpu.arrays.device import (
-    Device,
-    Progress,
-    choose_device,
-    free_memory,
-    give_back,
-    translated_errors,
-    using,
-)
+from quantgpu.arrays.device import Device, free_memory, give_back, translated_errors, using
 from quantgpu.errors import DeviceError, DeviceMemoryError
+from quantgpu.execution.selection import choose_device
+from quantgpu.progress import Progress
 
 Result = TypeVar("Result")
 

@@ -21,8 +21,9 @@ def prove(cupy: Any, number: int) -> None:
     Raises:
         DeviceError: It computes something else, or a kernel cannot be compiled.
     """
-    from quantgpu.clustering.kmeans import assign, cluster_sums, weighted_points
+    from quantgpu.clustering.kmeans import assign, cluster_sums
     from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums
+    from quantgpu.clustering.points import weighted_points
 
     wide = np.full((64, 4), 4097, np.float32)
     product = (cupy.asarray(wide) @ cupy.asarray(np.eye(4, 64, dtype=np.float32) * 4095)).get()

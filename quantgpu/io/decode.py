@@ -11,12 +11,12 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from quantgpu.arrays.device import default_threads
 from quantgpu.color.alpha import Color, apply_alpha
 from quantgpu.errors import InputError
 from quantgpu.io.exif import ONE_AT_A_TIME, orientation_of
 from quantgpu.io.icc import in_known_colors
 from quantgpu.io.metadata import Metadata, metadata_of
+from quantgpu.threads import default_threads
 
 MAX_PIXELS = 1_000_000_000
 """Pixels that an image may have unless more are asked for."""

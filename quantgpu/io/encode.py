@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import os
-import secrets
-import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -17,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.arrays.device import map_ahead
-from quantgpu.errors import OutputError, UsageError
+from quantgpu.errors import UsageError
 from quantgpu.io.metadata import NO_METADATA, Metadata, saving_options
 from quantgpu.io.tiff_exif import with_exif
+from quantgpu.threads import map_ahead
 
 COMPRESS_LEVEL = 2
 """Of deflate in PNG files, 0 to 9. 24 megapixels, K = 256: level 1 9.57 MB in 0.36 s, 2 9.22 MB in
@@ -28,9 +24,6 @@ COMPRESS_LEVEL = 2
 
 PNG_STRATEGIES = 0, 3
 """zlib's default strategy and its run lengths (Z_RLE)."""
-
-NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-"""How a file is opened that must not exist yet."""
 
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """The first time that a ZIP file can tell, instead of now."""
@@ -239,59 +232,3 @@ def to_picture(index: Index, palette: Colors) -> Image.Image:
     if len(alphas):
         picture.info["transparency"] = alphas.tobytes()
     return picture
-
-
-@contextlib.contextmanager
-def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
-    """A stream that becomes the file `path` when all went well, and nothing when it did not.
-
-    Raises:
-        OutputError: `path` exists and `force` is not given, or cannot be written.
-    """
-    temporary: str | None = None
-    path = Path(os.path.realpath(path))
-    check_target(path, force)
-    try:
-        with writing(path):
-            candidate = str(path.parent / f".quantgpu-{secrets.token_hex(8)}.partial")
-            descriptor = os.open(candidate, NEW_FILE, 0o666)  # less what the umask takes
-            temporary = candidate
-            with open(descriptor, "wb") as stream:
-                yield stream
-            if path.exists():
-                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
-            check_target(path, force)
-            os.replace(temporary, path)
-            temporary = None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-@contextlib.contextmanager
-def writing(name: str | os.PathLike[str]) -> Iterator[None]:
-    """Whatever the system refuses inside becomes an OutputError that begins with `name`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            reason = "the disk is full; nothing was written"
-        elif isinstance(error, PermissionError):
-            reason = "not writable (permission denied)"
-        else:
-            reason = f"cannot be written ({(error.strerror or str(error)).lower()})"
-        raise OutputError(f"{os.fspath(name)}: {reason}") from None
-
-
-def check_target(path: Path, force: bool) -> None:
-    """Raise unless `path` is free, or a file that may be replaced, in a folder that exists."""
-    with writing(path):
-        if not path.parent.is_dir():
-            if path.parent.exists():
-                raise OutputError(f"{path.parent}: is not a folder")
-            raise OutputError(f"{path.parent}: no such folder; create it first")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file, or use --output-dir")
-        if path.exists() and not force:
-            raise OutputError(f"{path}: exists; use --force to replace it, or -o for another name")

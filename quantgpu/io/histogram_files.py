@@ -33,12 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.color.alpha import ALPHAS, Color
+from quantgpu.color.packing import CLEAR, KEYS
 from quantgpu.errors import InputError, UsageError
-from quantgpu.histogram import CLEAR, KEYS, Histogram
+from quantgpu.histogram import MOST, Histogram
+from quantgpu.io.atomic import replacing
 from quantgpu.io.decode import reading
-from quantgpu.io.encode import replacing
 from quantgpu.io.icc import ICCS
-from quantgpu.pixels.perceptual import MOST
 
 MAGIC = b"\x89qhist\r\n"
 """What files begin with: no text, and changed by whoever takes it for text."""

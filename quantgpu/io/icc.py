@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from quantgpu.arrays.device import map_ahead, ranges
+from quantgpu.threads import map_ahead, ranges
 
 if TYPE_CHECKING:
     from PIL import ImageCms

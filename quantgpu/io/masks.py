@@ -8,10 +8,12 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from quantgpu.arrays.device import device_array, to_host
+from quantgpu.arrays.device import device_array
+from quantgpu.arrays.namespace import to_host
 from quantgpu.errors import InputError, UsageError
 from quantgpu.io.decode import MAX_PIXELS, open_image, reading, upright
-from quantgpu.pixels.pixels import Pixels, all_levels
+from quantgpu.io.inputs import all_levels
+from quantgpu.pixels.pixels import Pixels
 
 
 def as_mask(weights: Any, shape: tuple[int, ...]) -> Pixels:

@@ -14,8 +14,8 @@ from quantgpu.color.alpha import HELD
 from quantgpu.errors import InputError, UsageError
 from quantgpu.io import palette_binaries as binaries
 from quantgpu.io import palette_texts as texts
+from quantgpu.io.atomic import replacing
 from quantgpu.io.decode import reading
-from quantgpu.io.encode import replacing
 from quantgpu.io.palette_texts import Color
 from quantgpu.palette import Palette, is_transparent
 

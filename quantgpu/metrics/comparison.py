@@ -20,14 +20,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Progress, default_threads, map_ahead, no_progress, ranges
+from quantgpu.color.packing import KEYS, pack, unpack
 from quantgpu.color.spaces import CHUNK
-from quantgpu.errors import UsageError
-from quantgpu.histogram import KEYS, count_colors, pack, unpack
 from quantgpu.metrics.ciede2000 import delta_e, lab
 from quantgpu.metrics.palette_error import decibels
 from quantgpu.metrics.ssim import ssim
-from quantgpu.pixels.pixels import Pixels, as_pixels
+from quantgpu.pixels.counting import count_colors
+from quantgpu.pixels.pixels import Pixels
+from quantgpu.threads import default_threads, map_ahead, ranges
 
 SLAB = 1 << 18
 """Pixels compared at a time by each thread."""
@@ -89,42 +89,6 @@ class Comparison:
         fields["psnr"] = None if math.isinf(self.psnr) else self.psnr
         fields["ciede2000"] = self.ciede2000._asdict()
         return fields
-
-
-def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> Comparison:
-    """Measure how far two images of the same size are apart.
-
-    >>> found = compare([(0, 0, 0), (9, 9, 9)], [(0, 0, 0), (9, 9, 6)])
-    >>> found.mse, found.changed
-    (4.5, 0.5)
-
-    Args:
-        image_a: What `quantize` takes: a path, a Pillow image, an array or a list of colors;
-            transparent pixels are laid on white.
-        image_b: The same; swapping the two only swaps `colors`.
-        progress: Called with the name of each metric and the share that is done.
-
-    Raises:
-        UsageError: The sizes differ, or one is no image.
-        InputError: A file cannot be read.
-    """
-    a, b = (as_array(image) for image in (image_a, image_b))
-    if a.shape != b.shape:
-        raise UsageError(f"{size_of(a)} and {size_of(b)} pixels: pictures must have the same size")
-    found = {}
-    for place, (name, metric) in enumerate(METRICS.items()):
-        progress(name, place / len(METRICS))
-        found[name] = metric(a, b)
-    return Comparison(**found)
-
-
-def as_array(image: Any) -> Colors:
-    """An image's pixels on the host, (H, W, 3) uint8, C-contiguous; a list is one column.
-
-    Transparent ones are laid on white.
-    """
-    pixels = as_pixels(image, "flatten").to_host()
-    return pixels.slab(0, pixels.height).reshape(pixels.height, pixels.width, 3)
 
 
 def size_of(picture: Colors) -> str:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import array_module, map_ahead, ranges, to_host
-from quantgpu.histogram import Histogram, unpack
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.color.packing import unpack
+from quantgpu.histogram import Histogram
 from quantgpu.metrics.ciede2000 import delta_e, lab
 from quantgpu.palette import Palette, of_channels
+from quantgpu.threads import map_ahead, ranges
 
 DIGITS = Context(prec=28, traps=[])
 """Decimal arithmetic, whose logarithms are the same on every machine."""

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import default_threads, map_ahead, ranges
+from quantgpu.threads import default_threads, map_ahead, ranges
 
 TILE = 64, 256
 """Rows and columns of windows of which the structural similarity is computed at a time: what is

@@ -11,14 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import (
-    Device,
-    Progress,
-    array_module,
-    default_threads,
-    no_progress,
-    to_host,
-)
+from quantgpu.arrays.device import Device
+from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.clustering.cluster import cluster, kinds_of
 from quantgpu.dithering.base import Dithering, pixel_counts
 from quantgpu.errors import ChangedError
@@ -29,6 +23,8 @@ from quantgpu.metrics.palette_error import squared_error
 from quantgpu.options import k_for
 from quantgpu.palette import Palette
 from quantgpu.pipeline.convert import convert
+from quantgpu.progress import Progress, no_progress
+from quantgpu.threads import default_threads
 
 
 class SharedPalette(NamedTuple):
@@ -70,23 +66,6 @@ class SharedPalette(NamedTuple):
             "device": self.device,
             "device_notes": self.notes,
         }
-
-    def as_lines(self, swatches: bool) -> list[str]:
-        """A line for each color: a swatch in it, its digits, pixels and share."""
-        pixels = int(self.counts.sum())
-        width = len(f"{self.counts.max():,}")
-        return [
-            f"{swatch(color) if swatches else ''}{digits}  {count:{width},}  {count / pixels:7.3%}"
-            for color, digits, count in zip(
-                self.palette.colors.tolist(), self.palette.hex(), self.counts.tolist(), strict=True
-            )
-        ]
-
-
-def swatch(color: Sequence[int]) -> str:
-    """Four cells in a color, for terminals (ISO 8613-6, SGR 48;2)."""
-    red, green, blue, *_ = color
-    return f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  "
 
 
 def hues(colors: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Device, Progress, array_module, no_progress, ranges
-from quantgpu.pixels import counting_gpu as kernels
+from quantgpu.arrays.device import Device
+from quantgpu.arrays.namespace import array_module
+from quantgpu.arrays.pinned import aligned, is_pinned, pinned_empty
+from quantgpu.pixels import counting_gpu
 from quantgpu.pixels.perceptual import Weighed, on_gray
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress, no_progress
+from quantgpu.threads import ranges
 
 SLAB = 32 << 20
 """Bytes of pixels that go up at a time, unless the budget is small."""
@@ -30,9 +34,6 @@ PER_COLOR = 280
 
 ROWS = 16
 """Slabs begin at a multiple of so many rows: kernels read words and write 16 indices at a time."""
-
-PINNED = 1
-"""CUDA's name for page-locked host memory, which a GPU reads and writes by itself."""
 
 
 Uploading = TypeVar("Uploading", bound=Pixels)
@@ -125,7 +126,7 @@ class GpuPixels(Pixels):
         """(pixels,) uint8: the weights of a slab between the row before and two rows after it."""
         weights = self.xp.empty(len(colors), self.xp.uint8)
         around = on_gray(colors), on_gray(before), on_gray(after)
-        kernels.weigh(*around, self.width, weights)
+        counting_gpu.weigh(*around, self.width, weights)
         return weights
 
     def make_room(self, colors: int) -> list[str]:
@@ -242,27 +243,5 @@ class GpuFrames(Pixels):
 
 def stride_of(height: int, width: int, channels: int) -> int:
     """From a picture to the next on a GPU, in pixels: kernels take `kernels.RUN` at a time."""
-    run = kernels.RUN if channels == 3 else 1
+    run = counting_gpu.RUN if channels == 3 else 1
     return -(-height * width // run) * run
-
-
-def aligned(colors: Any) -> Any:
-    """`colors`, C-contiguous and from a multiple of 4 bytes on; a copy only if it must be."""
-    colors = array_module(colors).ascontiguousarray(colors)
-    return colors.copy() if colors.data.ptr % 4 else colors
-
-
-def is_pinned(xp: Any, source: Any) -> bool:
-    """Whether pixels lie, row by row, in page-locked memory."""
-    if not isinstance(source, np.ndarray) or not source.flags.c_contiguous:
-        return False
-    return bool(xp.cuda.runtime.pointerGetAttributes(source.ctypes.data).type == PINNED)
-
-
-def pinned_empty(xp: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """A host array in page-locked memory, or, if there is none, in any."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    try:
-        return np.ndarray(shape, dtype, xp.cuda.alloc_pinned_memory(size))
-    except (MemoryError, xp.cuda.runtime.CUDARuntimeError):
-        return np.empty(shape, dtype)

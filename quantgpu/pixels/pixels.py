@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.arrays.device import device_array, map_ahead, ranges, to_host
-from quantgpu.color.alpha import Color, visible
-from quantgpu.errors import UsageError
-from quantgpu.io.decode import read_image, reading, to_pixels
-from quantgpu.pixels.perceptual import MOST, Weighed, pixel_weights, rows_around, scaled
+from quantgpu.arrays.namespace import to_host
+from quantgpu.histogram import MOST
+from quantgpu.pixels.perceptual import Weighed, pixel_weights, rows_around, scaled
+from quantgpu.threads import map_ahead, ranges
 
 
 class Pixels:
@@ -116,52 +114,3 @@ class Pixels:
         """Intervals of rows, of all or of an interval, with about `batch` pixels each."""
         first, last = rows or (0, self.height)
         return ranges(first, last, max(batch // self.width, 1))
-
-
-def as_pixels(image: Any, alpha: str = "keep", matte: Color | None = None) -> Pixels:
-    """`image` as pixels: a Pillow image, a path, an (H, W, 3 | 4) uint8 array or (N, 3 | 4) colors.
-
-    An array on a GPU stays there. `alpha` is a row of `transparency.ALPHAS`, and `matte` what
-    transparent pixels are laid on.
-    """
-    if isinstance(image, Image.Image):
-        if 0 in image.size:
-            raise UsageError("no pixels: the image is empty")
-        with reading("the Pillow image"):
-            return Pixels(to_pixels(image, [], alpha, matte))
-    if isinstance(image, str | os.PathLike):
-        return Pixels(read_image(image, alpha=alpha, matte=matte)[0])
-    array = image if isinstance(image, np.ndarray) else device_array(image)
-    if array is not None and array.dtype != np.uint8:
-        levels = LEVELS_OF.get(array.dtype.kind, "image.clip(0, 255)")
-        raise UsageError(
-            f"array of {array.dtype}: quantize takes uint8; convert with ({levels}).astype('uint8')"
-        )
-    try:
-        array = np.asarray(image) if array is None else array
-    except ValueError as error:
-        raise UsageError(f"colors must be triples of integers: {error}") from None
-    if array.size == 0:
-        raise UsageError("no pixels: the image is empty")
-    if array.ndim not in (2, 3) or array.shape[-1] not in (3, 4):
-        raise UsageError(
-            f"array of shape {array.shape}: quantize takes (height, width, 3 or 4) or "
-            "(colors, 3 or 4)"
-        )
-    if array.dtype != np.uint8 and not all_levels(array):
-        raise UsageError("colors must be integers in 0..255")
-    array = array.astype(np.uint8, copy=False)
-    return Pixels(array if array.shape[-1] == 3 else visible(array, alpha, matte))
-
-
-LEVELS_OF = {
-    "b": "image * 255",
-    "f": "image.clip(0, 1) * 255 + 0.5",
-    "u": "image >> 8",
-}
-"""The kind of a dtype to what makes 8-bit levels of its usual range."""
-
-
-def all_levels(array: NDArray[Any]) -> bool:
-    """Whether all numbers are integers in 0 … 255."""
-    return array.dtype.kind in "iu" and bool(array.min() >= 0 and array.max() <= 255)

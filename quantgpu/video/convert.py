@@ -6,175 +6,43 @@ own that lets several frames at a time be mapped; and they are written.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
 from fractions import Fraction
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import (
-    Device,
-    Progress,
-    default_threads,
-    map_ahead,
-    no_progress,
-    translated_errors,
-    using,
-)
-from quantgpu.batch.jobs import ahead
-from quantgpu.color.alpha import ALPHAS, HELD, Color, fitted
-from quantgpu.distributed.frame_ranges import FrameWay, channels_of, with_alpha
-from quantgpu.distributed.video import Spread, crew_for_clip, turns_left
-from quantgpu.dithering.base import Dithering, parse_dither
-from quantgpu.dithering.diffusion import KERNELS
+from quantgpu.arrays.device import Device, translated_errors, using
+from quantgpu.color.alpha import Color
+from quantgpu.dithering.base import Dithering
+from quantgpu.dithering.diffusion_matrices import KERNELS
 from quantgpu.errors import DeviceError, UsageError
-from quantgpu.execution.fallback import carried, on_device
-from quantgpu.options import DEFAULT_K, check_choice, check_matte, check_options
-from quantgpu.palette import Palette, as_palette, parse_colors
+from quantgpu.histogram import Histogram
+from quantgpu.io.inputs import as_palette, parse_colors
+from quantgpu.palette import Palette
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress, no_progress
+from quantgpu.threads import ahead, map_ahead
 from quantgpu.video.flicker import MOST_HOLD, Stillness, squared_error
-from quantgpu.video.frames.open import Frame, Frames, open_frames, seconds
+from quantgpu.video.frames.base import Frame, Frames, channels_of, with_alpha
 from quantgpu.video.gpu_stream import Flight, flight_for
 from quantgpu.video.palettes import PALETTES, Prepared, Result, Turns, Way, given
 from quantgpu.video.report import VideoReport
-from quantgpu.video.sinks.open import SinkFormat, open_sink, sink_format, size_of
-
-if TYPE_CHECKING:
-    from quantgpu.distributed.workers import Crew
+from quantgpu.video.sinks.base import SinkFormat
+from quantgpu.video.sinks.open import open_sink, size_of
+from quantgpu.video.sinks.pictures import Sink
 
 DEFAULT_DITHER = "blue-noise"
 """How colors are mixed where nothing is said."""
 
 WAITING = 4
 """Frames that are mapped and wait to be written, at most."""
-
-
-def quantize_video(
-    source: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    k: int | None = None,
-    *,
-    palette: Any = "shared",
-    first: Fraction | float | None = None,
-    hold: float = 0,
-    dither: str | None = None,
-    dither_strength: float | None = None,
-    effort: str = "balanced",
-    seed: int = 0,
-    color_space: str = "oklab",
-    perceptual: bool = True,
-    fps: Fraction | float | None = None,
-    start: Fraction | float | None = None,
-    duration: Fraction | float | None = None,
-    width: int | None = None,
-    conversion: str = "exact",
-    alpha: str = "keep",
-    matte: Color | None = None,
-    force: bool = False,
-    threads: int | None = None,
-    device: str = "auto",
-    memory: int | None = None,
-    scheduler: str | None = None,
-    progress: Progress = no_progress,
-) -> VideoReport:
-    """Write a clip with K colors.
-
-    The same frames and options give the same colors on every machine and device.
-
-    Args:
-        source: What `frames.open_frames` reads: a video, an animation, numbered pictures, or ``-``
-            for standard input.
-        output: What `sinks.open_sink` writes: its suffix names the format.
-        k: Colors of a frame, 1 to 65,536; when not given 256, or 255 where the format then has room
-            for an entry that says that a pixel stays as it is.
-        palette: ``shared``: one for the clip, which is read twice; ``scene``: one for each scene;
-            ``frame``: one for each frame; or whatever `apply_palette` takes.
-        first: Of ``shared``: seconds that decide the palette; colors that come later get the
-            nearest. Needed where the clip cannot be read twice.
-        hold: Levels, 0 to 64: a pixel keeps its entry while that raises its squared error by less
-            than this squared, on average over the channels; entries that would change by less from
-            frame to frame keep their colors.
-        dither: How colors are mixed, as `quantize` takes it; ``blue-noise`` when not given.
-        dither_strength: 0 (not at all) to 1; what suits the method when not given.
-        effort: As `quantize` takes it.
-        seed: As `quantize` takes it.
-        color_space: As `quantize` takes it.
-        perceptual: As `quantize` takes it.
-        fps: Frames per second: frames are dropped or repeated.
-        start: Seconds to leave out.
-        duration: Seconds to take.
-        width: Scale to so many pixels across.
-        conversion: How videos become RGB: ``exact``, the same on every machine, or ``fast``.
-        alpha: As `quantize` takes it.
-        matte: As `quantize` takes it.
-        force: Replace what exists.
-        threads: At least 1; as many as there are processors when not given.
-        device: ``auto`` (a GPU if one works, else the CPU), ``cpu``, ``gpu`` or ``gpu:N``.
-        memory: Bytes of device memory to use; most of what is free when not given.
-        scheduler: ``tcp://HOST:PORT`` of a Dask cluster, ``local`` or ``local:N``: the workers
-            count ranges of frames, and write them if they are numbered pictures and none depends on
-            the one before (no `hold`, no error diffusion). Not for ``scene`` and ``frame``.
-        progress: Called with the name of a stage and the share of it that is done.
-
-    Returns:
-        What was done. If the source is damaged, `VideoReport.damage` says how; the frames before
-        the damage were written.
-
-    Raises:
-        UsageError: An argument is outside its range, or the format does not hold such frames.
-        InputError: The source cannot be read, or has no frames.
-        OutputError: The output exists, or cannot be written.
-        DeviceError: The GPU that was asked for cannot be used.
-        ClusterError: The cluster cannot be used.
-    """
-    name, form = os.fspath(output), sink_format(output)
-    dithering = parse_dither(DEFAULT_DITHER if dither is None else dither, dither_strength)
-    check_options(
-        k, effort, "random", seed, color_space, dither, dither_strength, threads, device, memory
-    )
-    check_hold(hold)
-    check_choice("alpha", alpha, ALPHAS)
-    check_matte(matte)
-    limit = seconds(first, "--first", Fraction(1, 1000), None)
-    chosen = palette_of(palette, k, limit)
-    most = min(DEFAULT_K, form.advised) if k is None else k
-    check_colors(name, form, most if chosen is None else len(chosen))
-    begun = time.perf_counter()
-    opening: dict[str, Any] = {
-        "fps": fps, "start": start, "duration": duration, "width": width, "conversion": conversion,
-    }  # fmt: skip
-    with (
-        crew_for_clip(scheduler, os.fspath(source), palette, device) as crew,
-        open_frames(source, **opening) as frames,
-    ):
-        check_way(frames, palette, chosen, limit)
-        clip = Clip(
-            frames, name, chosen, palette if chosen is None else "file", hold, dithering, limit,
-            fitted(alpha, form.alpha), matte, force, Telling(carried(progress), frames.count),
-            {"k": most, "color_space": color_space, "perceptual": perceptual and chosen is None,
-             "options": {"effort": effort, "seed": seed}},
-            default_threads() if threads is None else threads,
-        )  # fmt: skip
-        if crew is not None:
-            clip = clip._replace(spread=spread_of(clip, crew, opening, memory))
-        report, used, notes = on_device(
-            device if crew is None else crew.here,
-            memory,
-            partial(converted, clip),
-            partial(converted, clip, np, None, True),
-        )
-    if clip.alpha != alpha and frames.channels == 4:
-        report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
-    if clip.spread is not None:
-        notes = list(dict.fromkeys([*notes, *clip.spread.device_notes]))
-    return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
 
 
 class Clip(NamedTuple):
@@ -195,8 +63,10 @@ class Clip(NamedTuple):
     choices: dict[str, Any]
     """Of a `Way`."""
     threads: int
-    spread: Spread | None = None
-    """What has its frames counted by workers; None where they are counted here."""
+    count_frames: Callable[[Watched, Any], Histogram] | None = None
+    """Counts the frames elsewhere, into arrays of a module; None where they are counted here."""
+    write_frames: Callable[[Turns, Clip, Sink, bool, Total], Turns] | None = None
+    """Writes the frames elsewhere as far as that can be; gives the turns that are left."""
 
 
 class Telling:
@@ -215,14 +85,6 @@ class Telling:
         of = "" if self.count is None else f" of {self.count}"
         share = min(self.done / self.count, 1.0) if self.count else 0.0
         self.progress(f"{stage} {self.done}{of}, {rate:.0f} frames/s", share)
-
-
-def spread_of(clip: Clip, crew: Crew, opening: dict[str, Any], memory: int | None) -> Spread:
-    """What has the frames of a clip counted by workers."""
-    known = {**opening, "channels": clip.frames.channels}
-    perceptual = clip.choices["perceptual"]
-    way = FrameWay(known, perceptual, clip.alpha, clip.matte, crew.device, memory)
-    return Spread(crew, clip.frames, way, clip.first, clip.telling.progress)
 
 
 def check_hold(hold: float) -> None:
@@ -293,14 +155,21 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
         threads=clip.threads, xp=xp, pixels_of=pixels_of, first=clip.first, tell=clip.telling,
         progress=clip.telling.progress, steady=clip.hold, **clip.choices,
     )  # fmt: skip
-    if clip.spread is not None:
-        way.elsewhere = partial(clip.spread.counted_for, watched, xp)
+    if clip.count_frames is not None:
+        way.elsewhere = partial(clip.count_frames, watched, xp)
     turns = given(way, clip.palette) if clip.palette is not None else PALETTES[clip.way](way)
     several = clip.way in ("scene", "frame")
     still = Stillness(clip.hold, diffuses, several, clip.threads)
     total = Total()
-    left = partial(turns_left, turns, clip, keeps=still.keeps, total=total)
     transparent = channels == 4
+
+    def left(sink: Sink) -> Turns:
+        return (
+            turns
+            if clip.write_frames is None
+            else clip.write_frames(turns, clip, sink, still.keeps, total)
+        )
+
     with (
         open_sink(
             clip.output, width=frames.width, height=frames.height, rate=frames.rate,
@@ -308,7 +177,7 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
             force=clip.force,
         ) as sink,
         ahead(
-            mapped(left(sink=sink), pixels_of, device, clip.threads, flight), WAITING
+            mapped(left(sink), pixels_of, device, clip.threads, flight), WAITING
         ) as results,
     ):  # fmt: skip
         for frame, ready, index, error in results:

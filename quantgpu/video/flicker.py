@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import map_ahead, ranges
-from quantgpu.histogram import BATCH, pack
+from quantgpu.color.packing import pack
 from quantgpu.metrics.palette_error import seen
 from quantgpu.palette import of_channels
+from quantgpu.pixels.counting import BATCH
+from quantgpu.threads import map_ahead, ranges
 
 MOST_HOLD = 64
 """Levels that a pixel may be held off its color, at most."""

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Device, no_progress
-from quantgpu.pixels.gpu import GpuFrames, GpuPixels, pinned_empty, stride_of
+from quantgpu.arrays.device import Device
+from quantgpu.arrays.pinned import pinned_empty
+from quantgpu.pixels.gpu import GpuFrames, GpuPixels, stride_of
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import no_progress
 from quantgpu.video.palettes import Result, Turn
 
 BATCH = 32 << 20

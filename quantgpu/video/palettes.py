@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.api import nearest_entries
-from quantgpu.arrays.device import Progress, array_module
-from quantgpu.clustering.cluster import cluster, kinds_of, own_entries
+from quantgpu.arrays.namespace import array_module
+from quantgpu.clustering.cluster import cluster, kinds_of, nearest_entries, own_entries
+from quantgpu.clustering.color_weights import color_cells
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import Dithering, Mapper, Mapping, mapper_for, tally_of
-from quantgpu.histogram import Counter, Histogram
+from quantgpu.dithering.base import Dithering, Mapper, Mapping, tally_of
+from quantgpu.dithering.methods import mapper_for
+from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette, of_channels
-from quantgpu.pixels.perceptual import color_cells
+from quantgpu.pixels.counting import Counter
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.video.frames.open import Frame
+from quantgpu.progress import Progress
+from quantgpu.video.frames.base import Frame
 
 SAMPLE = 4
 """Every fourth pixel of every fourth row is looked at to find cuts."""

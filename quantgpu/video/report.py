@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from quantgpu.batch.convert import as_bytes
+from quantgpu.batch.report import as_bytes
 from quantgpu.metrics.palette_error import decibels
 
 

@@ -109,7 +109,7 @@ STAGES = {
 
 EVERY_STAGE = [*dict.fromkeys(STAGES.values()), "download", "other"]
 
-HELPERS = {"kernels/launch.py", "arrays/device.py"}
+HELPERS = {"kernels/launch.py", "arrays/device.py", "arrays/namespace.py", "threads.py"}
 """Files that are no places of their own: their callers are."""
 
 SILENT = {"__new__", "__len__", "__hash__", "__getattr__", "__repr__", "__iter__", "compile"}

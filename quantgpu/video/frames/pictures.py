@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.arrays.device import default_threads, map_ahead
 from quantgpu.color.alpha import is_opaque
 from quantgpu.errors import InputError
 from quantgpu.io.decode import open_image, read_image, reading
 from quantgpu.io.exif import orientation_of
-from quantgpu.video.frames.open import Frame, Frames
+from quantgpu.threads import default_threads, map_ahead
+from quantgpu.video.frames.base import Frame, Frames
 
 NO_TIME = Fraction(1, 10)
 """How long browsers show a frame that is said to be shown for no time."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from queue import Empty, SimpleQueue
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import default_threads, map_ahead
 from quantgpu.errors import InputError, QuantgpuError, UsageError
+from quantgpu.io.streams import STREAM, standard_input_stream
+from quantgpu.threads import default_threads, map_ahead
+from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, timed
 from quantgpu.video.frames.hdr import CURVES, NAMES, to_srgb
-from quantgpu.batch.convert import STREAM
-from quantgpu.video.frames.open import DEFAULT_RATE, Frame, Frames, timed
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -234,13 +233,6 @@ def shown_from(
             held = frame, time
     if held is not None:
         yield held
-
-
-def standard_input_stream() -> IO[bytes]:
-    """Standard input, if there is one."""
-    if sys.stdin is None:
-        raise InputError("standard input: is closed")
-    return sys.stdin.buffer
 
 
 def decoding(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

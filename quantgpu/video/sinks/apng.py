@@ -24,10 +24,10 @@ from PIL import Image
 from PIL.PngImagePlugin import putchunk
 
 from quantgpu.io.encode import alphas_of
-from quantgpu.video.sinks.gif import bounds
+from quantgpu.video.sinks.base import bounds
 
 if TYPE_CHECKING:
-    from quantgpu.video.sinks.open import Clip, Write
+    from quantgpu.video.sinks.base import Clip, Write
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

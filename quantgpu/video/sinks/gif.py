@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image
 
 from quantgpu.io.encode import alphas_of
+from quantgpu.video.sinks.base import bounds
 
 if TYPE_CHECKING:
-    from quantgpu.video.sinks.open import Clip, Write
+    from quantgpu.video.sinks.base import Clip, Write
 
 KEEP, CLEAR = 1, 2
 """What becomes of a frame before the next: it stays, or its rectangle becomes transparent."""
@@ -119,14 +120,6 @@ def packed(palette: NDArray[np.uint8]) -> NDArray[np.uint32]:
     red, green, blue = palette[:, :3].T.astype(np.uint32)
     numbers: NDArray[np.uint32] = red << 16 | green << 8 | blue
     return numbers
-
-
-def bounds(chosen: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the smallest rectangle around the chosen pixels; one if none."""
-    rows, columns = np.flatnonzero(chosen.any(axis=1)), np.flatnonzero(chosen.any(axis=0))
-    if not len(rows):
-        return 0, 0, 1, 1
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def with_table(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:

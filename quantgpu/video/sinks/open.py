@@ -11,105 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.errors import OutputError, UsageError
-from quantgpu.io.encode import (
-    COMPRESS_LEVEL,
-    check_alpha,
-    check_target,
-    encode,
-    format_for,
-    replacing,
-    writing,
-)
+from quantgpu.errors import UsageError
+from quantgpu.io.atomic import replacing
+from quantgpu.io.encode import check_alpha, format_for
+from quantgpu.io.streams import STREAM, standard_output
 from quantgpu.video.sinks.apng import apng
+from quantgpu.video.sinks.base import Begin, Clip, SinkFormat, Write
 from quantgpu.video.sinks.gif import gif
-from quantgpu.batch.convert import STREAM
+from quantgpu.video.sinks.pictures import Numbered, Sink, picture_pattern, pictures
 from quantgpu.video.sinks.pyav import FFV1, H264, Y4M, mkv, mp4, y4m
 from quantgpu.video.sinks.webp import webp
-
-NUMBER = re.compile(r"%(0?\d*)d")
-"""The place of the number in a pattern of names."""
-
-NAMES_IN_FOLDER = "frame_%05d.png"
-"""The pictures that are written into a folder."""
-
-
-class Write(Protocol):
-    """Adds a frame."""
-
-    def __call__(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
-        """Add a frame.
-
-        Args:
-            index: (H, W) uint8 or uint16, rows of the palette.
-            palette: (K, 3) RGB or (K, 4) RGBA, uint8.
-            duration: For how many seconds it is shown.
-        """
-
-
-@dataclass
-class Clip:
-    """What is known of all frames before the first."""
-
-    width: int
-    height: int
-    rate: Fraction | None = None
-    """Frames per second; None if they vary."""
-    loop: int = 0
-    """How often it is shown, 0 for without end."""
-    one_palette: bool = True
-    """Whether all frames have the same palette."""
-    transparent: bool = False
-    """Whether some palette may have colors that are not opaque."""
-    notes: list[str] = field(default_factory=list)
-    """What could not be written as it was given; grows while frames are written."""
-    written: int = 0
-    """How many frames there are so far."""
-
-
-class Sink(NamedTuple):
-    """Where frames go."""
-
-    write: Write
-    notes: list[str]
-    """What could not be written as it was given."""
-    numbered: Numbered | None
-    """Where pictures are that several may write; None if it is one file."""
-
-
-class SinkFormat(NamedTuple):
-    """What a format of animations holds."""
-
-    name: str
-    advised: int
-    """Up to so many colors a palette has room for an entry for pixels that do not change, which
-    makes files much smaller."""
-    colors: int
-    """The most colors of a frame's palette."""
-    alpha: str
-    """What it holds of transparency, a row of `transparency.ALPHAS`."""
-    side: int
-    """The greatest width and height, in pixels."""
-    open: Callable[[str, bool, Clip], contextlib.AbstractContextManager[Write]]
-    """Begins a file of a name, replacing another or not."""
-
-
-Begin = Callable[[IO[bytes], Clip], contextlib.AbstractContextManager[Write]]
-"""Begins a file in a stream."""
 
 
 @contextlib.contextmanager
@@ -118,16 +38,6 @@ def in_file(name: str, force: bool, clip: Clip, begin: Begin) -> Iterator[Write]
     stream = standard_output() if name == STREAM else replacing(Path(name), force)
     with stream as file, begin(file, clip) as write:
         yield write
-
-
-@contextlib.contextmanager
-def standard_output() -> Iterator[IO[bytes]]:
-    """Standard output, unless it is closed or a terminal."""
-    if sys.stdout is None or sys.stdout.isatty():
-        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
-    with writing("standard output"):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
 
 
 MANY = 65_536
@@ -170,22 +80,6 @@ def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
             "out_%05d.png, or a folder with / at the end"
         )
     return SINKS[suffix]
-
-
-def picture_pattern(name: str) -> str | None:
-    """The pattern of the names of pictures that `name` asks for; None for a single file.
-
-    Raises:
-        UsageError: It has more than one place for a number, or one in its folder.
-    """
-    if name.endswith(("/", os.sep)) or os.path.isdir(name):
-        return os.path.join(name, NAMES_IN_FOLDER)
-    if "%" not in name:
-        return None
-    last = os.path.basename(name)
-    if name.count("%") != 1 or len(NUMBER.findall(last)) != 1:
-        raise UsageError(f"{name}: not a pattern of names; use one %d or %05d, as in out_%05d.png")
-    return name
 
 
 @contextlib.contextmanager
@@ -253,68 +147,6 @@ def check_palette(palette: NDArray[np.uint8], form: SinkFormat, clip: Clip) -> N
     if palette.shape[1] == 4 and not clip.transparent and (palette[:, 3] < 255).any():
         raise UsageError("transparent colors in a clip that was said to have none")
     check_alpha(form.name, form.alpha, palette)
-
-
-class Numbered(NamedTuple):
-    """Writes numbered pictures, from 1 on, into a temporary folder."""
-
-    temporary: str
-    folder: str
-    """Where they are moved when all are written."""
-    names: str
-    """The pattern of their names."""
-    free: bool
-    """Whether nothing can be in the way there."""
-    force: bool
-    clip: Clip
-
-    def __call__(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
-        """Write the next picture."""
-        number = self.clip.written + 1
-        self.check(number)
-        write_picture(os.path.join(self.temporary, self.names % number), index, palette)
-
-    def check(self, number: int) -> None:
-        """Raise an OutputError if another picture of that number is there and has to stay."""
-        if not self.free:
-            check_target(Path(self.folder, self.names % number), self.force)
-
-    def place(self) -> None:
-        """Move the pictures to where they belong."""
-        os.makedirs(self.folder, exist_ok=True)
-        for number in range(1, self.clip.written + 1):
-            name = self.names % number
-            os.replace(os.path.join(self.temporary, name), os.path.join(self.folder, name))
-
-
-def write_picture(path: str, index: NDArray[Any], palette: NDArray[np.uint8]) -> None:
-    """Write a picture of a format of `output.FORMATS`."""
-    with open(path, "wb") as stream:
-        encode(index, palette, format_for(path), stream, COMPRESS_LEVEL)
-
-
-@contextlib.contextmanager
-def pictures(name: str, force: bool, clip: Clip) -> Iterator[Write]:
-    """Numbered pictures, from 1 on, which are moved into their folder when all are written."""
-    pattern = picture_pattern(name) or name
-    folder, last = os.path.split(os.path.realpath(pattern))
-    made = not os.path.isdir(folder)
-    if made and not os.path.isdir(os.path.dirname(folder)):
-        raise OutputError(f"{os.path.dirname(folder)}: no such folder; create it first")
-    with writing(folder):
-        temporary = tempfile.mkdtemp(prefix=".quantgpu-", suffix=".partial", dir=parent_of(folder))
-    try:
-        with writing(folder):
-            numbered = Numbered(temporary, folder, last, made, force, clip)
-            yield numbered
-            numbered.place()
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def parent_of(folder: str) -> str:
-    """Where the temporary folder is made: in the folder, or beside it where it is to be made."""
-    return folder if os.path.isdir(folder) else os.path.dirname(folder)
 
 
 def size_of(output: str, frames: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.errors import OutputError
-from quantgpu.video.frames.open import DEFAULT_RATE
+from quantgpu.video.frames.base import DEFAULT_RATE
 from quantgpu.video.frames.pyav import CONVERSIONS, load_av
-
-from quantgpu.video.sinks.open import Begin
+from quantgpu.video.sinks.base import Begin, colors_of
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-    from quantgpu.video.sinks.open import Clip, Write
+    from quantgpu.video.sinks.base import Clip, Write
 
 TICKS = 10_000
 """At least so many ticks a second are told apart where a format allows."""
@@ -136,15 +135,6 @@ class Watched:
             raise
 
 
-def colors_of(palette: NDArray[np.uint8], transparent: bool) -> NDArray[np.uint8]:
-    """A palette with alpha, or without."""
-    if not transparent:
-        return palette[:, :3]
-    if palette.shape[1] == 4:
-        return palette
-    return np.column_stack([palette, np.full(len(palette), 255, np.uint8)])
-
-
 @contextlib.contextmanager
 def video(stream: IO[bytes], clip: Clip, how: Encoding) -> Iterator[Write]:
     """Begin a file in which frames have times of their own."""
@@ -170,11 +160,6 @@ def y4m(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
                 file.add(palette[:, :3][index], (tick, tick + 1))
 
         yield write
-
-
-def packed_pixels(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """(H, W): one number for each of (H, W, 4) colors."""
-    return colors.view(np.uint32)[..., 0]
 
 
 mkv: Begin = partial(video, how=FFV1)

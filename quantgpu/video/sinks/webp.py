@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.video.sinks.gif import bounds
-from quantgpu.video.sinks.pyav import colors_of, packed_pixels
+from quantgpu.video.sinks.base import bounds, colors_of, packed_pixels
 
 if TYPE_CHECKING:
-    from quantgpu.video.sinks.open import Clip, Write
+    from quantgpu.video.sinks.base import Clip, Write
 
 OPTIONS: dict[str, Any] = {"lossless": True, "quality": 20, "method": 2}
 """16 frames of 1280 x 720: quality 0, method 0 3.65 MB in 0.9 s; 0, 1 3.35 MB in 1.1 s; 20, 2

@@ -1,0 +1,83 @@
+"""Where the output of an input goes, and whether it may go there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from quantgpu.errors import UsageError
+from quantgpu.io.atomic import check_target
+from quantgpu.io.encode import FORMATS, Format, check_colors, format_for
+from quantgpu.io.streams import STREAM
+
+K_HERE = "{k}"
+"""What becomes K in the name of an output."""
+
+
+class Destination(NamedTuple):
+    """Where results go, and how."""
+
+    output: str | None
+    """A file, `STREAM`, or None for NAME-K.png; `K_HERE` in it becomes K."""
+    folder: Path | None
+    """Where NAME-K.png is written; None for beside the input."""
+    force: bool
+    compress_level: int
+    metadata: str = "keep"
+    """What is written beside the pixels, a row of `METADATA`."""
+    skip_if_larger: bool = False
+    """Write nothing that takes more bytes than the input."""
+
+    def of(self, name: str, tag: int | str) -> str:
+        """The output for the input `name`; NAME-K.png, or with another tag than K."""
+        if self.output is not None:
+            return self.output.replace(K_HERE, str(tag)) if isinstance(tag, int) else self.output
+        if name == STREAM and self.folder is None:
+            return STREAM
+        source = Path("stdin" if name == STREAM else name)
+        folder = source.parent if self.folder is None else self.folder
+        return str(folder / f"{source.stem}-{tag}.png")
+
+    def check(self, inputs: Sequence[str], ks: Sequence[int | None], target: str | None) -> None:
+        """Raise a UsageError unless there is a name for each of the outputs."""
+        if self.output is not None and (len(inputs) > 1 or self.folder is not None):
+            raise UsageError("-o names one file; use --output-dir alone for several inputs")
+        if self.output is not None and K_HERE in self.output and target is not None:
+            raise UsageError(
+                f"-o {self.output}: K is found by --target; use a name without {K_HERE}"
+            )
+        if len(ks) == 1:
+            return
+        if self.output is not None and K_HERE not in self.output:
+            raise UsageError(
+                f"-o {self.output} is one name for {len(ks)} results; put {K_HERE} in it, as in "
+                f"-o out-{K_HERE}.png, or use --output-dir"
+            )
+        if STREAM in inputs and self.output is None and self.folder is None:
+            raise UsageError(
+                f"standard output takes one result, not {len(ks)}; use --output-dir, or "
+                f"-o out-{K_HERE}.png"
+            )
+
+
+def identity(path: str) -> Any:
+    """What tells one file from another, whatever names it goes by."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
+def check_output(output: str, k: int, force: bool) -> Format:
+    """The output's format, if it may be written: found out before any work is done."""
+    if output == STREAM and (sys.stdout is None or sys.stdout.isatty()):
+        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
+    form = FORMATS[".png"] if output == STREAM else format_for(output)
+    check_colors(form, k)
+    if output != STREAM:
+        check_target(Path(output), force)
+    return form

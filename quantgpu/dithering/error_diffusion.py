@@ -1,0 +1,113 @@
+"""Error diffusion of whole pictures on the CPU: bands of rows, threads, tallies."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from quantgpu.arrays.namespace import array_module, to_host
+from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally, no_dither
+from quantgpu.dithering.diffusion import no_errors
+from quantgpu.dithering.error_diffusion_plan import (
+    Colors,
+    Plan,
+    entries_of,
+    error_of,
+    plan_for,
+    prepared,
+)
+from quantgpu.pixels.counting import BATCH
+from quantgpu.pixels.gpu import GpuFrames, GpuPixels
+from quantgpu.pixels.perceptual import activity, lightness, rows_around
+from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress, part_of
+from quantgpu.threads import map_ahead
+
+BAND = 1 << 24
+"""Pixels that are diffused at a time, 9 bytes each; a band goes on with the errors of the last."""
+
+
+def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
+    """What maps pictures by the error diffusion that `dithering` names.
+
+    Colors that are in the palette keep their own entry, and so do pixels that cannot be seen; they
+    neither take errors nor pass any on.
+    """
+    from quantgpu.dithering import error_diffusion_gpu
+
+    colors = Colors(mapping)
+    if bool(colors.is_silent.all()):
+        return no_dither(mapping)
+    plan = plan_for(mapping, dithering, colors)
+
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+        if isinstance(pixels, GpuFrames):
+            return error_diffusion_gpu.on_frames(pixels, plan)
+        if isinstance(pixels, GpuPixels):
+            return error_diffusion_gpu.on_slabs(pixels, plan, stay, progress)
+        return by_threads(pixels, plan, mapping.threads, progress)
+
+    return mapped
+
+
+def tally_of(plan: Plan, ranks: Any, index: Any) -> tuple[Any, Any]:
+    """The pixels of each palette entry, (K,) int64, and the squared error, () int64."""
+    xp = array_module(index)
+    counts = xp.bincount(index, minlength=plan.k)
+    return counts.astype(xp.int64), error_of(plan, ranks, index)
+
+
+def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
+    """The sum of some tallies, on the host."""
+    counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
+    return Tally(to_host(counts), int(error) // plan.sides)
+
+
+def by_threads(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
+    """An index map, band by band; several threads prepare and count the pixels of a band."""
+    width = pixels.width
+    index = np.empty((pixels.height, width), plan.dtype)
+    bands = list(pixels.row_ranges(-(-len(pixels) // -(-len(pixels) // BAND)) + width - 1))
+    size = max(stop - start for start, stop in bands) * width
+    ranks, strength = np.empty(size, np.int32), np.empty(size, np.uint8)
+    errors = no_errors(plan.kernel, len(plan.scheme.points), width)
+    tallies = []
+    for turn, (start, stop) in enumerate(bands):
+
+        def part(rows: tuple[int, int], start: int = start) -> slice:
+            return slice((rows[0] - start) * width, (rows[1] - start) * width)
+
+        def prepare(rows: tuple[int, int], part: Callable[..., slice] = part) -> None:
+            colors, busy = colors_of(pixels, rows, plan.is_adaptive)
+            ranks[part(rows)], strength[part(rows)] = prepared(plan, colors, busy)
+
+        def tally(rows: tuple[int, int], part: Callable[..., slice] = part) -> tuple[Any, Any]:
+            return tally_of(plan, ranks[part(rows)], index[slice(*rows)].reshape(-1))
+
+        pieces = list(pixels.row_ranges(BATCH, (start, stop)))
+        deque(map_ahead(prepare, pieces, threads), maxlen=0)
+        used = part((start, stop))
+        told = part_of(progress, turn, len(bands))
+        found, errors = entries_of(plan, ranks[used], strength[used], errors, told)
+        index[start:stop] = found.reshape(-1, width)
+        tallies += list(map_ahead(tally, pieces, threads))
+        told("remap", 1)
+    return Mapped(index, summed(plan, tallies))
+
+
+def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tuple[Any, Any]:
+    """The colors, (m, channels), of the pixels in some rows on the host, and their activity, (m,).
+
+    The activity is None if it is not asked for.
+    """
+    start, stop = rows
+    if not with_activity:
+        return pixels.slab(start, stop), None
+    first, last = rows_around(start, stop, pixels.height)
+    around = pixels.slab(first, last).reshape(last - first, pixels.width, pixels.channels)
+    busy = activity(lightness(around), start - first, stop - start)
+    inner = around[start - first : stop - first].reshape(-1, pixels.channels)
+    return inner, busy.reshape(-1)

@@ -1,0 +1,73 @@
+"""Files that appear whole or not at all: a temporary name, then moved into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from quantgpu.errors import OutputError
+
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+"""How a file is opened that must not exist yet."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
+    """A stream that becomes the file `path` when all went well, and nothing when it did not.
+
+    Raises:
+        OutputError: `path` exists and `force` is not given, or cannot be written.
+    """
+    temporary: str | None = None
+    path = Path(os.path.realpath(path))
+    check_target(path, force)
+    try:
+        with writing(path):
+            candidate = str(path.parent / f".quantgpu-{secrets.token_hex(8)}.partial")
+            descriptor = os.open(candidate, NEW_FILE, 0o666)  # less what the umask takes
+            temporary = candidate
+            with open(descriptor, "wb") as stream:
+                yield stream
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+            check_target(path, force)
+            os.replace(temporary, path)
+            temporary = None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def writing(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever the system refuses inside becomes an OutputError that begins with `name`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            reason = "the disk is full; nothing was written"
+        elif isinstance(error, PermissionError):
+            reason = "not writable (permission denied)"
+        else:
+            reason = f"cannot be written ({(error.strerror or str(error)).lower()})"
+        raise OutputError(f"{os.fspath(name)}: {reason}") from None
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Raise unless `path` is free, or a file that may be replaced, in a folder that exists."""
+    with writing(path):
+        if not path.parent.is_dir():
+            if path.parent.exists():
+                raise OutputError(f"{path.parent}: is not a folder")
+            raise OutputError(f"{path.parent}: no such folder; create it first")
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file, or use --output-dir")
+        if path.exists() and not force:
+            raise OutputError(f"{path}: exists; use --force to replace it, or -o for another name")

@@ -1,0 +1,50 @@
+"""Standard input and standard output as files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+from quantgpu.errors import ChangedError, InputError, QualityError, UsageError
+from quantgpu.io.atomic import writing
+from quantgpu.io.decode import reading
+
+STREAM = "-"
+"""Standard input or standard output."""
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Errors inside that do not name the image that they are about begin with its name."""
+    try:
+        yield
+    except (UsageError, QualityError, ChangedError) as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def read_standard_input() -> io.BytesIO:
+    """All of standard input."""
+    if sys.stdin is None:
+        raise InputError("standard input: is closed")
+    with reading("standard input"):
+        return io.BytesIO(sys.stdin.buffer.read())
+
+
+def standard_input_stream() -> IO[bytes]:
+    """Standard input, if there is one."""
+    if sys.stdin is None:
+        raise InputError("standard input: is closed")
+    return sys.stdin.buffer
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output, unless it is closed or a terminal."""
+    if sys.stdout is None or sys.stdout.isatty():
+        raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
+    with writing("standard output"):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
