@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from quantgpu.clustering.cluster import nearest_entries, own_entries
-from quantgpu.color.alpha import ALPHAS, HELD, Color, check_matte, fitted
-from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.methods import parse_dither
-from quantgpu.errors import UsageError, check_choice
-from quantgpu.execution.fallback import carried, on_device
-from quantgpu.histogram import Histogram
+from quantgpu.color.alpha import Color
+from quantgpu.errors import UsageError
 from quantgpu.indexed import Indexed
 from quantgpu.io.inputs import as_palette, as_pixels
 from quantgpu.metrics.comparison import METRICS, Colors, Comparison, size_of
-from quantgpu.options import DEFAULT_K, check_apply_options, check_options
-from quantgpu.palette import Palette
-from quantgpu.pipeline.convert import convert
-from quantgpu.pipeline.quantize import quantized
+from quantgpu.options import ApplyOptions, QuantizeOptions, chosen, from_keywords
+from quantgpu.pipeline.apply import map_to_palette
+from quantgpu.pipeline.quantize import quantize_with
 from quantgpu.progress import Progress, no_progress
-from quantgpu.threads import default_threads
 
 if TYPE_CHECKING:
     from quantgpu.video.report import VideoReport
@@ -73,21 +62,10 @@ def apply_palette(
     >>> picture.index.tolist(), picture.counts.tolist()
     ([2, 0], [1, 0, 1])
     """
-    check_apply_options(color_space, dither, dither_strength, threads, device, memory)
-    palette, space = as_palette(colors), COLOR_SPACES[color_space]
-    threads = default_threads() if threads is None else threads
-
-    def given(histogram: Histogram, pixels: int, tell: Progress) -> tuple[Palette, Any]:
-        return palette, own_entries(
-            histogram, palette.colors, nearest_entries(histogram, palette, space, threads)
-        )
-
-    [picture] = convert(
-        image, [given], "assign", dithering=parse_dither(dither, dither_strength),
-        color_space=color_space, threads=threads, device=device, memory=memory,
-        keep_on_device=keep_on_device, progress=progress,
-    )  # fmt: skip
-    return picture
+    options = from_keywords(ApplyOptions, chosen(locals(), ApplyOptions))
+    return map_to_palette(
+        image, as_palette(colors), options, keep_on_device=keep_on_device, progress=progress
+    )
 
 
 def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> Comparison:
@@ -218,23 +196,32 @@ def quantize(
     >>> picture.palette.hex(), picture.index.tolist()
     (['#000000', '#dab394'], [1, 1, 0])
     """
-    [picture] = quantized(
-        image, ks=[k], target=target, min_quality=min_quality, effort=effort, init=init, seed=seed,
-        color_space=color_space, perceptual=perceptual, weights=weights, salient=salient,
-        keep=keep, snap=snap, lock_grays=lock_grays, from_palette=from_palette, dither=dither,
-        dither_strength=dither_strength, alpha=alpha, matte=matte, threads=threads, device=device,
-        memory=memory, keep_on_device=keep_on_device, progress=progress,
-    )  # fmt: skip
+    options = from_keywords(QuantizeOptions, chosen(locals(), QuantizeOptions))
+    [picture] = quantize_with(
+        image, [k], options, weights=weights, keep_on_device=keep_on_device, progress=progress
+    )
     return picture
 
 
-def quantize_each(image: Any, ks: Iterable[int | None], **options: Any) -> list[Indexed]:
+def quantize_each(
+    image: Any,
+    ks: Iterable[int | None],
+    *,
+    weights: Any = None,
+    keep_on_device: bool = False,
+    progress: Progress = no_progress,
+    **options: Any,
+) -> list[Indexed]:
     """Reduce an image to each of several K colors; its pixels are counted once.
 
     Args:
         image: What `quantize` takes.
         ks: The numbers of colors, all different.
-        options: Those of `quantize`; `target` only with one K, which is the most it may find then.
+        weights: As `quantize` takes it.
+        keep_on_device: As `quantize` takes it.
+        progress: As `quantize` takes it.
+        options: The other ones of `quantize`; `target` only with one K, which is the most it may
+            find then.
 
     Returns:
         For each K, in the order given, what `quantize` returns.
@@ -242,8 +229,10 @@ def quantize_each(image: Any, ks: Iterable[int | None], **options: Any) -> list[
     >>> [len(picture.palette) for picture in quantize_each([(1, 2, 3), (4, 5, 6)], [2, 1])]
     [2, 1]
     """
-    assert quantize.__kwdefaults__ is not None
-    return quantized(image, ks=list(ks), **{**quantize.__kwdefaults__, **options})
+    return quantize_with(
+        image, list(ks), from_keywords(QuantizeOptions, options),
+        weights=weights, keep_on_device=keep_on_device, progress=progress,
+    )  # fmt: skip
 
 
 def quantize_video(
@@ -257,9 +246,15 @@ def quantize_video(
     dither: str | None = None,
     dither_strength: float | None = None,
     effort: str = "balanced",
+    init: str = "random",
     seed: int = 0,
     color_space: str = "oklab",
     perceptual: bool = True,
+    salient: bool = False,
+    keep: Any = None,
+    snap: float | None = None,
+    lock_grays: bool = False,
+    from_palette: Any = None,
     fps: Fraction | float | None = None,
     start: Fraction | float | None = None,
     duration: Fraction | float | None = None,
@@ -294,9 +289,15 @@ def quantize_video(
         dither: How colors are mixed, as `quantize` takes it; ``blue-noise`` when not given.
         dither_strength: 0 (not at all) to 1; what suits the method when not given.
         effort: As `quantize` takes it.
+        init: As `quantize` takes it.
         seed: As `quantize` takes it.
         color_space: As `quantize` takes it.
         perceptual: As `quantize` takes it.
+        salient: As `quantize` takes it.
+        keep: As `quantize` takes it.
+        snap: As `quantize` takes it: a share of all pixels that decide a palette.
+        lock_grays: As `quantize` takes it.
+        from_palette: As `quantize` takes it.
         fps: Frames per second: frames are dropped or repeated.
         start: Seconds to leave out.
         duration: Seconds to take.
@@ -324,63 +325,16 @@ def quantize_video(
         DeviceError: The GPU that was asked for cannot be used.
         ClusterError: The cluster cannot be used.
     """
-    from quantgpu.distributed.video import crew_for_clip, spread_of, turns_left
-    from quantgpu.video.convert import (
-        DEFAULT_DITHER,
-        Clip,
-        Telling,
-        check_colors,
-        check_hold,
-        check_way,
-        converted,
-        palette_of,
-    )
-    from quantgpu.video.frames.base import seconds
-    from quantgpu.video.frames.open import open_frames
-    from quantgpu.video.sinks.open import sink_format
+    keywords = locals()
+    from quantgpu.video.options import VideoOptions
 
-    name, form = os.fspath(output), sink_format(output)
-    dithering = parse_dither(DEFAULT_DITHER if dither is None else dither, dither_strength)
-    check_options(
-        k, effort, "random", seed, color_space, dither, dither_strength, threads, device, memory
-    )
-    check_hold(hold)
-    check_choice("alpha", alpha, ALPHAS)
-    check_matte(matte)
-    limit = seconds(first, "--first", Fraction(1, 1000), None)
-    chosen = palette_of(palette, k, limit)
-    most = min(DEFAULT_K, form.advised) if k is None else k
-    check_colors(name, form, most if chosen is None else len(chosen))
-    begun = time.perf_counter()
-    spread = None
-    opening: dict[str, Any] = {
-        "fps": fps, "start": start, "duration": duration, "width": width, "conversion": conversion,
-    }  # fmt: skip
-    with (
-        crew_for_clip(scheduler, os.fspath(source), palette, device) as crew,
-        open_frames(source, **opening) as frames,
-    ):
-        check_way(frames, palette, chosen, limit)
-        clip = Clip(
-            frames, name, chosen, palette if chosen is None else "file", hold, dithering, limit,
-            fitted(alpha, form.alpha), matte, force, Telling(carried(progress), frames.count),
-            {"k": most, "color_space": color_space, "perceptual": perceptual and chosen is None,
-             "options": {"effort": effort, "seed": seed}},
-            default_threads() if threads is None else threads,
-        )  # fmt: skip
-        if crew is not None:
-            spread = spread_of(clip, crew, opening, memory)
-            clip = clip._replace(
-                count_frames=spread.counted_for, write_frames=partial(turns_left, spread)
-            )
-        report, used, notes = on_device(
-            device if crew is None else crew.here,
-            memory,
-            partial(converted, clip),
-            partial(converted, clip, np, None, True),
-        )
-    if clip.alpha != alpha and frames.channels == 4:
-        report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
-    if spread is not None:
-        notes = list(dict.fromkeys([*notes, *spread.device_notes]))
-    return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
+    options = from_keywords(VideoOptions, chosen(keywords, VideoOptions))
+    names = os.fspath(source), os.fspath(output)
+    how: dict[str, Any] = {"force": force, "progress": progress}
+    if scheduler is None:
+        from quantgpu.video.convert import convert_clip
+
+        return convert_clip(*names, k, options, **how)
+    from quantgpu.distributed.video import convert_clip_on
+
+    return convert_clip_on(scheduler, *names, k, options, **how)

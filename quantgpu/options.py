@@ -1,87 +1,133 @@
-"""What options may be, told before any work is done."""
+"""All options of a quantization as one value, and flat keywords that become such values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quantgpu.arrays.device import check_device
-from quantgpu.clustering.coarse_to_fine import EFFORTS
-from quantgpu.clustering.seeding import SEEDINGS
-from quantgpu.clustering.target import Target, parse_target
+from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
+from quantgpu.clustering.target import Goals
+from quantgpu.color.alpha import AlphaOptions
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.methods import DEFAULT, parse_dither
+from quantgpu.dithering.options import DitherOptions, MapOptions
 from quantgpu.errors import UsageError, check_choice, check_number
-from quantgpu.execution.selection import LEAST_MEMORY, MOST_MEMORY, check_resources
+from quantgpu.execution.selection import Compute
 from quantgpu.io.inputs import as_palette
-from quantgpu.palette import MOST_COLORS, distinct
-from quantgpu.threads import MOST_THREADS
+from quantgpu.palette import MOST_COLORS, Palette, distinct
 
-DEFAULT_K = 256
-
-
-def check_options(
-    k: int | None,
-    effort: str,
-    init: str,
-    seed: int,
-    color_space: str,
-    dither: str | None,
-    dither_strength: float | None,
-    threads: int | None,
-    device: str,
-    memory: int | None,
-) -> None:
-    """Raise a UsageError for what is wrong with options of `quantize`, whatever the image."""
-    if k is not None:
-        check_number("k", k, 1, MOST_COLORS)
-    check_resources(threads, device, memory)
-    check_number("seed", seed, 0, 2**64 - 1)
-    check_choice("effort", effort, EFFORTS)
-    check_choice("init", init, SEEDINGS)
-    check_choice("color_space", color_space, COLOR_SPACES)
-    check_dither(k, dither, dither_strength)
+Options = TypeVar("Options")
 
 
-def check_dither(k: int | None, dither: str | None, strength: float | None) -> None:
-    """Raise a UsageError for what is wrong with how to dither."""
-    found = parse_dither(DEFAULT if dither is None else dither, strength)
-    if k == 1 and dither is not None and found.method != "none":
-        raise UsageError(f"dither = {dither!r}: k = 1 leaves nothing to mix; use 2 colors or more")
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions:
+    """What `quantgpu.quantize` is asked for, but for the image, its weights and K."""
+
+    palette: PaletteOptions = field(default_factory=PaletteOptions)
+    dither: DitherOptions = field(default_factory=DitherOptions)
+    alpha: AlphaOptions = field(default_factory=AlphaOptions)
+    goals: Goals = field(default_factory=Goals)
+    compute: Compute = field(default_factory=Compute)
 
 
-def check_kept(k: int | None, keep: Any, snap: float | None) -> NDArray[np.uint8] | None:
-    """The colors to keep, (m, 3 | 4), without repetitions; or a UsageError."""
-    if snap is not None and not (isinstance(snap, int | float | np.floating) and 0 < snap <= 1):
-        raise UsageError(
-            f"snap = {snap!r} is not a share above 0, up to 1; 0.01 is one hundredth of the image"
+@dataclass(frozen=True, kw_only=True)
+class ApplyOptions:
+    """What `quantgpu.apply_palette` is asked for, but for the image and the palette."""
+
+    color_space: str = "oklab"
+    dither: DitherOptions = field(default_factory=DitherOptions)
+    compute: Compute = field(default_factory=Compute)
+
+    def __post_init__(self) -> None:
+        check_choice("color_space", self.color_space, COLOR_SPACES)
+
+    @property
+    def mapping(self) -> MapOptions:
+        """How pixels are mapped: not dithered if nothing is said."""
+        return MapOptions(
+            dithering=self.dither.resolve(default="none"), color_space=self.color_space
         )
-    if keep is None:
-        return None
-    kept = distinct(as_palette(keep).colors)
-    most = DEFAULT_K if k is None else k
-    if len(kept) > most:
-        raise UsageError(f"{len(kept)} colors to keep are more than k = {most}")
-    return kept
 
 
-def check_set(from_palette: Any, snap: float | None) -> NDArray[np.uint8] | None:
-    """The colors to choose from, (M, 3 | 4), without repetitions; or a UsageError."""
-    if from_palette is None:
-        return None
-    if snap is not None:
-        raise UsageError("snap takes colors of the image, and from_palette none; give one of them")
-    return distinct(as_palette(from_palette).colors)
+def distinct_palette(colors: Any) -> Palette | None:
+    """Colors in any form that `as_palette` takes, without repetitions; None stays None."""
+    return None if colors is None else Palette(distinct(as_palette(colors).colors))
 
 
-def check_weighing(effort: str, weights: Any, salient: bool) -> None:
-    """Raise a UsageError for weights where they would have no effect."""
-    if effort == "none" and (weights is not None or salient):
-        name = "salient" if weights is None else "weights"
-        raise UsageError(f"effort = 'none' counts all pixels alike; with {name} use 'fast'")
+CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "keep": distinct_palette,
+    "from_palette": distinct_palette,
+}
+"""Keywords that callers may give in several forms, and what makes the one that options hold."""
+
+
+def from_keywords(kind: type[Options], keywords: Mapping[str, Any]) -> Options:
+    """Options of a kind from flat keywords: each goes to the part that has a field of its name.
+
+    >>> from_keywords(QuantizeOptions, {"effort": "fast", "device": "cpu"}).palette.effort
+    'fast'
+
+    Raises:
+        TypeError: A keyword is of no part, as for any function.
+        UsageError: An option is outside its range.
+    """
+    left = dict(keywords)
+    options = taken_from(kind, left)
+    if left:
+        raise TypeError(f"unexpected keyword argument {next(iter(left))!r}")
+    return options
+
+
+def taken_from(kind: type[Options], keywords: dict[str, Any]) -> Options:
+    """Options of a kind, whose keywords are taken away from others."""
+    own = {}
+    for name, part in parts_of(kind).items():
+        if part is not None:
+            own[name] = taken_from(part, keywords)
+        elif name in keywords:
+            value = keywords.pop(name)
+            own[name] = CONVERTERS[name](value) if name in CONVERTERS else value
+    return kind(**own)
+
+
+def parts_of(kind: type[Any]) -> dict[str, type[Any] | None]:
+    """The fields of options, each with its kind if it is a part made of options itself."""
+    makes = {entry.name: entry.default_factory for entry in fields(kind)}
+    return {name: make if is_dataclass(make) else None for name, make in makes.items()}
+
+
+def names_in(kind: type[Any]) -> list[str]:
+    """The flat keywords that make options of a kind."""
+    return [
+        name
+        for own, part in parts_of(kind).items()
+        for name in ([own] if part is None else names_in(part))
+    ]
+
+
+def chosen(keywords: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Those of some keywords that make options of a kind."""
+    return {name: keywords[name] for name in names_in(kind) if name in keywords}
+
+
+def check_ks(ks: Sequence[int | None], options: QuantizeOptions) -> list[int | None]:
+    """The numbers of colors as integers; a UsageError if one does not go with the options."""
+    if not ks:
+        raise UsageError("no k is given; ks is a list such as [16, 256]")
+    for k in ks:
+        if k is not None:
+            check_number("k", k, 1, MOST_COLORS)
+        options.dither.check_k(k)
+        options.palette.check_room(k)
+        if list(ks).count(k) > 1:
+            raise UsageError(f"k = {k} is given twice")
+    target = options.goals.target
+    if target is not None and len(ks) > 1:
+        raise UsageError(
+            f"target = {target!r} finds one K by itself; give one k, the most there may be, or none"
+        )
+    return [None if k is None else operator.index(k) for k in ks]
 
 
 def k_for(k: int | None, pixels: int, kept: int = 0) -> int:
@@ -91,38 +137,12 @@ def k_for(k: int | None, pixels: int, kept: int = 0) -> int:
     return min(DEFAULT_K, pixels + kept) if k is None else k
 
 
-def check_apply_options(
-    color_space: str,
-    dither: str,
-    dither_strength: float | None,
-    threads: int | None,
-    device: str,
-    memory: int | None,
-) -> None:
-    """Raise a UsageError for what is wrong with options of `apply_palette`, whatever the image."""
-    check_choice("color_space", color_space, COLOR_SPACES)
-    parse_dither(dither, dither_strength)
-    check_device(device)
-    if threads is not None:
-        check_number("threads", threads, 1, MOST_THREADS)
-    if memory is not None:
-        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+def refuse_others(options: Any, honored: Sequence[str], reason: str) -> None:
+    """Raise a UsageError for an option that is not `honored`, unless it is what it usually is.
 
-
-def check_goals(
-    ks: Sequence[int | None], target: str | None, min_quality: str | None
-) -> tuple[Target | None, Target | None]:
-    """What is to be reached, and what at least; or a UsageError."""
-    if not ks:
-        raise UsageError("no k is given; ks is a list such as [16, 256]")
-    for k in ks:
-        if ks.count(k) > 1:
-            raise UsageError(f"k = {k} is given twice")
-    if target is not None and len(ks) > 1:
-        raise UsageError(
-            f"target = {target!r} finds one K by itself; give one k, the most there may be, or none"
-        )
-    return (
-        None if target is None else parse_target(target),
-        None if min_quality is None else parse_target(min_quality, "min_quality"),
-    )
+    >>> refuse_others(AlphaOptions(alpha="keep"), ["matte"], "is not for this")
+    """
+    for entry in fields(options):
+        usual = entry.default if entry.default_factory is MISSING else entry.default_factory()
+        if entry.name not in honored and getattr(options, entry.name) != usual:
+            raise UsageError(f"--{entry.name.replace('_', '-')} {reason}")

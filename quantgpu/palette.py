@@ -26,6 +26,12 @@ class Palette:
     def __len__(self) -> int:
         return len(self.colors)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Palette) and np.array_equal(self.colors, other.colors)
+
+    def __hash__(self) -> int:
+        return hash((self.colors.shape, self.colors.tobytes()))
+
     def hex(self) -> list[str]:
         """The colors as ``#rrggbb``, or ``#rrggbbaa`` if they are not opaque.
 

@@ -139,6 +139,7 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
     """What maps such frames."""
     from quantgpu.arrays.namespace import array_module
     from quantgpu.clustering.cluster import cluster
+    from quantgpu.clustering.options import PaletteOptions
     from quantgpu.color.spaces import COLOR_SPACES
     from quantgpu.dithering.base import Mapping
     from quantgpu.dithering.methods import mapper_for, parse_dither
@@ -148,7 +149,7 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
     from quantgpu.video.palettes import Prepared
 
     histogram = count_colors(GpuPixels(Pixels(frame), array_module(frame), device))
-    found = cluster(histogram, k, effort="fast")
+    found = cluster(histogram, k, PaletteOptions(effort="fast", perceptual=False))
     mapping = Mapping(histogram, *found, COLOR_SPACES["oklab"])
     return Prepared(mapping, mapper_for(mapping, parse_dither(method)), True)
 

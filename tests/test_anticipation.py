@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flat import cluster
 from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
 
 from quantgpu.clustering import dither_aware
-from quantgpu.clustering.cluster import cluster
 from quantgpu.clustering.dither_aware import (
     FARTHEST,
     IN_A_ROW,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
@@ -21,16 +20,20 @@ from pictures import photo, soft_photo
 from PIL import Image
 from test_cli_palette import Ran, contents
 
-import quantgpu
 from quantgpu.batch import convert
 from quantgpu.batch import count as count_module
 from quantgpu.batch import shared_palette as tasks_module
 from quantgpu.batch.convert import Work
 from quantgpu.batch.destination import Destination
-from quantgpu.batch.shared_palette import Sharing, sharing_of
+from quantgpu.batch.shared_palette import SharedPaletteOptions
 from quantgpu.batch.tasks import planned
+from quantgpu.dithering.base import Dithering
+from quantgpu.dithering.options import MapOptions
+from quantgpu.execution.selection import Compute
 from quantgpu.io import decode
+from quantgpu.io.decode import ReadOptions
 from quantgpu.io.palette_files import read_palette, write_palette
+from quantgpu.options import QuantizeOptions, from_keywords
 
 PICTURES = {
     "a.png": photo(),
@@ -424,24 +427,18 @@ def test_a_result_that_is_no_picture_is_not_taken_for_complete() -> None:
     assert Path("out/b-5.png").read_text() == "a text"
 
 
-def test_options_go_where_they_belong() -> None:
-    names = [
-        *("effort", "init", "seed", "color_space", "perceptual", "salient", "snap", "lock_grays"),
-        *("keep", "device", "memory", "dither", "dither_strength", "weights"),
-    ]
-    options: dict[str, Any] = {**dict.fromkeys(names), "threads": 2, "from_palette": None}
-    sharing = sharing_of([5], options, 6)
-    assert isinstance(sharing, Sharing)
-    left_out = {"dither", "dither_strength", "weights"}
-    assert sharing.clustering.keys() == options.keys() - left_out | {"dithered"}
-    assert (sharing.clustering["threads"], sharing.remapping["threads"]) == (6, 2)
-    sharing = sharing_of([5], options, 6, here="gpu:1")
-    assert (sharing.clustering["device"], sharing.remapping["device"]) == ("gpu:1", None)
-    assert options.keys() <= set(inspect.signature(quantgpu.quantize).parameters)
+def test_a_shared_palette_is_found_by_all_threads_and_maps_by_those_of_an_image() -> None:
+    keywords = {"threads": 2, "lock_grays": True, "color_space": "srgb", "dither": "bayer"}
+    options = from_keywords(QuantizeOptions, keywords)
+    sharing = SharedPaletteOptions(ks=[5], options=options, compute=Compute(threads=6))
+    assert sharing.mapping == MapOptions(
+        dithering=Dithering("bayer"), color_space="srgb", lock_grays=True
+    )
+    assert (sharing.compute.threads, sharing.options.compute.threads) == (6, 2)
 
 
 def test_outputs_are_those_of_the_destination() -> None:
-    work = Work(lambda image, progress: [], 5, [4, 5], {})
+    work = Work(lambda image, progress: [], 5, [4, 5], ReadOptions())
     tasks = planned(["a.png", "-"], [], Destination(None, Path("out"), False, 2), work, False)
     assert [task.outputs for task in tasks] == [
         ["out/a-4.png", "out/a-5.png"], ["out/stdin-4.png", "out/stdin-5.png"],

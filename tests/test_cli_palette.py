@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import quantgpu
 from quantgpu import api, cli
 from quantgpu.cli import apply, palette
+from quantgpu.cli.app import keys_of
 from quantgpu.cli.quantize import quantize as quantize_command
 from quantgpu.io import decode, encode, icc
 from quantgpu.io.palette_files import PALETTE_FILES, read_palette, write_palette
@@ -433,5 +434,6 @@ def test_help_names_every_palette_format_and_order() -> None:
 
 
 def test_completion_offers_the_orders() -> None:
-    assert palette.keys_of_sorts("") == list(shared_palette.SORTS)
-    assert palette.keys_of_sorts("c") == ["count"]
+    complete = keys_of("SORTS", "pipeline.shared_palette")
+    assert complete("") == list(shared_palette.SORTS)
+    assert complete("c") == ["count"]

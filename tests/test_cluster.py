@@ -27,6 +27,7 @@ from quantgpu.distributed import blocks
 from quantgpu.distributed.blocks import Recipe, count_block
 from quantgpu.distributed.tiles import Halo
 from quantgpu.dithering.base import Dithering
+from quantgpu.dithering.options import MapOptions
 from quantgpu.histogram import Histogram
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
@@ -273,8 +274,7 @@ def test_histograms_and_recipes_travel_compressed_and_arrive_whole() -> None:
     assert len(data) < sum(column.nbytes for column in columns) / 4 < sys.getsizeof(counted)
     assert_same_histogram(pickle.loads(data), counted)
     shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
-    method = Dithering("bayer")
-    recipe = blocks.recipe_for(counted, shared, method, "oklab", False)
+    recipe = blocks.recipe_for(counted, shared, MapOptions(dithering=Dithering("bayer")))
     data = pickle.dumps(recipe)
     assert len(data) < sys.getsizeof(recipe) / 4
     there = pickle.loads(data)
@@ -282,7 +282,7 @@ def test_histograms_and_recipes_travel_compressed_and_arrive_whole() -> None:
     assert np.array_equal(there.keys, recipe.keys)
     assert np.array_equal(there.labels, recipe.labels)
     assert np.array_equal(there.colors, recipe.colors)
-    assert there.how == recipe.how
+    assert (there.options, there.channels) == (recipe.options, recipe.channels)
 
 
 def counted_later(counted: Histogram) -> Any:
@@ -292,7 +292,7 @@ def counted_later(counted: Histogram) -> Any:
 def test_a_process_builds_one_table_for_all_blocks() -> None:
     counted = count_block(photo(), Halo()).result
     shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
-    data = pickle.dumps(blocks.recipe_for(counted, shared, Dithering("none"), "oklab", False))
+    data = pickle.dumps(blocks.recipe_for(counted, shared, MapOptions()))
     assert pickle.loads(data) is pickle.loads(data)
     assert pickle.loads(data).mapper() is pickle.loads(data).mapper()
 

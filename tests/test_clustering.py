@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flat import cluster
 from numpy.typing import NDArray
 from pictures import soft_photo
 
-from quantgpu.clustering.cluster import cluster
 from quantgpu.demo.scene import render_scene
 from quantgpu.histogram import Histogram
 from quantgpu.metrics.palette_error import squared_error

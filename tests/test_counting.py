@@ -12,13 +12,13 @@ from image_files import encoded
 from pictures import photo, soft_photo
 from PIL import Image
 
-from quantgpu.batch.count import Way, count_files, count_images
+from quantgpu.batch.count import FileCountOptions, count_files, count_images
+from quantgpu.color.alpha import AlphaOptions
 from quantgpu.errors import InputError, QuantgpuError, UsageError
+from quantgpu.io.decode import ReadOptions
 from quantgpu.io.histogram_files import encode_histogram, write_histogram
-from quantgpu.pixels.counting import count_colors
+from quantgpu.pixels.counting import CountOptions, count_colors
 from quantgpu.pixels.pixels import Pixels
-
-OPENING: dict[str, Any] = {"alpha": "keep", "matte": None, "icc": "convert", "threads": 1}
 
 NAMES = ["first.png", "second.png", "third.png"]
 
@@ -31,8 +31,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).write_bytes(encoded(picture, "PNG"))
 
 
-def way(perceptual: bool = True, mask: Any = None, **opening: Any) -> Way:
-    return Way({**OPENING, **opening}, perceptual, mask)
+def way(perceptual: bool = True, mask: Any = None, **alpha: Any) -> FileCountOptions:
+    return FileCountOptions(
+        read=ReadOptions(alpha=AlphaOptions(**alpha), threads=1),
+        counting=CountOptions(perceptual=perceptual, mask=mask),
+    )
 
 
 def bytes_of(names: list[str], histograms: list[str] | None = None, **how: Any) -> bytes:

@@ -21,6 +21,7 @@ from test_cli_palette import Ran
 import quantgpu
 from quantgpu.distributed import stored_image as crew_store
 from quantgpu.distributed import stores
+from quantgpu.pipeline.shared_palette import shared_palette
 
 
 @pytest.fixture(autouse=True)
@@ -145,13 +146,13 @@ def test_a_worker_that_cannot_write_is_told_with_its_address(two_workers: Any, o
 def test_a_store_that_goes_away_after_it_was_counted_is_named(
     two_workers: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = crew_store.clustered
+    real = shared_palette
 
-    def gone(*arguments: Any) -> Any:
+    def gone(*arguments: Any, **options: Any) -> Any:
         Path(name).rename("elsewhere")
-        return real(*arguments)
+        return real(*arguments, **options)
 
-    monkeypatch.setattr(crew_store, "clustered", gone)
+    monkeypatch.setattr(crew_store.__name__ + ".shared_palette", gone)
     before = len(os.listdir())
     ran = quantize(two_workers, name, "-k", "9", "--dither", "none", "-o", "out.tif")
     assert (ran.code, ran.lines, len(ran.err.splitlines())) == (3, [], 1)

@@ -14,14 +14,15 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
-from quantgpu.api import quantize_each
 from quantgpu.batch.convert import convert_file, quantizing
 from quantgpu.batch.destination import Destination, identity
 from quantgpu.batch.report import Report, as_bytes
 from quantgpu.errors import InputError
+from quantgpu.io.decode import ReadOptions
+from quantgpu.options import QuantizeOptions, from_keywords
 from quantgpu.progress import no_progress
 
-BESIDE = Destination(output=None, folder=None, force=False, compress_level=1)
+BESIDE = Destination(compress_level=1)
 OPTIONS: dict[str, Any] = {
     "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",
     "dither": "none", "threads": 1, "device": "cpu", "memory": None,
@@ -39,7 +40,8 @@ def picture(tmp_path: Path) -> Path:
 def quantized(path: Path, destination: Destination = BESIDE, **options: Any) -> Report:
     """What is reported of one file."""
     chosen = OPTIONS | options
-    work = quantizing(quantize_each, [chosen.pop("k")], chosen, {})
+    k = chosen.pop("k")
+    work = quantizing([k], from_keywords(QuantizeOptions, chosen), ReadOptions())
     [report] = convert_file(str(path), destination, work, no_progress)
     return report
 
@@ -95,7 +97,7 @@ def test_stages_are_timed_in_order_and_once(picture: Path) -> None:
 
 def test_stages_are_announced_in_order(picture: Path) -> None:
     heard: list[tuple[str, float]] = []
-    work = quantizing(quantize_each, [5], {}, {})
+    work = quantizing([5], QuantizeOptions(), ReadOptions())
     list(convert_file(str(picture), BESIDE, work, lambda *said: heard.append(said)))
     stages = list(dict.fromkeys(stage for stage, _ in heard))
     assert stages[:2] == ["read", "count"]

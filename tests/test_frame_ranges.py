@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -18,12 +19,13 @@ from test_frames_video import OPEN
 from test_video import animation, damaged, moving
 
 from quantgpu import DeviceError, InputError, UsageError, cluster
+from quantgpu.color.alpha import AlphaOptions
 from quantgpu.distributed import frame_ranges
 from quantgpu.distributed.blocks import added, count_block
 from quantgpu.distributed.frame_ranges import (
     AGAIN,
+    FrameCountOptions,
     FrameRange,
-    FrameWay,
     Part,
     check_range,
     colors_of,
@@ -36,11 +38,13 @@ from quantgpu.distributed.frame_ranges import (
     sum_of_ranges,
 )
 from quantgpu.distributed.tiles import Halo
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.io.histogram_files import Counted, encode_histogram
 from quantgpu.video.frames.open import open_frames
+from quantgpu.video.options import FrameOptions
 
-PLAIN = FrameWay({}, True, "keep", None)
+PLAIN = FrameCountOptions()
 
 
 def shifted(frames: int) -> list[Any]:
@@ -72,7 +76,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return many_frames(tmp_path_factory.mktemp("clips"))
 
 
-def in_turn(places: list[FrameRange], way: FrameWay = PLAIN) -> list[Part]:
+def in_turn(places: list[FrameRange], way: FrameCountOptions = PLAIN) -> list[Part]:
     """What ranges after each other count."""
     parts: list[Part] = []
     for place in places:
@@ -96,9 +100,9 @@ def in_all(pictures: list[Any], perceptual: bool = True) -> bytes:
     return bytes_of(added([count_block(p, Halo(), perceptual).result for p in pictures]))
 
 
-def by_hand(source: str, way: FrameWay) -> bytes:
+def by_hand(source: str, way: FrameCountOptions) -> bytes:
     """What all frames count, one by one."""
-    with open_frames(source, **way.opening) as frames:
+    with way.open(source) as frames:
         return in_all([frame.pixels for frame in frames], way.perceptual)
 
 
@@ -126,14 +130,14 @@ def test_ranges_add_up_to_the_clip_byte_for_byte(sources: dict[str, str], name: 
 def test_ranges_of_what_is_cut_scaled_or_at_another_rate_add_up_too(
     sources: dict[str, str], opening: dict[str, Any]
 ) -> None:
-    way = FrameWay(opening, False, "keep", None)
+    way = FrameCountOptions(frames=FrameOptions(**opening), perceptual=False)
     parts = in_turn(between(sources["open.mp4"], [0.01, 2.5999, 2.6]), way)
     assert bytes_of(sum_of_ranges(parts).histogram) == by_hand(sources["open.mp4"], way)
 
 
 @pytest.mark.parametrize("alpha", ["keep", "binary", "flatten"])
 def test_transparency_is_that_of_the_clip(sources: dict[str, str], alpha: str) -> None:
-    way = FrameWay({}, True, alpha, (9, 200, 30))
+    way = FrameCountOptions(alpha=AlphaOptions(alpha=alpha, matte=(9, 200, 30)))
     whole = count_range(FrameRange(sources["soft.png"]), way)
     parts = in_turn(between(sources["soft.png"], [0.04, 0.1]), way)
     assert bytes_of(sum_of_ranges(parts).histogram) == bytes_of(whole.histogram)
@@ -147,14 +151,14 @@ def test_a_gpu_counts_the_same_and_a_cpu_in_its_place_is_told(sources: dict[str,
         part = FrameRange(sources[name], 0.03)
         here = count_range(part, PLAIN)
         with gpu_double.installed() as gpu:
-            there = count_range(part, PLAIN._replace(device="gpu"))
+            there = count_range(part, replace(PLAIN, compute=Compute(device="gpu")))
             assert len(gpu.log.launches) >= there.frames > 1
         assert bytes_of(there.histogram) == bytes_of(here.histogram)
         assert there._replace(histogram=None) == here._replace(histogram=None)
     with gpu_double.installed(driver=False):
-        fallen = count_range(part, PLAIN._replace(device="auto"))
+        fallen = count_range(part, replace(PLAIN, compute=Compute(device="auto")))
         with pytest.raises(DeviceError, match="no NVIDIA driver"):
-            count_range(part, PLAIN._replace(device="gpu"))
+            count_range(part, replace(PLAIN, compute=Compute(device="gpu")))
     assert bytes_of(fallen.histogram) == bytes_of(here.histogram)
     [note] = sum_of_ranges([fallen, fallen]).device_notes
     assert note.startswith("no GPU is used: no NVIDIA driver")

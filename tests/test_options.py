@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
 
-from quantgpu import quantize
+from quantgpu import apply_palette, quantize, quantize_video
+from quantgpu.clustering.options import DEFAULT_K
 from quantgpu.color.alpha import check_matte
 from quantgpu.errors import UsageError
-from quantgpu.options import DEFAULT_K, check_options, k_for
+from quantgpu.options import ApplyOptions, QuantizeOptions, check_ks, from_keywords, k_for, names_in
+from quantgpu.video.options import VideoOptions
 
 OPTIONS: dict[str, Any] = {
     "k": 5, "effort": "fast", "init": "random", "seed": 0, "color_space": "srgb",
@@ -26,9 +31,45 @@ OPTIONS: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_options_wrong_for_any_image_are_found_without_one(option: str, value: Any) -> None:
-    check_options(**OPTIONS | {"k": 65_536})
+    check(**OPTIONS | {"k": 65_536})
     with pytest.raises(UsageError, match=f"{option} = {value!r} is "):
-        check_options(**OPTIONS | {option: value})
+        check(**OPTIONS | {option: value})
+
+
+def check(k: int | None, **keywords: Any) -> None:
+    check_ks([k], from_keywords(QuantizeOptions, keywords))
+
+
+def test_options_are_values_that_travel_compare_and_hash() -> None:
+    keywords = OPTIONS | {"keep": [(1, 2, 3), (1, 2, 3)], "matte": (1, 2, 3)}
+    del keywords["k"]
+    options = from_keywords(QuantizeOptions, keywords)
+    again = pickle.loads(pickle.dumps(options))
+    assert again == options
+    assert hash(again) == hash(options)
+    assert options.palette.keep is not None
+    assert options.palette.keep.hex() == ["#010203"]
+    assert replace(options.palette, effort="best") != options.palette
+    with pytest.raises(FrozenInstanceError):
+        options.palette.effort = "best"  # type: ignore[misc]
+
+
+def test_a_keyword_of_no_part_is_a_type_error_and_none_belongs_to_two() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'efort'"):
+        from_keywords(QuantizeOptions, {"efort": "best"})
+    for kind in (QuantizeOptions, ApplyOptions, VideoOptions):
+        names = names_in(kind)
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("door", "kind"),
+    [(quantize, QuantizeOptions), (apply_palette, ApplyOptions), (quantize_video, VideoOptions)],
+)
+def test_the_doors_spell_each_option_with_its_default(door: Any, kind: Any) -> None:
+    spelled = inspect.signature(door).parameters
+    usual = {name: spelled[name].default for name in names_in(kind)}
+    assert from_keywords(kind, usual) == kind()
 
 
 def test_k_is_at_most_the_number_of_pixels_or_not_given() -> None:

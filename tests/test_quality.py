@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flat import cluster
 from pictures import photo
 
 from quantgpu import quantize
-from quantgpu.clustering.cluster import cluster
 from quantgpu.histogram import Histogram
 from quantgpu.metrics.ciede2000 import delta_e, lab
 from quantgpu.metrics.comparison import ciede2000

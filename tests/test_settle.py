@@ -1,5 +1,7 @@
 """From centers to exactly K distinct 8-bit colors."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from pictures import naive_assignment, naive_error
 from quantgpu import quantize
 from quantgpu.clustering import rounding as settle_module
 from quantgpu.clustering.points import Points, weighted_points
+from quantgpu.clustering.problem import Problem
 from quantgpu.clustering.rounding import settle, worst_served
 from quantgpu.color.spaces import COLOR_SPACES, grid_centers
 
@@ -19,6 +22,13 @@ def points_of(colors: NDArray[np.uint8], weights: list[int] | None = None) -> Po
     return weighted_points(SRGB.to_grid(colors), counts)
 
 
+def settled(
+    points: Points, colors: NDArray[np.uint8], centers: NDArray[np.float32], k: int, steps: int
+) -> tuple[NDArray[np.uint8], Any]:
+    kept = np.empty((0, colors.shape[1]), np.uint8)
+    return settle(Problem(points, colors, k, SRGB, kept), centers, steps)
+
+
 def grays(*levels: int) -> NDArray[np.uint8]:
     return np.repeat(np.array(levels, np.uint8)[:, None], 3, axis=1)
 
@@ -26,7 +36,7 @@ def grays(*levels: int) -> NDArray[np.uint8]:
 def test_colors_that_rounding_made_equal_give_way_to_the_worst_served() -> None:
     colors = grays(10, 11, 12, 200, 250)
     centers = grid_centers(grays(10, 10, 11), SRGB) + np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])
-    found, labels = settle(points_of(colors), colors, centers.astype(np.float32), 3, SRGB, 0, 1)
+    found, labels = settled(points_of(colors), colors, centers.astype(np.float32), 3, 0)
     assert found[:, 0].tolist() == [10, 11, 250]
     assert labels.tolist() == [0, 1, 1, 2, 2]
 
@@ -34,7 +44,7 @@ def test_colors_that_rounding_made_equal_give_way_to_the_worst_served() -> None:
 def test_colors_that_nothing_is_nearest_to_give_way() -> None:
     colors = grays(10, 12, 200, 240)
     centers = grid_centers(grays(11, 90, 220), SRGB)
-    found, _ = settle(points_of(colors), colors, centers, 3, SRGB, 0, 1)
+    found, _ = settled(points_of(colors), colors, centers, 3, 0)
     assert found[:, 0].tolist() == [11, 200, 220]
 
 
@@ -49,7 +59,7 @@ def test_there_are_always_k_distinct_colors(
     assert len(colors) == 31
     centers = np.zeros((k, 3), np.float32)
     points = points_of(colors)
-    found, labels = settle(points, colors, centers, k, SRGB, 3, 1)
+    found, labels = settled(points, colors, centers, k, 3)
     assert len({tuple(color) for color in found.tolist()}) == k
     np.testing.assert_array_equal(labels, naive_assignment(points, grid_centers(found, SRGB)))
 
@@ -75,7 +85,7 @@ def test_settling_lowers_the_error_of_the_rounded_palette() -> None:
     start = grid_centers(colors[::100], SRGB)
     errors = []
     for steps in (0, 1, 6):
-        found, _ = settle(points, colors, start, len(start), SRGB, steps, 1)
+        found, _ = settled(points, colors, start, len(start), steps)
         errors.append(naive_error(points, grid_centers(found, SRGB)))
     assert errors[0] > errors[1] > errors[2]
 

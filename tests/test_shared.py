@@ -10,6 +10,7 @@ from typing import Any
 import gpu_double
 import numpy as np
 import pytest
+from flat import remapped, shared_palette
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
@@ -20,7 +21,7 @@ from quantgpu.dithering.base import NO_DITHERING, Dithering
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
 from quantgpu.histogram import Histogram, sum_of
 from quantgpu.pipeline import shared_palette as shared_palette_module
-from quantgpu.pipeline.shared_palette import SORTS, SharedPalette, hues, remapped, shared_palette
+from quantgpu.pipeline.shared_palette import SORTS, SharedPalette, hues
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 

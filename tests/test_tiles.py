@@ -8,21 +8,26 @@ from typing import Any
 import gpu_double
 import numpy as np
 import pytest
+from flat import shared_palette
 from numpy.typing import NDArray
 from pictures import photo, soft_photo
 from test_cluster import assert_same_histogram
 
 from quantgpu.arrays.namespace import to_host
+from quantgpu.color.alpha import AlphaOptions
 from quantgpu.distributed.blocks import count_block, recipe_for, remap_block
 from quantgpu.distributed.tiles import Halo, edge_of, pieced
 from quantgpu.dithering.methods import parse_dither
+from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import DeviceError
-from quantgpu.pipeline.shared_palette import shared_palette
+from quantgpu.execution.selection import Compute
 from quantgpu.pixels import gpu as gpu_module
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
 HALOS = [Halo(), Halo(1, 2, 1, 2), Halo(1, 0, 0, 2), Halo(0, 2, 1, 0)]
+
+KEEP = AlphaOptions()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def test_a_block_on_a_gpu_counts_what_it_counts_here(
     for perceptual in (True, False):
         here = count_block(block, halo, perceptual)
         assert (here.device, here.notes) == ("cpu", [])
-        there = count_block(block, halo, perceptual, device="gpu")
+        there = count_block(block, halo, perceptual, KEEP, Compute(device="gpu"))
         resident = count_block(gpu.asarray(block), halo, perceptual)
         for found in (there, resident):
             assert (found.device, found.notes) == ("gpu:0", [])
@@ -69,10 +74,10 @@ def test_a_block_on_a_gpu_is_remapped_as_here_and_stays_there(
 ) -> None:
     counted = count_block(picture, Halo()).result
     shared = shared_palette(counted, 6, device="cpu")
-    recipe = recipe_for(counted, shared, parse_dither(dither), "oklab", False)
-    here = remap_block(picture, recipe, (23, 5), "keep", None)
-    there = remap_block(picture, recipe, (23, 5), "keep", None, "gpu")
-    resident = remap_block(gpu.asarray(picture), recipe, (23, 5), "keep", None)
+    recipe = recipe_for(counted, shared, MapOptions(dithering=parse_dither(dither)))
+    here = remap_block(picture, recipe, (23, 5), KEEP)
+    there = remap_block(picture, recipe, (23, 5), KEEP, Compute(device="gpu"))
+    resident = remap_block(gpu.asarray(picture), recipe, (23, 5), KEEP)
     assert isinstance(there.result.index, np.ndarray)
     assert isinstance(resident.result.index, gpu.ndarray)
     assert np.array_equal(there.result.index, here.result.index)
@@ -95,13 +100,13 @@ def test_a_block_whose_gpu_fails_is_done_here_and_indices_go_back(
     assert "went on with the CPU: ZeroDivisionError" in counted.notes[0]
     assert_same_histogram(counted.result, count_block(picture, Halo()).result)
     shared = shared_palette(counted.result, 6, device="cpu")
-    recipe = recipe_for(counted.result, shared, parse_dither("bayer"), "oklab", False)
-    found = remap_block(there, recipe, (5, 3), "keep", None)
+    recipe = recipe_for(counted.result, shared, MapOptions(dithering=parse_dither("bayer")))
+    found = remap_block(there, recipe, (5, 3), KEEP)
     assert isinstance(found.result.index, gpu.ndarray)
-    expected = remap_block(picture, recipe, (5, 3), "keep", None).result.index
+    expected = remap_block(picture, recipe, (5, 3), KEEP).result.index
     assert np.array_equal(found.result.index.get(), expected)
     with pytest.raises(DeviceError, match="ZeroDivisionError"):
-        count_block(picture, Halo(), device="gpu:0")
+        count_block(picture, Halo(), compute=Compute(device="gpu:0"))
 
 
 @pytest.mark.usefixtures("gpu")

@@ -8,21 +8,24 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from quantgpu.batch.destination import Destination, check_output
 from quantgpu.batch.report import Report
+from quantgpu.clustering.options import DEFAULT_K
 from quantgpu.clustering.target import parse_target
 from quantgpu.color.alpha import HELD, fitted
 from quantgpu.indexed import Indexed
 from quantgpu.io.atomic import replacing, writing
-from quantgpu.io.decode import read_image, reading
+from quantgpu.io.decode import ReadOptions, reading
 from quantgpu.io.encode import Format, check_sides, encode
 from quantgpu.io.metadata import HOLDERS, METADATA, left_out
 from quantgpu.io.streams import STREAM, naming, read_standard_input
-from quantgpu.options import DEFAULT_K
+from quantgpu.options import QuantizeOptions
+from quantgpu.pipeline.quantize import quantize_with
 from quantgpu.progress import Progress
 
 
@@ -35,8 +38,8 @@ class Work(NamedTuple):
     """The most colors of a result that are asked for by number."""
     tags: Sequence[int | str]
     """For each result, what follows NAME in the name of its output: K, or another."""
-    opening: dict[str, Any]
-    """Options of `read_image`."""
+    read: ReadOptions
+    """How images are read."""
     alpha: str = "keep"
     """What becomes of transparency at most, a row of `ALPHAS`, because of a given palette."""
     target: str | None = None
@@ -44,19 +47,16 @@ class Work(NamedTuple):
 
 
 def quantizing(
-    quantize_each: Callable[..., list[Indexed]],
-    ks: Sequence[int | None],
-    options: dict[str, Any],
-    opening: dict[str, Any],
+    ks: Sequence[int | None], options: QuantizeOptions, read: ReadOptions, weights: Any = None
 ) -> Work:
-    """`quantize_each` to each K with options, of images read with options, as work."""
+    """`quantize_with` to each K, of images that are read, as work."""
     tags: list[int | str] = [DEFAULT_K if k is None else k for k in ks]
-    target = options.get("target")
+    target = options.goals.sought
     if target is not None:
-        target = str(parse_target(target))
-        tags = [target.replace("=", "")]
+        tags = [str(target).replace("=", "")]
     most = max(1 if k is None else k for k in ks)
-    return Work(partial(quantize_each, ks=ks, **options), most, tags, opening, target=target)
+    convert = partial(quantize_with, ks=ks, options=options, weights=weights)
+    return Work(convert, most, tags, read, target=None if target is None else str(target))
 
 
 def convert_file(
@@ -83,12 +83,12 @@ def convert_file(
     outputs = [destination.of(name, tag) for tag in work.tags]
     wanted = [output for output in outputs if output not in kept]
     form, *_ = [check_output(output, work.k, destination.force) for output in wanted]
-    opening, reasons = opening_for(form, work)
-    image, notes, metadata, effective = read_image(source, **opening)
+    opening, reasons = reading_for(form, work)
+    image, notes, metadata, effective = opening.read(source)
     metadata = METADATA[destination.metadata](metadata)
     notes += [reason for option, reason in reasons.items() if option in effective]
     notes += left_out(form.name, metadata)
-    if image.mode == "RGBA" and opening.get("alpha") == "keep" and opening.get("matte"):
+    if image.mode == "RGBA" and opening.alpha.alpha == "keep" and opening.alpha.matte:
         notes.append("--matte has no effect with --alpha keep; use binary or flatten")
     width, height = image.size
     with naming(name):
@@ -171,14 +171,15 @@ def write(
     return bytes_out, False
 
 
-def opening_for(form: Format, work: Work) -> tuple[dict[str, Any], dict[str, str]]:
-    """Options of `read_image` for a format, and the reasons for which they are others."""
-    opening, reasons = dict(work.opening), {}
-    if opening.get("icc") == "keep" and "profile" not in HOLDERS[form.name].fields:
-        opening["icc"], reasons["icc"] = "convert", f"{form.name} holds no color profile"
-    asked = opening.get("alpha", "keep")
+def reading_for(form: Format, work: Work) -> tuple[ReadOptions, dict[str, str]]:
+    """How images are read for a format, and the reasons for which that is not as asked for."""
+    found, reasons = work.read, {}
+    if found.icc == "keep" and "profile" not in HOLDERS[form.name].fields:
+        found, reasons["icc"] = replace(found, icc="convert"), f"{form.name} holds no color profile"
+    asked = found.alpha.alpha
     for holder, limit in ((form.name, form.alpha), ("the palette", work.alpha)):
         if fitted(asked, limit) != asked:
-            opening["alpha"] = fitted(opening.get("alpha", asked), limit)
+            alpha = replace(found.alpha, alpha=fitted(found.alpha.alpha, limit))
+            found = replace(found, alpha=alpha)
             reasons["alpha"] = f"{holder} holds {HELD[limit]}"
-    return opening, reasons
+    return found, reasons

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from quantgpu.arrays.device import Device
 from quantgpu.batch.jobs import in_turn
-from quantgpu.color.alpha import WHITE
+from quantgpu.color.alpha import AlphaOptions
 from quantgpu.errors import OnError, report_errors
 from quantgpu.execution.fallback import carried, on_device
-from quantgpu.execution.selection import choose_device
+from quantgpu.execution.selection import Compute, choose_device
 from quantgpu.histogram import Histogram
-from quantgpu.io.decode import read_image
+from quantgpu.io.decode import ReadOptions
 from quantgpu.io.histogram_files import Counted, read_histogram
 from quantgpu.io.masks import as_mask
 from quantgpu.io.streams import STREAM, naming, read_standard_input
-from quantgpu.pixels.counting import count_colors
+from quantgpu.pixels.counting import CountOptions, count_colors
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Display, Progress, no_display
-from quantgpu.threads import default_threads
 
 
-class Way(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class FileCountOptions:
     """How files are read and their pixels counted."""
 
-    opening: dict[str, Any]
-    """Options of `read_image`."""
-    perceptual: bool
-    """Whether pixels weigh what `importance` says."""
-    mask: Any = None
-    """How much each pixel counts, as `as_mask` takes it; None for fully."""
+    read: ReadOptions = ReadOptions(alpha=AlphaOptions())
+    counting: CountOptions = CountOptions(perceptual=True)
+    compute: Compute = Compute(device="cpu")
     reason: str = ""
     """Why transparency is not kept as it was asked for; empty if it is."""
-    device: str = "cpu"
-    """Where pixels are counted, as `choose_device` takes it."""
-    memory: int | None = None
-    """Bytes of device memory to use; most of what is free when None."""
+
+    def counted(self, histogram: Histogram, transparent: bool) -> Counted:
+        """A histogram with how it was counted, and what became of transparency if there was any."""
+        masked = self.counting.mask is not None
+        found = Counted(histogram, self.counting.perceptual, masked, icc=self.read.icc)
+        if not transparent:
+            return found
+        return replace(found, alpha=self.read.alpha.alpha, matte=self.read.alpha.backdrop)
 
 
 class Counting(NamedTuple):
@@ -65,47 +66,46 @@ class Total(NamedTuple):
     """Which of the images could not be counted."""
 
 
-def count_file(name: str, progress: Progress, way: Way) -> Counting:
+def count_file(name: str, progress: Progress, way: FileCountOptions) -> Counting:
     """The colors of one image."""
     progress("read", 0)
-    decoded = read_image(read_standard_input() if name == STREAM else name, **way.opening)
-    image, alpha, matte = decoded.image, way.opening["alpha"], way.opening["matte"]
+    decoded = way.read.read(read_standard_input() if name == STREAM else name)
     notes = [f"{name}: {note}" for note in decoded.notes]
     if way.reason and "alpha" in decoded.effective:
         notes.append(f"{name}: {way.reason}")
-    pixels = Pixels(image)
+    pixels, mask = Pixels(decoded.image), way.counting.mask
     with naming(name):
-        pixels.mask = None if way.mask is None else as_mask(way.mask, pixels.shape)
+        pixels.mask = None if mask is None else as_mask(mask, pixels.shape)
     histogram, device_notes = count_pixels(pixels, progress, way)
-    counted = Counted(histogram, way.perceptual, way.mask is not None, icc=way.opening["icc"])
-    if image.mode == "RGBA" or "alpha" in decoded.effective:
-        laid_on = {"keep": None, "binary": matte, "flatten": matte or WHITE}
-        counted = replace(counted, alpha=alpha, matte=laid_on[alpha])
-    return Counting(counted, notes, device_notes)
+    transparent = decoded.image.mode == "RGBA" or "alpha" in decoded.effective
+    return Counting(way.counted(histogram, transparent), notes, device_notes)
 
 
-def count_pixels(pixels: Pixels, progress: Progress, way: Way) -> tuple[Histogram, list[str]]:
+def count_pixels(
+    pixels: Pixels, progress: Progress, way: FileCountOptions
+) -> tuple[Histogram, list[str]]:
     """The colors of pixels, counted on a device, and why it was another than was meant."""
-    threads, tell = way.opening["threads"] or default_threads(), carried(progress)
+    threads, tell = Compute(threads=way.read.threads).thread_count, carried(progress)
+    perceptual = way.counting.perceptual
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Histogram:
         with attended(GpuPixels(pixels, xp, device, keep=False)) as there:
-            return count_colors(there, threads, tell, way.perceptual).to_host()
+            return count_colors(there, threads, tell, perceptual).to_host()
 
     def on_cpu() -> Histogram:
-        return count_colors(pixels, threads, tell, way.perceptual)
+        return count_colors(pixels, threads, tell, perceptual)
 
-    histogram, _, notes = on_device(way.device, way.memory, on_gpu, on_cpu)
+    histogram, _, notes = on_device(way.compute.device, way.compute.memory, on_gpu, on_cpu)
     return histogram, notes
 
 
-CountImages = Callable[[Sequence[str], Way], Total]
+CountImages = Callable[[Sequence[str], FileCountOptions], Total]
 """From names of image files, and how they are counted, to the colors of all of them."""
 
 
 def count_images(
     images: Sequence[str],
-    way: Way,
+    way: FileCountOptions,
     *,
     jobs: int = 1,
     display: Display = no_display,
@@ -121,7 +121,7 @@ def count_images(
         on_error: Called for images that cannot be counted, which are left out then; None raises.
     """
     if images:
-        choose_device(way.device, way.memory)
+        choose_device(way.compute.device, way.compute.memory)
     total: Counted | None = None
     notes: list[str] = []
     failed = []
@@ -139,7 +139,7 @@ def count_images(
 def count_files(
     images: Sequence[str],
     histograms: Sequence[str],
-    way: Way,
+    way: FileCountOptions,
     count: CountImages = count_images,
 ) -> Total:
     """The colors of images and histogram files together, added in this order.
@@ -156,6 +156,6 @@ def count_files(
     total, notes, failed = count(images, way)
     for name in histograms:
         with naming(name):
-            counted = read_histogram(name).weighed(way.perceptual)
+            counted = read_histogram(name).weighed(way.counting.perceptual)
             total = counted if total is None else total + counted
     return Total(total, notes, failed)

@@ -5,45 +5,55 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from quantgpu.errors import UsageError
+from quantgpu.errors import UsageError, check_choice
 from quantgpu.io.atomic import check_target
 from quantgpu.io.encode import FORMATS, Format, check_colors, format_for
+from quantgpu.io.metadata import METADATA
 from quantgpu.io.streams import STREAM
 
 K_HERE = "{k}"
 """What becomes K in the name of an output."""
 
 
-class Destination(NamedTuple):
-    """Where results go, and how."""
+@dataclass(frozen=True)
+class Destination:
+    """Where results go, and how.
 
-    output: str | None
+    Raises:
+        UsageError: There is no such way to treat metadata.
+    """
+
+    output: str | None = None
     """A file, `STREAM`, or None for NAME-K.png; `K_HERE` in it becomes K."""
-    folder: Path | None
+    output_dir: Path | None = None
     """Where NAME-K.png is written; None for beside the input."""
-    force: bool
-    compress_level: int
+    force: bool = False
+    compress_level: int = 2
     metadata: str = "keep"
     """What is written beside the pixels, a row of `METADATA`."""
     skip_if_larger: bool = False
     """Write nothing that takes more bytes than the input."""
 
+    def __post_init__(self) -> None:
+        check_choice("metadata", self.metadata, METADATA)
+
     def of(self, name: str, tag: int | str) -> str:
         """The output for the input `name`; NAME-K.png, or with another tag than K."""
         if self.output is not None:
             return self.output.replace(K_HERE, str(tag)) if isinstance(tag, int) else self.output
-        if name == STREAM and self.folder is None:
+        if name == STREAM and self.output_dir is None:
             return STREAM
         source = Path("stdin" if name == STREAM else name)
-        folder = source.parent if self.folder is None else self.folder
+        folder = source.parent if self.output_dir is None else self.output_dir
         return str(folder / f"{source.stem}-{tag}.png")
 
     def check(self, inputs: Sequence[str], ks: Sequence[int | None], target: str | None) -> None:
         """Raise a UsageError unless there is a name for each of the outputs."""
-        if self.output is not None and (len(inputs) > 1 or self.folder is not None):
+        if self.output is not None and (len(inputs) > 1 or self.output_dir is not None):
             raise UsageError("-o names one file; use --output-dir alone for several inputs")
         if self.output is not None and K_HERE in self.output and target is not None:
             raise UsageError(
@@ -56,7 +66,7 @@ class Destination(NamedTuple):
                 f"-o {self.output} is one name for {len(ks)} results; put {K_HERE} in it, as in "
                 f"-o out-{K_HERE}.png, or use --output-dir"
             )
-        if STREAM in inputs and self.output is None and self.folder is None:
+        if STREAM in inputs and self.output is None and self.output_dir is None:
             raise UsageError(
                 f"standard output takes one result, not {len(ks)}; use --output-dir, or "
                 f"-o out-{K_HERE}.png"

@@ -3,77 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.batch.convert import Work, opening_for
-from quantgpu.batch.count import CountImages, Way
+from quantgpu.batch.convert import Work, reading_for
+from quantgpu.batch.count import CountImages, FileCountOptions
 from quantgpu.batch.destination import check_output
 from quantgpu.batch.tasks import Task
-from quantgpu.dithering.methods import dithering_for
+from quantgpu.clustering.target import Goals
+from quantgpu.dithering.base import Dithering
+from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import OutputError, UsageError
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.io.decode import open_image
-from quantgpu.options import check_kept, check_set
+from quantgpu.options import QuantizeOptions
 from quantgpu.pipeline.shared_palette import SharedPalette, remapped, shared_palette
+from quantgpu.pixels.counting import CountOptions
 from quantgpu.progress import Display, Progress
 
 
-class Sharing(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class SharedPaletteOptions:
     """How one palette, or one for each K, is made for all images."""
 
     ks: Sequence[int | None]
-    clustering: dict[str, Any]
-    """Options of `shared_palette`."""
-    remapping: dict[str, Any]
-    """Options of `remapped`."""
-    mask: Any
+    options: QuantizeOptions
+    """Those of `quantize`; its compute is that of each image."""
+    compute: Compute
+    """Where the palette is found."""
+    weights: Any = None
     """How much each pixel counts, as `as_mask` takes it; None for fully."""
 
+    @property
+    def dithering(self) -> Dithering:
+        """How colors are mixed."""
+        return self.options.dither.resolve(self.options.palette.effort)
 
-def check_shared(shared: bool, target: str | None, min_quality: str | None) -> None:
+    @property
+    def mapping(self) -> MapOptions:
+        """How images are mapped to the palette."""
+        palette = self.options.palette
+        return MapOptions(
+            dithering=self.dithering,
+            color_space=palette.color_space,
+            lock_grays=palette.lock_grays,
+        )
+
+    def found(self, histogram: Histogram, k: int | None, progress: Progress) -> SharedPalette:
+        """The palette of K colors."""
+        dithered = self.dithering.method != "none"
+        palette, compute = self.options.palette, self.compute
+        return shared_palette(histogram, k, palette, compute, dithered=dithered, progress=progress)
+
+
+def check_shared(shared: bool, goals: Goals) -> None:
     """Raise a UsageError for what cannot be asked of a shared palette."""
-    for name, value in (("--target", target), ("--min-quality", min_quality)):
+    for name, value in (("--target", goals.target), ("--min-quality", goals.min_quality)):
         if shared and value is not None:
             raise UsageError(f"{name} is about single images; use it without --shared-palette")
-
-
-def sharing_of(
-    ks: Sequence[int | None],
-    options: dict[str, Any],
-    threads: int | None,
-    here: str | None = None,
-) -> Sharing:
-    """Options of `quantize` for a shared palette.
-
-    `threads` are those of all jobs together; `here` is the device that finds the palette, if it is
-    another than counts and remaps the images.
-    """
-    clustering = {name: value for name, value in options.items() if name not in ALONE}
-    clustering["threads"] = threads
-    clustering["device"] = here or options["device"]
-    clustering["from_palette"] = check_set(options["from_palette"], options["snap"])
-    dithering = dithering_for(options["dither"], options["dither_strength"], options["effort"])
-    clustering["dithered"] = dithering.method != "none"
-    remapping = {name: options[name] for name in REMAPPING} | {"dithering": dithering}
-    return Sharing(ks, clustering, remapping, options["weights"])
-
-
-REMAPPING = "color_space", "lock_grays", "threads", "device", "memory"
-"""The options of `quantize` that `remapped` takes."""
-
-
-ALONE = "dither", "dither_strength", "weights"
-"""The options of `quantize` that `shared_palette` does not take."""
 
 
 def with_shared_palettes(
     work: Work,
     tasks: list[Task],
-    sharing: Sharing,
+    sharing: SharedPaletteOptions,
     force: bool,
     count: CountImages,
     display: Display,
@@ -87,11 +85,12 @@ def with_shared_palettes(
     if not any(task.is_open for task in sound) and have_one_palette(sound):
         return work, tasks
     form = check_output(sound[0].outputs[0], work.k, force=True)
-    busy = sharing.clustering["perceptual"] and not sharing.clustering["salient"]
-    way = Way(
-        opening_for(form, work)[0], busy, sharing.mask,
-        device=sharing.remapping["device"], memory=sharing.remapping["memory"],
-    )  # fmt: skip
+    options = sharing.options
+    way = FileCountOptions(
+        read=reading_for(form, work)[0],
+        counting=CountOptions(perceptual=options.palette.weighs_pixels, mask=sharing.weights),
+        compute=options.compute,
+    )
     names = [task.name for task in sound]
     total = count(names, way)
     lost = {id(sound[number]) for number in total.failed}
@@ -100,19 +99,14 @@ def with_shared_palettes(
         return work, left
     histogram = total.counted.histogram
     with display("palette") as progress:
-        palettes = [found_palette(histogram, k, sharing.clustering, progress) for k in sharing.ks]
+        palettes = [sharing.found(histogram, k, progress) for k in sharing.ks]
     for task in left:
         check_palettes(task, palettes, force)
-    convert = partial(remapped, histogram=histogram, palettes=palettes, **sharing.remapping)
+    convert = partial(
+        remapped, histogram=histogram, palettes=palettes, mapping=sharing.mapping,
+        compute=options.compute,
+    )  # fmt: skip
     return work._replace(convert=convert), left
-
-
-def found_palette(
-    histogram: Histogram, k: int | None, options: dict[str, Any], progress: Progress
-) -> SharedPalette:
-    """The shared palette of K colors."""
-    kept = check_kept(k, options["keep"], options["snap"])
-    return shared_palette(histogram, k, **{**options, "keep": kept}, progress=progress)
 
 
 def check_palettes(task: Task, palettes: Sequence[SharedPalette], force: bool) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from quantgpu.cli.app import app
-from quantgpu.cli.console import fail, orderly_stop, say
-from quantgpu.cli.options import described_as, opening_options
-from quantgpu.cli.palette import keys_of_dithers
-from quantgpu.cli.quantize import quantize
-from quantgpu.cli.run import convert_each
+from quantgpu.cli import options as o
+from quantgpu.cli.app import app, keys_of
+from quantgpu.cli.console import Output, fail, orderly_stop, say
+from quantgpu.cli.run import Batch, convert_each
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.version import __version__
 
@@ -27,9 +26,8 @@ APPLY_EXAMPLES = """Examples:
 
 @app.command(epilog=APPLY_EXAMPLES)
 @orderly_stop()
-@described_as(quantize)
 def apply(
-    inputs: list[str],
+    inputs: o.Inputs,
     palette: Annotated[
         str,
         typer.Option(
@@ -55,67 +53,65 @@ def apply(
             metavar="DIR", help="Write NAME-PALETTE.png into this folder.", show_default=False
         ),
     ] = None,
-    color_space: str = "oklab",
+    color_space: o.ColorSpace = "oklab",
     dither: Annotated[
         str,
         typer.Option(
             help="How colors are mixed: none, or a method of quantize.",
-            autocompletion=keys_of_dithers,
+            autocompletion=keys_of("DITHERS", "dithering.methods"),
             metavar="METHOD",
         ),
     ] = "none",
-    dither_strength: float | None = None,
-    alpha: str = "keep",
-    matte: str | None = None,
-    icc: str = "convert",
-    metadata: str = "keep",
-    threads: int | None = None,
-    device: str = "auto",
-    memory: str | None = None,
-    compress_level: int = 2,
-    max_pixels: int = 1_000_000_000,
-    resume: bool = False,
-    jobs: int | None = None,
-    force: bool = False,
-    as_json: bool = False,
-    quiet: bool = False,
-    verbose: bool = False,
+    dither_strength: o.DitherStrength = None,
+    alpha: o.Alpha = "keep",
+    matte: o.Matte = None,
+    icc: o.Icc = "convert",
+    metadata: o.Metadata = "keep",
+    threads: o.Threads = None,
+    device: o.Device = "auto",
+    memory: o.Memory = None,
+    compress_level: o.CompressLevel = 2,
+    max_pixels: o.MaxPixels = 1_000_000_000,
+    resume: o.Resume = False,
+    jobs: o.Jobs = None,
+    force: o.Force = False,
+    as_json: o.JsonLines = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Write each image in the colors of a palette file."""
-    from quantgpu.api import apply_palette
-    from quantgpu.arrays.device import parse_bytes
+    keywords = locals()
+    from quantgpu.arrays.device import check_device
     from quantgpu.batch.convert import Work
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.jobs import shared_out
     from quantgpu.color.alpha import alpha_of
-    from quantgpu.errors import check_choice
-    from quantgpu.io.metadata import METADATA
     from quantgpu.io.palette_files import read_palette
     from quantgpu.io.streams import STREAM
-    from quantgpu.options import check_apply_options
+    from quantgpu.options import ApplyOptions, chosen, from_keywords
+    from quantgpu.palette import Palette
+    from quantgpu.pipeline.apply import map_to_palette
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
         fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
-    options: dict[str, Any] = {
-        "color_space": color_space, "dither": dither, "dither_strength": dither_strength,
-        "threads": threads, "device": device,
-    }  # fmt: skip
+    given = chosen(keywords, ApplyOptions)
     try:
-        options["memory"] = None if memory is None else parse_bytes(memory)
-        check_apply_options(**options)
-        jobs, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
-        opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
-        check_choice("metadata", metadata, METADATA)
+        check_device(device)
+        options = from_keywords(ApplyOptions, o.parsed(given))
+        at_once, of_each = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        options = replace(options, compute=replace(options.compute, threads=of_each))
+        read = o.read_options(alpha, matte, icc, max_pixels, of_each)
+        destination = Destination(output, output_dir, force, compress_level, metadata)
         colors = read_palette(palette)
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        decided = ", ".join(f"{name} {value}" for name, value in options.items())
-        say(f"quantgpu {__version__}: {len(colors):,} colors, {decided}", err=True)
+        say(f"quantgpu {__version__}: {len(colors):,} colors, {o.decided(given)}", err=True)
+    target = Palette(colors)
     work = Work(
-        lambda image, progress: [apply_palette(image, colors, progress=progress, **options)],
-        len(colors), [Path(palette).stem], opening, alpha=alpha_of(colors),
+        lambda image, progress: [map_to_palette(image, target, options, progress=progress)],
+        len(colors), [Path(palette).stem], read, alpha=alpha_of(colors),
     )  # fmt: skip
-    destination = Destination(output, output_dir, force, compress_level, metadata)
-    convert_each(inputs, destination, work, quiet, as_json, [palette], jobs, resume)
+    shown = Output(quiet, as_json, verbose)
+    convert_each(inputs, destination, work, shown, Batch(at_once, resume), others=[palette])

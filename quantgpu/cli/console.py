@@ -5,12 +5,41 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple, NoReturn
 
 import typer
 
+from quantgpu.cli.progress_bar import Bar
 from quantgpu.errors import INTERRUPTED, OnError, OutputError, QuantgpuError, report_errors
+from quantgpu.progress import Display
+
+
+class Output(NamedTuple):
+    """What a command prints."""
+
+    quiet: bool = False
+    """Errors only."""
+    as_json: bool = False
+    """Results for machines."""
+    verbose: bool = False
+    """Also what was decided."""
+
+    @property
+    def prints_results(self) -> bool:
+        """Whether results are printed at all."""
+        return self.as_json or not self.quiet
+
+    @property
+    def display(self) -> Display:
+        """What shows how far along work is: a bar, if anyone may see it."""
+        return partial(Bar, shown=not (self.quiet or self.as_json))
+
+    def warn(self, notes: Iterable[str]) -> None:
+        """Print notes as warnings, unless only errors are printed."""
+        for note in () if self.quiet else notes:
+            say(f"quantgpu: warning: {note}", err=True)
 
 
 @contextlib.contextmanager

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import gc
 import json
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-)
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quantgpu.cli import options as o
 from quantgpu.cli.app import app
-from quantgpu.cli.console import complaining, orderly_stop, say
-from quantgpu.cli.options import Histograms, Images, Place, Scheduler, described_as, opening_options
-from quantgpu.cli.progress_bar import Bar
-from quantgpu.cli.quantize import quantize
+from quantgpu.cli.console import Output, complaining, orderly_stop, say
+from quantgpu.cli.options import Place
+from quantgpu.cli.run import counter_for
 from quantgpu.cli.workers import counted_in_blocks, crew_for
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.batch.count import CountImages, Total
+    from quantgpu.batch.count import Total
+    from quantgpu.io.decode import ReadOptions
+    from quantgpu.pixels.counting import CountOptions
 
 
 COUNT_EXAMPLES = """Examples:
@@ -36,53 +34,52 @@ COUNT_EXAMPLES = """Examples:
 
 @app.command(epilog=COUNT_EXAMPLES)
 @orderly_stop()
-@described_as(quantize)
 def count(
     output: Annotated[
         str,
         typer.Option("-o", "--output", metavar="FILE", help="A .qhist file.", show_default=False),
     ],
-    images: Images = None,
-    histogram: Histograms = None,
-    perceptual: bool = True,
-    weights: str | None = None,
-    alpha: str = "keep",
-    matte: str | None = None,
-    icc: str = "convert",
-    threads: int | None = None,
-    jobs: int | None = None,
-    scheduler: Scheduler = None,
-    device: str = "auto",
-    memory: str | None = None,
-    max_pixels: int = 1_000_000_000,
-    force: bool = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: bool = False,
+    images: o.Images = None,
+    histogram: o.Histograms = None,
+    perceptual: o.Perceptual = True,
+    weights: o.Weights = None,
+    alpha: o.Alpha = "keep",
+    matte: o.Matte = None,
+    icc: o.Icc = "convert",
+    threads: o.Threads = None,
+    jobs: o.Jobs = None,
+    scheduler: o.Scheduler = None,
+    device: o.Device = "auto",
+    memory: o.Memory = None,
+    max_pixels: o.MaxPixels = 1_000_000_000,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Write the colors of all inputs together, and how often each occurs, into one small file."""
     from quantgpu.arrays.device import parse_bytes
-    from quantgpu.execution.selection import check_resources
+    from quantgpu.execution.selection import Compute
     from quantgpu.io.histogram_files import check_suffix, write_histogram
     from quantgpu.io.masks import read_mask
+    from quantgpu.pixels.counting import CountOptions
 
     gc.enable()
-    inputs, histograms = images or [], histogram or []
+    inputs, histograms, shown = images or [], histogram or [], Output(quiet, as_json)
     failures: list[QuantgpuError] = []
     with complaining(failures):
         check_suffix(output)
-        place = Place(scheduler, device, None if memory is None else parse_bytes(memory), quiet)
-        check_resources(threads, place.first, place.memory)
-        others = [] if weights is None else [weights]
-        check_written([*inputs, *histograms, *others], output, force)
-        opening = opening_options(max_pixels, alpha, matte, icc, threads)
+        budget = None if memory is None else parse_bytes(memory)
+        place = o.Place(scheduler, device, budget, quiet, jobs)
+        Compute(threads=threads, device=place.first, memory=budget)
+        check_written([*inputs, *histograms, *([weights] if weights else [])], output, force)
+        read = o.read_options(alpha, matte, icc, max_pixels, threads)
         mask = None if weights is None else read_mask(weights, max_pixels)
-        shown = not (quiet or as_json)
-        total, _ = count_inputs(inputs, histograms, opening, perceptual, mask, jobs, shown, place)
+        counting = CountOptions(perceptual=perceptual, mask=mask)
+        total, _ = count_inputs(inputs, histograms, read, counting, place, shown)
         assert total.counted is not None
         size = write_histogram(output, total.counted, force)
-        for warning in [] if quiet else total.notes:
-            say(f"quantgpu: warning: {warning}", err=True)
-        if not quiet or as_json:
+        shown.warn(total.notes)
+        if shown.prints_results:
             tell_of_count(inputs, histograms, output, total, size, as_json)
     if failures:
         raise typer.Exit(failures[0].exit_code)
@@ -101,12 +98,10 @@ def check_written(inputs: list[str], output: str, force: bool) -> None:
 def count_inputs(
     inputs: list[str],
     histograms: list[str],
-    opening: dict[str, Any],
-    perceptual: bool,
-    mask: Any,
-    jobs: int | None,
-    shown: bool,
+    read: ReadOptions,
+    counting: CountOptions,
     place: Place,
+    shown: Output,
     holder: tuple[str, str] = ("keep", ""),
 ) -> tuple[Total, str]:
     """The colors of images and histogram files, as far as their holder shows transparency.
@@ -115,46 +110,48 @@ def count_inputs(
     """
     import logging
 
-    from quantgpu.batch.count import Way, count_files, count_images
+    from quantgpu.batch.count import FileCountOptions, count_files
     from quantgpu.batch.jobs import shared_out
     from quantgpu.color.alpha import HELD, fitted
+    from quantgpu.execution.selection import Compute
     from quantgpu.io.streams import STREAM
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     if not inputs and not histograms:
         raise UsageError("nothing to count: name images, or histogram files with --histogram")
     limit, name = holder
-    alpha, reason = fitted(opening["alpha"], limit), ""
-    if alpha != opening["alpha"]:
-        reason = f"{name} holds {HELD[limit]}"
-    at_once, threads = shared_out(jobs, opening["threads"], len(inputs), STREAM in inputs)
-    scheduler, device, memory, quiet = place
+    asked = read.alpha.alpha
+    alpha = replace(read.alpha, alpha=fitted(asked, limit))
+    reason = f"{name} holds {HELD[limit]}" if alpha.alpha != asked else ""
+    at_once, threads = shared_out(place.jobs, read.threads, len(inputs), STREAM in inputs)
     there = here = place.first
-    with crew_for(scheduler, inputs, device, inputs, counted_in_blocks, quiet, jobs) as crew:
+    with crew_for(
+        place.scheduler, inputs, place.device, inputs, counted_in_blocks, shown.quiet, place.jobs
+    ) as crew:
         if crew is not None:
-            threads = opening["threads"] or crew.threads
-            there, here = crew.device, crew.here
-        opening = {**opening, "alpha": alpha, "threads": threads}
-        way = Way(opening, perceptual, mask, reason, there, memory)
-        display = partial(Bar, shown=shown)
-        counting: CountImages
-        if crew is None:
-            counting = partial(count_images, jobs=at_once, display=display)
-        else:
-            from quantgpu.distributed.files import counted_there
-
-            counting = partial(counted_there, crew=crew, display=display)
-        total = count_files(inputs, histograms, way, counting)
+            threads, there, here = read.threads or crew.threads, crew.device, crew.here
+        way = FileCountOptions(
+            read=replace(read, alpha=alpha, threads=threads),
+            counting=counting,
+            compute=Compute(device=there, memory=place.memory),
+            reason=reason,
+        )
+        count = counter_for(crew, at_once, display=shown.display)
+        total = count_files(inputs, histograms, way, count)
     assert total.counted is not None
-    if (
-        total.counted.alpha is not None
-        and fitted(total.counted.alpha, limit) != total.counted.alpha
-    ):
+    check_holder(total.counted.alpha, limit, name)
+    return total, here
+
+
+def check_holder(alpha: str | None, limit: str, name: str) -> None:
+    """Raise a UsageError unless what became of transparency is held by a file of a `name`."""
+    from quantgpu.color.alpha import HELD, fitted
+
+    if alpha is not None and fitted(alpha, limit) != alpha:
         raise UsageError(
             f"{name} holds {HELD[limit]}, but the histogram has others; write .png, or count the "
             f"images again with --alpha {limit}"
         )
-    return total, here
 
 
 def tell_of_count(

@@ -1,47 +1,30 @@
-"""Options that several commands share, and how they are read."""
+"""Options that several commands share: what each is called, and what its help says."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from quantgpu.cli.app import keys_of
 from quantgpu.errors import UsageError
 
-Command = TypeVar("Command", bound=Callable[..., None])
+if TYPE_CHECKING:
+    from quantgpu.io.decode import ReadOptions
 
-
-def described_as(other: Callable[..., None]) -> Callable[[Command], Command]:
-    """Parameters that have no description take that of `other`'s parameter of the same name."""
-    known = hints_of(other)
-
-    def describe(command: Command) -> Command:
-        command.__annotations__ = {
-            name: hint if get_origin(hint) is Annotated else known.get(name, hint)
-            for name, hint in hints_of(command).items()
-        }
-        return command
-
-    return describe
-
-
-def hints_of(function: Callable[..., None]) -> dict[str, Any]:
-    """The types of parameters with their descriptions; Python 3.10 hides some in an Optional."""
-    hints = get_type_hints(function, include_extras=True)
-    return {
-        name: next((part for part in get_args(hint) if get_origin(part) is Annotated), hint)
-        for name, hint in hints.items()
-    }
-
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Images; - is standard input.", show_default=False),
+]
 
 Images = Annotated[
     list[str] | None,
     typer.Argument(metavar="[INPUT]...", help="Images; - is standard input.", show_default=False),
 ]
 """Inputs of commands that do without where there are histogram files."""
-
 
 Histograms = Annotated[
     list[str] | None,
@@ -52,44 +35,236 @@ Histograms = Annotated[
     ),
 ]
 
+# What palette is sought
 
-class Place(NamedTuple):
-    """Where images are counted."""
+Effort = Annotated[
+    str,
+    typer.Option(
+        help="Time spent on the palette: none, fast, balanced, best.",
+        autocompletion=keys_of("EFFORTS", "clustering.coarse_to_fine"),
+    ),
+]
 
-    scheduler: str | None
-    device: str
-    memory: int | None
-    """Bytes of device memory to use; most of what is free when None."""
-    quiet: bool
+Init = Annotated[
+    str,
+    typer.Option(
+        help="First centers: random, kmeans++, maximin, wu. `--init random --effort none "
+        "--color-space srgb` is the textbook's method.",
+        autocompletion=keys_of("SEEDINGS", "clustering.seeding"),
+    ),
+]
 
-    @property
-    def first(self) -> str:
-        """The device, or the first of several GPUs."""
-        from quantgpu.distributed.gpus import first_of
+Seed = Annotated[int, typer.Option(help="Of the random draws.")]
 
-        return first_of(self.device)
+ColorSpace = Annotated[
+    str,
+    typer.Option(
+        help="Where distances are measured: srgb, linear, oklab, cielab.",
+        autocompletion=keys_of("COLOR_SPACES", "color.spaces"),
+    ),
+]
 
+Perceptual = Annotated[
+    bool,
+    typer.Option(
+        "--perceptual/--no-perceptual",
+        help="Let pixels in busy and dark areas count for less, and rare colors for more.",
+    ),
+]
 
-def given(*names: str | None) -> list[str]:
-    """The names that are not None."""
-    return [name for name in names if name is not None]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A gray picture of the same size: how much each pixel counts, white fully, black "
+        "next to nothing.",
+        show_default=False,
+    ),
+]
 
+Salient = Annotated[
+    bool,
+    typer.Option(
+        "--salient",
+        help="Raise rare and saturated colors, so that few colors keep what stands out.",
+    ),
+]
 
-def opening_options(
-    max_pixels: int, alpha: str, matte: str | None, icc: str, threads: int | None
-) -> dict[str, Any]:
-    """The options of `read_image`; raises for what is wrong with them."""
-    from quantgpu.color.alpha import ALPHAS
-    from quantgpu.errors import check_choice
-    from quantgpu.io.icc import ICCS
-    from quantgpu.io.inputs import parse_color
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLORS|FILE",
+        help="Colors that are in the palette exactly: '#0000ff,#fff', or a palette file.",
+        show_default=False,
+    ),
+]
 
-    check_choice("alpha", alpha, ALPHAS)
-    check_choice("icc", icc, ICCS)
-    color = None if matte is None else parse_color(matte, "matte")
-    options = {"alpha": alpha, "matte": color, "icc": icc}
-    return {"max_pixels": max_pixels, "threads": threads, **options}
+Snap = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Colors that cover at least such a share of the image, such as 0.01, come out "
+        "unchanged.",
+        show_default=False,
+    ),
+]
 
+FromPalette = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLORS|FILE",
+        help="Choose at most K of these colors, such as the palette file of a machine.",
+        show_default=False,
+    ),
+]
+
+LockGrays = Annotated[
+    bool, typer.Option("--lock-grays", help="Pixels that are gray come out gray.")
+]
+
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="QUALITY",
+        help="Find the smallest K, up to -k, that is as good as this: psnr=38, mse=12, or "
+        "de=1.5 (mean CIEDE2000).",
+        show_default=False,
+    ),
+]
+
+MinQuality = Annotated[
+    str | None,
+    typer.Option(
+        metavar="QUALITY",
+        help="Write nothing that is not as good as this, of the same form.",
+        show_default=False,
+    ),
+]
+
+# How pixels are mapped
+
+Dither = Annotated[
+    str | None,
+    typer.Option(
+        help="How colors are mixed: none, bayer, blue-noise, floyd-steinberg, jarvis, stucki, "
+        "burkes, sierra, sierra-lite, atkinson, stevenson-arce, adaptive. bayer:2 to bayer:16 "
+        "say how large the pattern is. [default: adaptive; none with one color, --effort "
+        "none, --target or --min-quality]",
+        autocompletion=keys_of("DITHERS", "dithering.methods"),
+        metavar="METHOD",
+        show_default=False,
+    ),
+]
+
+DitherStrength = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0...1",
+        help="How much is mixed. [default: what suits the method]",
+        show_default=False,
+    ),
+]
+
+# Files
+
+Alpha = Annotated[
+    str,
+    typer.Option(
+        help="Transparency: keep, binary, flatten. binary makes pixels opaque from an alpha of "
+        "128 on, flatten lays them on the matte; so does keep where the output holds no more.",
+        autocompletion=keys_of("ALPHAS", "color.alpha"),
+    ),
+]
+
+Matte = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLOR",
+        help="What partly transparent pixels are laid on: #rrggbb, #rgb or a CSS name. "
+        "[default: white with flatten]",
+        show_default=False,
+    ),
+]
+
+Icc = Annotated[
+    str,
+    typer.Option(
+        help="Color profiles: convert, keep, ignore. keep works in the profile's numbers and "
+        "writes it again.",
+        autocompletion=keys_of("ICCS", "io.icc"),
+    ),
+]
+
+Metadata = Annotated[
+    str,
+    typer.Option(
+        help="EXIF, XMP, texts and resolution: keep, strip.",
+        autocompletion=keys_of("METADATA", "io.metadata"),
+    ),
+]
+
+MaxPixels = Annotated[
+    int, typer.Option(min=1, help="Refuse larger images before they are decoded.")
+]
+
+CompressLevel = Annotated[
+    int, typer.Option(min=0, max=9, help="Of PNG and NPZ files: 0 is fast, 9 is small.")
+]
+
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write NAME-K.png into this folder.", show_default=False),
+]
+
+SkipIfLarger = Annotated[
+    bool,
+    typer.Option("--skip-if-larger", help="Write nothing that is larger than the input."),
+]
+
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Leave outputs that are there and no older than the input."),
+]
+
+Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+
+# The machine
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="At most so many. The result does not depend on it. [default: all processors]",
+        show_default=False,
+    ),
+]
+
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|gpu|gpu:N",
+        help="Where the work is done; auto takes a GPU that works, else the CPU. quantize, "
+        "palette and count also take several GPUs: gpu:0,1 or gpu:all. The result does not "
+        "depend on it.",
+    ),
+]
+
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BYTES",
+        help="Device memory to use, such as 2GB. [default: most of what is free]",
+        show_default=False,
+    ),
+]
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Files at work at once, which share the threads. The result does not depend on "
+        "it. [default: one for each thread, up to 4]",
+        show_default=False,
+    ),
+]
 
 Scheduler = Annotated[
     str | None,
@@ -100,6 +275,72 @@ Scheduler = Annotated[
         show_default=False,
     ),
 ]
+
+# What is printed
+
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per image.")]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print what was decided.")]
+
+
+class Place(NamedTuple):
+    """Where images are counted."""
+
+    scheduler: str | None
+    device: str
+    memory: int | None
+    """Bytes of device memory to use; most of what is free when None."""
+    quiet: bool
+    jobs: int | None = None
+    """Images at work at once; None for what suits the machine."""
+
+    @property
+    def first(self) -> str:
+        """The device, or the first of several GPUs."""
+        from quantgpu.distributed.gpus import first_of
+
+        return first_of(self.device)
+
+
+def parsed(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the library takes them; several are texts on the command line."""
+    from quantgpu.arrays.device import parse_bytes
+    from quantgpu.distributed.gpus import first_of
+    from quantgpu.io.inputs import parse_color, parse_colors
+
+    found = dict(keywords)
+    for name, parse in {
+        "memory": parse_bytes,
+        "matte": lambda text: parse_color(text, "matte"),
+        "keep": lambda text: parse_colors(text, "keep"),
+        "from_palette": lambda text: parse_colors(text, "from_palette"),
+        "device": first_of,
+    }.items():
+        if found.get(name) is not None:
+            found[name] = parse(found[name])
+    return found
+
+
+def read_options(
+    alpha: str, matte: str | None, icc: str, max_pixels: int, threads: int | None
+) -> ReadOptions:
+    """How image files are read; raises for what is wrong with it."""
+    from quantgpu.color.alpha import AlphaOptions
+    from quantgpu.io.decode import ReadOptions
+    from quantgpu.io.inputs import parse_color
+
+    color: Any = None if matte is None else parse_color(matte, "matte")
+    transparency = AlphaOptions(alpha=alpha, matte=color)
+    return ReadOptions(alpha=transparency, icc=icc, max_pixels=max_pixels, threads=threads)
+
+
+def decided(keywords: Mapping[str, Any]) -> str:
+    """Options for people, as they were given."""
+    return ", ".join(f"{name} {value}" for name, value in keywords.items())
 
 
 def parse_ks(text: str) -> list[int]:

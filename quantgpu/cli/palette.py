@@ -1,4 +1,4 @@
-"""The commands around palettes: `quantgpu palette` and `quantgpu apply`."""
+"""The command `quantgpu palette`."""
 
 from __future__ import annotations
 
@@ -7,36 +7,25 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantgpu.cli.app import app
-from quantgpu.cli.console import complaining, orderly_stop, say
+from quantgpu.cli import options as o
+from quantgpu.cli.app import app, keys_of
+from quantgpu.cli.console import Output, complaining, orderly_stop, say
 from quantgpu.cli.count import count_inputs
-from quantgpu.cli.options import Histograms, Images, Place, Scheduler, described_as, opening_options
-from quantgpu.cli.quantize import quantize
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
     from quantgpu.batch.count import Total
+    from quantgpu.clustering.options import PaletteOptions
+    from quantgpu.execution.selection import Compute
+    from quantgpu.histogram import Histogram
     from quantgpu.pipeline.shared_palette import SharedPalette
-
-
-def keys_of_dithers(incomplete: str) -> list[str]:
-    """The completions of `--dither`."""
-    from quantgpu.dithering.methods import DITHERS
-
-    return [key for key in DITHERS if key.startswith(incomplete)]
-
-
-def keys_of_sorts(incomplete: str) -> list[str]:
-    """The completions of `--sort`."""
-    from quantgpu.pipeline.shared_palette import SORTS
-
-    return [key for key in SORTS if key.startswith(incomplete)]
-
+    from quantgpu.progress import Progress
 
 PALETTE_EXAMPLES = """Examples:
 
@@ -48,10 +37,9 @@ PALETTE_EXAMPLES = """Examples:
 
 @app.command(epilog=PALETTE_EXAMPLES)
 @orderly_stop()
-@described_as(quantize)
 def palette(
-    images: Images = None,
-    histogram: Histograms = None,
+    images: o.Images = None,
+    histogram: o.Histograms = None,
     k: Annotated[
         int | None,
         typer.Option(
@@ -74,81 +62,90 @@ def palette(
     ] = None,
     sort: Annotated[
         str,
-        typer.Option(help="By what: lightness, hue, count.", autocompletion=keys_of_sorts),
+        typer.Option(
+            help="By what: lightness, hue, count.",
+            autocompletion=keys_of("SORTS", "pipeline.shared_palette"),
+        ),
     ] = "lightness",
-    effort: str = "balanced",
-    init: str = "random",
-    seed: int = 0,
-    color_space: str = "oklab",
-    perceptual: bool = True,
-    weights: str | None = None,
-    salient: bool = False,
-    alpha: str = "keep",
-    matte: str | None = None,
-    icc: str = "convert",
-    threads: int | None = None,
-    jobs: int | None = None,
-    scheduler: Scheduler = None,
-    device: str = "auto",
-    memory: str | None = None,
-    max_pixels: int = 1_000_000_000,
-    force: bool = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: bool = False,
+    effort: o.Effort = "balanced",
+    init: o.Init = "random",
+    seed: o.Seed = 0,
+    color_space: o.ColorSpace = "oklab",
+    perceptual: o.Perceptual = True,
+    weights: o.Weights = None,
+    salient: o.Salient = False,
+    alpha: o.Alpha = "keep",
+    matte: o.Matte = None,
+    icc: o.Icc = "convert",
+    threads: o.Threads = None,
+    jobs: o.Jobs = None,
+    scheduler: o.Scheduler = None,
+    device: o.Device = "auto",
+    memory: o.Memory = None,
+    max_pixels: o.MaxPixels = 1_000_000_000,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Print the best K colors of one or several images together; no picture is written."""
-    from quantgpu.distributed.gpus import first_of
+    keywords = locals()
+    from quantgpu.clustering.options import PaletteOptions
+    from quantgpu.execution.selection import Compute
+    from quantgpu.options import chosen, from_keywords
+    from quantgpu.pixels.counting import CountOptions
 
-    inputs, histograms = images or [], histogram or []
-    options: dict[str, Any] = {
-        "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "threads": threads, "device": first_of(device),
-    }  # fmt: skip
     gc.enable()
+    inputs, histograms, shown = images or [], histogram or [], Output(quiet, as_json)
     failures: list[QuantgpuError] = []
     with complaining(failures):
-        check_palette_options(k, output, sort, memory, force, [*inputs, *histograms], options)
-        opening = opening_options(max_pixels, alpha, matte, icc, threads)
-        options |= {"perceptual": perceptual, "salient": salient}
-        mask = checked_mask(weights, effort, salient, output, max_pixels)
-        shown = not (quiet or as_json)
-        place = Place(scheduler, device, options["memory"], quiet)
-        total, options["device"] = count_inputs(
-            inputs,
-            histograms,
-            opening,
-            perceptual and not salient,
-            mask,
-            jobs,
-            shown,
-            place,
-            holder_of(output),
+        given = o.parsed(keywords)
+        compute = from_keywords(Compute, chosen(given, Compute))
+        options = from_keywords(PaletteOptions, chosen(given, PaletteOptions))
+        check_palette_output(k, output, sort, force, [*inputs, *histograms])
+        read = o.read_options(alpha, matte, icc, max_pixels, threads)
+        mask = checked_mask(weights, options, output, max_pixels)
+        counting = CountOptions(perceptual=options.weighs_pixels, mask=mask)
+        place = o.Place(scheduler, device, compute.memory, quiet, jobs)
+        total, here = count_inputs(
+            inputs, histograms, read, counting, place, shown, holder_of(output)
         )
-        print_palette(inputs, histograms, total, k, output, sort, force, as_json, quiet, options)
+        assert total.counted is not None
+        with shown.display("palette") as progress:
+            found = shared_palette_of(
+                total.counted.histogram, k, options, replace(compute, device=here), progress
+            ).sorted_by(sort)
+        print_palette(inputs, histograms, total, found, output, force, shown)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
 
-def check_palette_options(
+def shared_palette_of(
+    histogram: Histogram,
     k: int | None,
-    output: str | None,
-    sort: str,
-    memory: str | None,
-    force: bool,
-    inputs: list[str],
-    options: dict[str, Any],
+    options: PaletteOptions,
+    compute: Compute,
+    progress: Progress,
+) -> SharedPalette:
+    """The palette of a histogram; its module is loaded when all is counted."""
+    from quantgpu.pipeline.shared_palette import shared_palette
+
+    return shared_palette(histogram, k, options, compute, progress=progress)
+
+
+def check_palette_output(
+    k: int | None, output: str | None, sort: str, force: bool, inputs: list[str]
 ) -> None:
-    """Raise for what is wrong before anything was read; the memory goes into the options."""
-    from quantgpu.arrays.device import parse_bytes
+    """Raise for what is wrong before anything was read."""
     from quantgpu.batch.destination import identity
-    from quantgpu.errors import check_choice
+    from quantgpu.clustering.options import DEFAULT_K
+    from quantgpu.errors import check_choice, check_number
     from quantgpu.io.atomic import check_target
     from quantgpu.io.palette_files import check_entries
-    from quantgpu.options import DEFAULT_K, check_options
+    from quantgpu.palette import MOST_COLORS
     from quantgpu.pipeline.shared_palette import SORTS
 
-    options["memory"] = None if memory is None else parse_bytes(memory)
-    check_options(k, dither=None, dither_strength=None, **options)
+    if k is not None:
+        check_number("k", k, 1, MOST_COLORS)
     check_choice("sort", sort, SORTS)
     if output is None:
         return
@@ -159,14 +156,13 @@ def check_palette_options(
 
 
 def checked_mask(
-    weights: str | None, effort: str, salient: bool, output: str | None, max_pixels: int
+    weights: str | None, options: PaletteOptions, output: str | None, max_pixels: int
 ) -> Any:
     """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
     from quantgpu.batch.destination import identity
     from quantgpu.io.masks import read_mask
-    from quantgpu.options import check_weighing
 
-    check_weighing(effort, weights, salient)
+    options.check_weighing(weights)
     if weights is None:
         return None
     if output is not None and identity(output) == identity(weights):
@@ -187,30 +183,21 @@ def print_palette(
     inputs: list[str],
     histograms: list[str],
     total: Total,
-    k: int | None,
+    found: SharedPalette,
     output: str | None,
-    sort: str,
     force: bool,
-    as_json: bool,
-    quiet: bool,
-    options: dict[str, Any],
+    shown: Output,
 ) -> None:
-    """Cluster, write if asked to, and print."""
-    from quantgpu.cli.progress_bar import Bar
+    """Write a palette if asked to, and print it."""
     from quantgpu.io.palette_files import write_palette
-    from quantgpu.pipeline.shared_palette import shared_palette
 
-    assert total.counted is not None
-    with Bar("palette", shown=not (quiet or as_json)) as bar:
-        found = shared_palette(total.counted.histogram, k, progress=bar, **options).sorted_by(sort)
     if output is not None:
         write_palette(output, found.palette, force)
     more = [f"the palette: {note}" for note in found.notes if note not in total.notes]
-    for warning in [] if quiet else total.notes + more:
-        say(f"quantgpu: warning: {warning}", err=True)
-    if as_json:
+    shown.warn(total.notes + more)
+    if shown.as_json:
         say(json.dumps({**found.as_json(inputs), "histograms": histograms}))
-    elif not quiet:
+    elif not shown.quiet:
         show(lines_of(found, takes_colors()))
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
-from quantgpu.cli.app import app, keys_of
-from quantgpu.cli.console import fail, orderly_stop, say
-from quantgpu.cli.options import Scheduler, given, opening_options
-from quantgpu.cli.run import convert_each
-from quantgpu.cli.workers import convert_store, crew_for, in_blocks
+from quantgpu.cli import options as o
+from quantgpu.cli.app import app
+from quantgpu.cli.console import Output, fail, orderly_stop, say
+from quantgpu.cli.run import Batch, convert_each
+from quantgpu.cli.workers import convert_store, crew_for, in_blocks, refuse_for_blocks
 from quantgpu.errors import QuantgpuError
 from quantgpu.version import __version__
 
@@ -39,10 +39,7 @@ EXAMPLES = """Examples:
 @app.command(epilog=EXAMPLES)
 @orderly_stop()
 def quantize(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="INPUT...", help="Images; - is standard input.", show_default=False),
-    ],
+    inputs: o.Inputs,
     k: Annotated[
         str | None,
         typer.Option(
@@ -53,23 +50,8 @@ def quantize(
             show_default=False,
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="QUALITY",
-            help="Find the smallest K, up to -k, that is as good as this: psnr=38, mse=12, or "
-            "de=1.5 (mean CIEDE2000).",
-            show_default=False,
-        ),
-    ] = None,
-    min_quality: Annotated[
-        str | None,
-        typer.Option(
-            metavar="QUALITY",
-            help="Write nothing that is not as good as this, of the same form.",
-            show_default=False,
-        ),
-    ] = None,
+    target: o.Target = None,
+    min_quality: o.MinQuality = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -81,264 +63,91 @@ def quantize(
             "standard output. [default: NAME-K.png beside the input]",
         ),
     ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write NAME-K.png into this folder.", show_default=False),
-    ] = None,
-    effort: Annotated[
-        str,
-        typer.Option(
-            help="Time spent on the palette: none, fast, balanced, best.",
-            autocompletion=keys_of("EFFORTS"),
-        ),
-    ] = "balanced",
-    init: Annotated[
-        str,
-        typer.Option(
-            help="First centers: random, kmeans++, maximin, wu. `--init random --effort none "
-            "--color-space srgb` is the textbook's method.",
-            autocompletion=keys_of("SEEDINGS"),
-        ),
-    ] = "random",
-    seed: Annotated[int, typer.Option(help="Of the random draws.")] = 0,
-    color_space: Annotated[
-        str,
-        typer.Option(
-            help="Where distances are measured: srgb, linear, oklab, cielab.",
-            autocompletion=keys_of("COLOR_SPACES"),
-        ),
-    ] = "oklab",
-    perceptual: Annotated[
-        bool,
-        typer.Option(
-            "--perceptual/--no-perceptual",
-            help="Let pixels in busy and dark areas count for less, and rare colors for more.",
-        ),
-    ] = True,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A gray picture of the same size: how much each pixel counts, white fully, black "
-            "next to nothing.",
-            show_default=False,
-        ),
-    ] = None,
-    salient: Annotated[
-        bool,
-        typer.Option(
-            "--salient",
-            help="Raise rare and saturated colors, so that few colors keep what stands out.",
-        ),
-    ] = False,
-    keep: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLORS|FILE",
-            help="Colors that are in the palette exactly: '#0000ff,#fff', or a palette file.",
-            show_default=False,
-        ),
-    ] = None,
-    snap: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Colors that cover at least such a share of the image, such as 0.01, come out "
-            "unchanged.",
-            show_default=False,
-        ),
-    ] = None,
-    from_palette: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLORS|FILE",
-            help="Choose at most K of these colors, such as the palette file of a machine.",
-            show_default=False,
-        ),
-    ] = None,
-    lock_grays: Annotated[
-        bool, typer.Option("--lock-grays", help="Pixels that are gray come out gray.")
-    ] = False,
-    dither: Annotated[
-        str | None,
-        typer.Option(
-            help="How colors are mixed: none, bayer, blue-noise, floyd-steinberg, jarvis, stucki, "
-            "burkes, sierra, sierra-lite, atkinson, stevenson-arce, adaptive. bayer:2 to bayer:16 "
-            "say how large the pattern is. [default: adaptive; none with one color, --effort "
-            "none, --target or --min-quality]",
-            autocompletion=keys_of("DITHERS", "dithering.methods"),
-            metavar="METHOD",
-            show_default=False,
-        ),
-    ] = None,
-    dither_strength: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0...1",
-            help="How much is mixed. [default: what suits the method]",
-            show_default=False,
-        ),
-    ] = None,
-    alpha: Annotated[
-        str,
-        typer.Option(
-            help="Transparency: keep, binary, flatten. binary makes pixels opaque from an alpha of "
-            "128 on, flatten lays them on the matte; so does keep where the output holds no more.",
-            autocompletion=keys_of("ALPHAS", "color.alpha"),
-        ),
-    ] = "keep",
-    matte: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLOR",
-            help="What partly transparent pixels are laid on: #rrggbb, #rgb or a CSS name. "
-            "[default: white with flatten]",
-            show_default=False,
-        ),
-    ] = None,
-    icc: Annotated[
-        str,
-        typer.Option(
-            help="Color profiles: convert, keep, ignore. keep works in the profile's numbers and "
-            "writes it again.",
-            autocompletion=keys_of("ICCS", "io.icc"),
-        ),
-    ] = "convert",
-    metadata: Annotated[
-        str,
-        typer.Option(
-            help="EXIF, XMP, texts and resolution: keep, strip.",
-            autocompletion=keys_of("METADATA", "io.metadata"),
-        ),
-    ] = "keep",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="At most so many. The result does not depend on it. [default: all processors]",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|cpu|gpu|gpu:N",
-            help="Where the work is done; auto takes a GPU that works, else the CPU. quantize, "
-            "palette and count also take several GPUs: gpu:0,1 or gpu:all. The result does not "
-            "depend on it.",
-        ),
-    ] = "auto",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BYTES",
-            help="Device memory to use, such as 2GB. [default: most of what is free]",
-            show_default=False,
-        ),
-    ] = None,
-    compress_level: Annotated[
-        int, typer.Option(min=0, max=9, help="Of PNG and NPZ files: 0 is fast, 9 is small.")
-    ] = 2,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Refuse larger images before they are decoded.")
-    ] = 1_000_000_000,
-    skip_if_larger: Annotated[
-        bool,
-        typer.Option("--skip-if-larger", help="Write nothing that is larger than the input."),
-    ] = False,
+    output_dir: o.OutputDir = None,
+    effort: o.Effort = "balanced",
+    init: o.Init = "random",
+    seed: o.Seed = 0,
+    color_space: o.ColorSpace = "oklab",
+    perceptual: o.Perceptual = True,
+    weights: o.Weights = None,
+    salient: o.Salient = False,
+    keep: o.Keep = None,
+    snap: o.Snap = None,
+    from_palette: o.FromPalette = None,
+    lock_grays: o.LockGrays = False,
+    dither: o.Dither = None,
+    dither_strength: o.DitherStrength = None,
+    alpha: o.Alpha = "keep",
+    matte: o.Matte = None,
+    icc: o.Icc = "convert",
+    metadata: o.Metadata = "keep",
+    threads: o.Threads = None,
+    device: o.Device = "auto",
+    memory: o.Memory = None,
+    compress_level: o.CompressLevel = 2,
+    max_pixels: o.MaxPixels = 1_000_000_000,
+    skip_if_larger: o.SkipIfLarger = False,
     shared_palette: Annotated[
         bool,
         typer.Option("--shared-palette", help="One palette, the best for all inputs together."),
     ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Leave outputs that are there and no older than the input."),
-    ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            help="Files at work at once, which share the threads. The result does not depend on "
-            "it. [default: one for each thread, up to 4]",
-            show_default=False,
-        ),
-    ] = None,
-    scheduler: Scheduler = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per image.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also print what was decided.")
-    ] = False,
+    resume: o.Resume = False,
+    jobs: o.Jobs = None,
+    scheduler: o.Scheduler = None,
+    force: o.Force = False,
+    as_json: o.JsonLines = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Write each image with its best K colors."""
-    from quantgpu.api import quantize_each
-    from quantgpu.arrays.device import parse_bytes
+    keywords = locals()
     from quantgpu.batch.convert import quantizing
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.jobs import shared_out
-    from quantgpu.batch.shared_palette import check_shared, sharing_of
-    from quantgpu.cli.options import parse_ks
-    from quantgpu.distributed.gpus import first_of
-    from quantgpu.errors import check_choice
-    from quantgpu.io.inputs import parse_colors
+    from quantgpu.batch.shared_palette import SharedPaletteOptions, check_shared
     from quantgpu.io.masks import read_mask
-    from quantgpu.io.metadata import METADATA
     from quantgpu.io.streams import STREAM
-    from quantgpu.options import check_goals, check_kept, check_options, check_set, check_weighing
+    from quantgpu.options import QuantizeOptions, check_ks, chosen, from_keywords
 
     gc.enable()
-    destination = Destination(output, output_dir, force, compress_level, metadata, skip_if_larger)
-    options: dict[str, Any] = {
-        "effort": effort, "init": init, "seed": seed, "color_space": color_space,
-        "dither": dither, "dither_strength": dither_strength, "threads": threads,
-        "device": first_of(device),
-    }  # fmt: skip
-    goals = {"target": target, "min_quality": min_quality}
+    shown = Output(quiet, as_json, verbose)
+    given = chosen(keywords, QuantizeOptions)
     stack = contextlib.ExitStack()
     try:
-        ks: Sequence[int | None] = [None] if k is None else parse_ks(k)
-        check_goals(ks, **goals)
+        destination = Destination(
+            output, output_dir, force, compress_level, metadata, skip_if_larger
+        )
+        ks: Sequence[int | None] = [None] if k is None else o.parse_ks(k)
+        options = from_keywords(QuantizeOptions, o.parsed(given))
+        ks = check_ks(ks, options)
         destination.check(inputs, ks, target)
-        options["memory"] = None if memory is None else parse_bytes(memory)
-        for each in ks:
-            check_options(each, **options)
-        options |= {"perceptual": perceptual, "salient": salient, "snap": snap}
-        options |= {"lock_grays": lock_grays}
-        check_weighing(effort, weights, salient)
-        options["keep"] = None if keep is None else parse_colors(keep, "keep")
-        for each in ks:
-            check_kept(each, options["keep"], snap)
-        options["from_palette"] = None
-        if from_palette is not None:
-            options["from_palette"] = parse_colors(from_palette, "from_palette")
-        check_set(options["from_palette"], snap)
-        check_shared(shared_palette, **goals)
-        at_once, options["threads"] = shared_out(jobs, threads, len(inputs), STREAM in inputs)
-        opening = opening_options(max_pixels, alpha, matte, icc, options["threads"])
-        check_choice("metadata", metadata, METADATA)
-        options["weights"] = None if weights is None else read_mask(weights, max_pixels)
+        options.palette.check_weighing(weights)
+        check_shared(shared_palette, options.goals)
+        jobs_at_once, of_each = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        read = o.read_options(alpha, matte, icc, max_pixels, of_each)
+        mask = None if weights is None else read_mask(weights, max_pixels)
         crew = stack.enter_context(
             crew_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet, jobs)
         )
+        compute = options.compute
+        each = replace(compute, threads=of_each)
         if crew is not None:
-            options |= {"threads": threads or crew.threads, "device": crew.device}
-            opening["threads"] = options["threads"]
+            each = replace(compute, threads=threads or crew.threads, device=crew.device)
+            read = replace(read, threads=each.threads)
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        shown = options | goals | {"keep": keep, "from_palette": from_palette, "weights": weights}
-        decided = ", ".join(f"{name} {value}" for name, value in shown.items())
-        say(f"quantgpu {__version__}: k {k}, {decided}", err=True)
-    work = quantizing(quantize_each, ks, options | goals, opening)
-    here = None if crew is None else crew.here
-    sharing = sharing_of(ks, options, threads, here) if shared_palette else None
-    others = given(weights)
+        say(f"quantgpu {__version__}: k {k}, weights {weights}, {o.decided(given)}", err=True)
+    options = replace(options, compute=each)
+    work = quantizing(ks, options, read, mask)
     with stack:
         if crew is not None and in_blocks(inputs):
-            how = ks, options | goals, opening
-            convert_store(crew, inputs[0], destination, *how, quiet, as_json, verbose)
+            refuse_for_blocks(weights=weights, resume=resume, shared_palette=shared_palette)
+            convert_store(crew, inputs[0], destination, ks, options, read, shown)
             return
-        convert_each(
-            inputs, destination, work, quiet, as_json, others, at_once, resume, sharing, crew
-        )
+        sharing = None
+        if shared_palette:
+            here = compute if crew is None else replace(compute, device=crew.here)
+            sharing = SharedPaletteOptions(ks=ks, options=options, compute=here, weights=mask)
+        batch = Batch(jobs_at_once, resume, sharing, crew)
+        convert_each(inputs, destination, work, shown, batch, others=[weights] if weights else [])

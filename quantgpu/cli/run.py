@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from quantgpu.cli.console import complaining, complaint, fail, say
-from quantgpu.cli.progress_bar import Bar
+from quantgpu.cli.console import Output, complaining, complaint, fail, say
 from quantgpu.errors import SKIPPED, PartialError, QuantgpuError
 
 if TYPE_CHECKING:
@@ -18,22 +18,46 @@ if TYPE_CHECKING:
     from quantgpu.batch.count import CountImages
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.report import Report
-    from quantgpu.batch.shared_palette import Sharing
+    from quantgpu.batch.shared_palette import SharedPaletteOptions
     from quantgpu.batch.tasks import Task
     from quantgpu.distributed.workers import Crew
+
+
+class Batch(NamedTuple):
+    """How several images are done."""
+
+    jobs: int = 1
+    """Images at work at once; the results are told in order."""
+    resume: bool = False
+    """Leave outputs that are complete."""
+    sharing: SharedPaletteOptions | None = None
+    """How they get one palette; None if each has its own."""
+    crew: Crew | None = None
+    """Workers of a cluster that do it; None for this machine."""
+
+    def counter(self, **telling: Any) -> CountImages:
+        """What counts images; `telling`: a display, and what errors are told to."""
+        return counter_for(self.crew, self.jobs, **telling)
+
+
+def counter_for(crew: Crew | None, jobs: int, **telling: Any) -> CountImages:
+    """What counts images: this machine, several at a time, or the workers of a cluster."""
+    if crew is None:
+        from quantgpu.batch.count import count_images
+
+        return partial(count_images, jobs=jobs, **telling)
+    from quantgpu.distributed.files import counted_there
+
+    return partial(counted_there, crew=crew, **telling)
 
 
 def convert_each(
     inputs: list[str],
     destination: Destination,
     work: Work,
-    quiet: bool,
-    as_json: bool,
+    shown: Output,
+    batch: Batch = Batch(),
     others: Sequence[str] = (),
-    jobs: int = 1,
-    resume: bool = False,
-    sharing: Sharing | None = None,
-    crew: Crew | None = None,
 ) -> None:
     """Do the work on every input, say what was done, and fail if any of it failed.
 
@@ -43,55 +67,20 @@ def convert_each(
         inputs: Names of images.
         destination: Where the results go.
         work: What is done with each image.
-        quiet: Whether only errors are printed.
-        as_json: Whether results are told to machines.
+        shown: What is printed.
+        batch: How several are done.
         others: Names of further files that are read.
-        jobs: Images at work at once; the results are told in order.
-        resume: Leave outputs that are complete.
-        sharing: How they get one palette; None if each has its own.
-        crew: Workers of a cluster that do it; None for this machine.
     """
     import logging
 
-    from quantgpu.batch.count import count_images
-    from quantgpu.batch.jobs import in_turn
-    from quantgpu.batch.shared_palette import with_shared_palettes
-    from quantgpu.batch.tasks import convert_task, planned
+    from quantgpu.batch.tasks import planned
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
-    display = partial(Bar, shown=not (quiet or as_json))
-    tasks = planned(inputs, others, destination, work, resume)
-    if sharing is not None:
-        fatal: list[QuantgpuError] = []
-        telling: dict[str, Any] = {"display": display, "on_error": complaint(failures)}
-        count: CountImages
-        if crew is None:
-            count = partial(count_images, jobs=jobs, **telling)
-        else:
-            from quantgpu.distributed.files import counted_there
-
-            count = partial(counted_there, crew=crew, **telling)
-        with complaining(fatal):
-            force = destination.force
-            work, tasks = with_shared_palettes(work, tasks, sharing, force, count, display)
-        if fatal:
-            raise typer.Exit(fatal[0].exit_code)
-    if crew is None:
-        convert = partial(convert_task, destination=destination, work=work)
-        done = in_turn(convert, tasks, [task.name for task in tasks], jobs, display)
-    else:
-        from quantgpu.distributed.files import converted
-
-        done = converted(crew, tasks, destination, work, display)
-    said: set[str] = set()
-    with done as turns:
-        for task, turn in zip(tasks, turns, strict=True):
-            with complaining(failures):
-                try:
-                    turn()
-                finally:
-                    tell_of_task(task, said, quiet, as_json)
+    tasks = planned(inputs, others, destination, work, batch.resume)
+    if batch.sharing is not None:
+        work, tasks = share_palettes(work, tasks, destination, shown, batch, failures)
+    tell_each(tasks, turns_of(tasks, destination, work, shown, batch), shown, failures)
     if len(inputs) > 1 and failures:
         fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
     if failures:
@@ -100,26 +89,80 @@ def convert_each(
         raise typer.Exit(SKIPPED)
 
 
-def tell_of_task(task: Task, said: set[str], quiet: bool, as_json: bool) -> None:
+def share_palettes(
+    work: Work,
+    tasks: list[Task],
+    destination: Destination,
+    shown: Output,
+    batch: Batch,
+    failures: list[QuantgpuError],
+) -> tuple[Work, list[Task]]:
+    """The work and the tasks, once all images are counted and their palettes found."""
+    from quantgpu.batch.shared_palette import with_shared_palettes
+
+    assert batch.sharing is not None
+    fatal: list[QuantgpuError] = []
+    count = batch.counter(display=shown.display, on_error=complaint(failures))
+    with complaining(fatal):
+        work, tasks = with_shared_palettes(
+            work, tasks, batch.sharing, destination.force, count, shown.display
+        )
+    if fatal:
+        raise typer.Exit(fatal[0].exit_code)
+    return work, tasks
+
+
+def turns_of(
+    tasks: list[Task], destination: Destination, work: Work, shown: Output, batch: Batch
+) -> AbstractContextManager[Iterator[Callable[[], None]]]:
+    """What waits for each task, in order; all of them are at work meanwhile."""
+    if batch.crew is not None:
+        from quantgpu.distributed.files import converted
+
+        return converted(batch.crew, tasks, destination, work, shown.display)
+    from quantgpu.batch.jobs import in_turn
+    from quantgpu.batch.tasks import convert_task
+
+    convert = partial(convert_task, destination=destination, work=work)
+    return in_turn(convert, tasks, [task.name for task in tasks], batch.jobs, shown.display)
+
+
+def tell_each(
+    tasks: list[Task],
+    done: AbstractContextManager[Iterator[Callable[[], None]]],
+    shown: Output,
+    failures: list[QuantgpuError],
+) -> None:
+    """Wait for the tasks one by one, and print what was done with each."""
+    said: set[str] = set()
+    with done as turns:
+        for task, turn in zip(tasks, turns, strict=True):
+            with complaining(failures):
+                try:
+                    turn()
+                finally:
+                    tell_of_task(task, said, shown)
+
+
+def tell_of_task(task: Task, said: set[str], shown: Output) -> None:
     """Print what was done with an image, and which outputs were there already."""
     for output in task.kept:
-        if as_json:
+        if shown.as_json:
             say(json.dumps({"input": task.name, "output": output, "resumed": True}))
-        elif not quiet:
+        elif not shown.quiet:
             say(f"{output}: complete already")
     for report in task.reports:
-        tell_of(report, said, quiet, as_json)
+        tell_of(report, said, shown)
 
 
-def tell_of(report: Report, said: set[str], quiet: bool, as_json: bool) -> None:
+def tell_of(report: Report, said: set[str], shown: Output) -> None:
     """Print what was done with an image, and warnings that were not `said` yet."""
     from quantgpu.io.streams import STREAM
 
-    warnings = [f"{report.input}: {note}" for note in report.notes] + report.device_notes
-    for warning in [] if quiet else warnings:
-        if warning not in said:
-            say(f"quantgpu: warning: {warning}", err=True)
-        said.add(warning)
-    if as_json or not quiet:
-        line = json.dumps(report.as_json()) if as_json else report.as_line()
+    notes = [*(f"{report.input}: {note}" for note in report.notes), *report.device_notes]
+    notes = list(dict.fromkeys(notes))
+    shown.warn(note for note in notes if note not in said)
+    said.update(notes)
+    if shown.prints_results:
+        line = json.dumps(report.as_json()) if shown.as_json else report.as_line()
         say(line, err=report.output == STREAM)

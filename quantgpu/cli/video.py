@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quantgpu.cli import options as o
 from quantgpu.cli.app import app, keys_of
-from quantgpu.cli.console import complaining, orderly_stop, say
-from quantgpu.cli.options import described_as
-from quantgpu.cli.quantize import quantize
+from quantgpu.cli.console import Output, complaining, orderly_stop, say
+from quantgpu.cli.progress_bar import Bar
 from quantgpu.errors import DamagedError, QuantgpuError
+from quantgpu.version import __version__
 
 if TYPE_CHECKING:
     from quantgpu.video.report import VideoReport
@@ -27,7 +28,7 @@ Source = Annotated[
     ),
 ]
 
-Output = Annotated[
+Target = Annotated[
     str,
     typer.Argument(
         metavar="OUT",
@@ -65,10 +66,9 @@ VIDEO_EXAMPLES = """Examples:
 
 @app.command(epilog=VIDEO_EXAMPLES)
 @orderly_stop()
-@described_as(quantize)
 def video(
     source: Source,
-    output: Output,
+    output: Target,
     k: Colors = None,
     palette: Annotated[
         str,
@@ -127,16 +127,22 @@ def video(
             show_default=False,
         ),
     ] = None,
-    dither_strength: float | None = None,
-    effort: str = "balanced",
-    seed: int = 0,
-    color_space: str = "oklab",
-    perceptual: bool = True,
-    alpha: str = "keep",
-    matte: str | None = None,
-    threads: int | None = None,
-    device: str = "auto",
-    memory: str | None = None,
+    dither_strength: o.DitherStrength = None,
+    effort: o.Effort = "balanced",
+    init: o.Init = "random",
+    seed: o.Seed = 0,
+    color_space: o.ColorSpace = "oklab",
+    perceptual: o.Perceptual = True,
+    salient: o.Salient = False,
+    keep: o.Keep = None,
+    snap: o.Snap = None,
+    from_palette: o.FromPalette = None,
+    lock_grays: o.LockGrays = False,
+    alpha: o.Alpha = "keep",
+    matte: o.Matte = None,
+    threads: o.Threads = None,
+    device: o.Device = "auto",
+    memory: o.Memory = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -147,36 +153,29 @@ def video(
             show_default=False,
         ),
     ] = None,
-    force: bool = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: bool = False,
-    verbose: bool = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Write a clip with the best K colors for it."""
+    keywords = locals()
     from quantgpu.api import quantize_video
-    from quantgpu.arrays.device import parse_bytes
-    from quantgpu.cli.progress_bar import Bar
-    from quantgpu.io.inputs import parse_color
+    from quantgpu.options import chosen
+    from quantgpu.video.options import VideoOptions
 
     gc.enable()
+    shown = Output(quiet, as_json, verbose)
+    given = chosen(keywords, VideoOptions) | {"scheduler": scheduler}
     failures: list[QuantgpuError] = []
     with complaining(failures):
-        options: dict[str, Any] = {
-            "palette": palette, "first": first, "hold": hold, "dither": dither,
-            "dither_strength": dither_strength, "effort": effort, "seed": seed,
-            "color_space": color_space, "perceptual": perceptual, "fps": fps, "start": start,
-            "duration": duration, "width": width, "conversion": conversion, "alpha": alpha,
-            "matte": None if matte is None else parse_color(matte, "matte"), "threads": threads,
-            "device": device, "memory": None if memory is None else parse_bytes(memory),
-            "scheduler": scheduler,
-        }  # fmt: skip
+        options = o.parsed(given) | {"device": device}
         if verbose:
-            decided = ", ".join(f"{name} {value}" for name, value in options.items())
-            say(f"quantgpu: k {k}, {decided}", err=True)
+            say(f"quantgpu {__version__}: k {k}, {o.decided(given)}", err=True)
         check_apart(source, output)
-        with Bar(source, not (quiet or as_json), left=True) as bar:
+        with Bar(source, shown=not (quiet or as_json), left=True) as bar:
             report = quantize_video(source, output, k, force=force, progress=bar, **options)
-        tell_of_clip(report, quiet, as_json)
+        tell_of_clip(report, shown)
         if report.damage is not None:
             raise DamagedError(f"{report.damage}; the frames before that were written")
     if failures:
@@ -193,12 +192,11 @@ def check_apart(source: str, output: str) -> None:
         raise UsageError(f"{output} is the input; originals are never replaced")
 
 
-def tell_of_clip(report: VideoReport, quiet: bool, as_json: bool) -> None:
+def tell_of_clip(report: VideoReport, shown: Output) -> None:
     """Print what was done with a clip, for people or for machines."""
     from quantgpu.io.streams import STREAM
 
-    for note in [] if quiet else report.notes + report.device_notes:
-        say(f"quantgpu: warning: {note}", err=True)
-    if as_json or not quiet:
-        line = json.dumps(report.as_json()) if as_json else report.as_line()
+    shown.warn(report.notes + report.device_notes)
+    if shown.prints_results:
+        line = json.dumps(report.as_json()) if shown.as_json else report.as_line()
         say(line, err=report.output == STREAM)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from quantgpu.cli.console import fail, say
-from quantgpu.cli.progress_bar import Bar
+from quantgpu.cli.console import Output, fail, say
 from quantgpu.cli.run import tell_of
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
     from quantgpu.batch.destination import Destination
     from quantgpu.distributed.workers import Crew
+    from quantgpu.io.decode import ReadOptions
+    from quantgpu.options import QuantizeOptions
 
 
 @contextlib.contextmanager
@@ -99,29 +100,46 @@ def convert_store(
     name: str,
     destination: Destination,
     ks: Sequence[int | None],
-    options: dict[str, Any],
-    opening: dict[str, Any],
-    quiet: bool,
-    as_json: bool,
-    verbose: bool,
+    options: QuantizeOptions,
+    read: ReadOptions,
+    shown: Output,
 ) -> None:
     """Reduce a picture block by block, and say what was done."""
-    from quantgpu.distributed.stored_image import Way, quantize_store
+    from quantgpu.distributed.stored_image import quantize_store
 
     try:
-        if len(ks) > 1 or destination.output is None:
-            raise UsageError(
-                f"{name} is read in blocks; name one K, and -o FILE.zarr or -o FILE.tif"
-            )
-        if os.path.realpath(destination.output) == os.path.realpath(name):
-            raise UsageError(f"{name} is an input; originals are never replaced")
-        way = Way(ks[0], options, opening["alpha"], opening["matte"])
-        display = partial(Bar, shown=not (quiet or as_json))
+        check_for_blocks(name, destination, ks, read)
+        output = destination.output
+        assert output is not None
         report, crossed = quantize_store(
-            crew, name, destination.output, way, destination.force, display, verbose
-        )
+            crew, name, output, ks[0], replace(options, alpha=read.alpha),
+            force=destination.force, display=shown.display, measured=shown.verbose,
+        )  # fmt: skip
     except QuantgpuError as error:
         fail(error)
-    tell_of(report, set(), quiet, as_json)
-    if verbose:
+    tell_of(report, set(), shown)
+    if shown.verbose:
         say(f"quantgpu: over the network: {crossed}", err=True)
+
+
+def refuse_for_blocks(**options: Any) -> None:
+    """End with a UsageError for options of the command that pictures in blocks do not honor."""
+    for name, value in options.items():
+        if value:
+            option = name.replace("_", "-")
+            fail(UsageError(f"--{option} is not for pictures in blocks"))
+
+
+def check_for_blocks(
+    name: str, destination: Destination, ks: Sequence[int | None], read: ReadOptions
+) -> None:
+    """Raise a UsageError for options that pictures in blocks do not honor."""
+    from quantgpu.options import refuse_others
+
+    reason = "is not for pictures in blocks"
+    refuse_others(destination, ["output", "output_dir", "force"], reason)
+    refuse_others(read, ["alpha", "threads"], reason)
+    if len(ks) > 1 or destination.output is None:
+        raise UsageError(f"{name} is read in blocks; name one K, and -o FILE.zarr or -o FILE.tif")
+    if os.path.realpath(destination.output) == os.path.realpath(name):
+        raise UsageError(f"{name} is an input; originals are never replaced")

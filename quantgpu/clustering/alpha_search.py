@@ -19,7 +19,7 @@ from quantgpu.clustering.octree import leaves, octree, running_sums
 from quantgpu.clustering.points import Points
 from quantgpu.clustering.split_merge import search
 
-MOST_COLORS = 32
+FEW_COLORS_LIMIT = 32
 """Palettes of more colors are not searched so. It lowers the error of a gradient of opacity by 9,
 4, 0.7 and 4 % for K = 4, 8, 16 and 32, that of a vignette by up to 0.2 %, and takes 0.1 to 0.7
 seconds; with K = 64 nothing is gained."""
@@ -118,7 +118,7 @@ def find_apart(
         if not count:
             return around
         first = np.concatenate([around, seeding(points, count, rng)])
-        return search(points, first, -(-count // level.share), level.rounds, fixed=len(around))
+        return search(points, first, level.width(count), level.rounds, fixed=len(around))
 
     def found(count: int) -> tuple[int, NDArray[np.float32]]:
         serving = grown(both.opaque, held, count)[len(held) :]

@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module, to_host
-from quantgpu.clustering.alpha_search import MOST_COLORS, find_apart, has_soft_edges, sides
-from quantgpu.clustering.coarse_to_fine import EFFORTS, find_centers, followed
-from quantgpu.clustering.color_classes import Kinds
+from quantgpu.clustering.alpha_search import FEW_COLORS_LIMIT, find_apart, has_soft_edges, sides
+from quantgpu.clustering.coarse_to_fine import EFFORTS, CenterSearch, find_centers, followed
+from quantgpu.clustering.color_classes import Kinds, kinds_of
 from quantgpu.clustering.color_weights import evened, raised
 from quantgpu.clustering.dither_aware import anticipate, smoothness
 from quantgpu.clustering.k_medoids import MOST_POINTS, POINTS_PER_COLOR, choose
 from quantgpu.clustering.kmeans import assign, lloyd
 from quantgpu.clustering.octree import leaves, octree, running_sums
+from quantgpu.clustering.options import PaletteOptions
 from quantgpu.clustering.points import Points, bounded, weighted_points
+from quantgpu.clustering.problem import Problem
 from quantgpu.clustering.rounding import settle
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.color.morton import morton_codes, order_of
@@ -33,17 +35,8 @@ from quantgpu.progress import Progress, no_progress
 def cluster(
     histogram: Histogram,
     k: int,
+    options: PaletteOptions,
     *,
-    effort: str = "balanced",
-    init: str = "random",
-    seed: int = 0,
-    color_space: str = "oklab",
-    keep: NDArray[np.uint8] | None = None,
-    snap: float | None = None,
-    lock_grays: bool = False,
-    from_palette: NDArray[np.uint8] | None = None,
-    perceptual: bool = False,
-    salient: bool = False,
     dithered: bool = False,
     start: NDArray[np.uint8] | None = None,
     threads: int = 1,
@@ -51,133 +44,155 @@ def cluster(
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
-    The options are those of `quantize`; `keep` and `from_palette` are colors, (m, 3 | 4) uint8.
-    `dithered` says that errors will be passed on. `start` is a palette, (m, channels), that is
-    near, and whose colors are taken for the first centers instead of drawing any.
+    Args:
+        histogram: Of n colors, on the host or on a GPU, where the work is done.
+        k: At most so many colors.
+        options: What palette is sought.
+        dithered: Whether errors will be passed on.
+        start: A palette, (m, channels), that is near, and whose colors are taken for the first
+            centers instead of drawing any.
+        threads: At least 1.
+        progress: Is told of the stage ``cluster``.
     """
-    xp = array_module(histogram.keys)
-    plan, seeding, space = EFFORTS[effort], SEEDINGS[init], COLOR_SPACES[color_space]
-    generator = np.random.default_rng(seed)
-    if any(colors is not None and is_transparent(colors) for colors in (keep, from_palette)):
+    given = [colors.colors for colors in (options.keep, options.from_palette) if colors is not None]
+    if any(map(is_transparent, given)):
         histogram = replace(histogram, channels=4)
-    kept = kept_colors(histogram, keep, snap, k)
-    if from_palette is None and len(histogram) + len(kept) <= 2 * k:
-        colors = in_order(distinct(np.concatenate([kept, to_host(histogram.colors)])))
-        if len(colors) <= k:
-            return Palette(colors), own_entries(histogram, colors, None)
-
+    kept = kept_colors(histogram, options, k)
+    if options.from_palette is None and (palette := exact_palette(histogram, kept, k)) is not None:
+        return palette, own_entries(histogram, palette.colors, None)
     codes = morton_codes(histogram.colors)
     order = order_of(codes)
     codes = codes[order]
-    point_colors = histogram.colors.T.take(order, axis=1).T
-    plain = plan is None or histogram.weights is None
-    weights = even = histogram.counts if plain else histogram.weights
-    if salient or (perceptual and not plain):
-        even = evened(histogram.colors, histogram.counts, weights)
-    points = weighted_points(space.points(point_colors), bounded(even)[order])
-    del even  # 8 bytes for each color, which are wanted below
-    fixed = xp.asarray(grid_centers(kept, space))
-    sought = points
-    if salient:
-        above = raised(histogram.colors, histogram.counts, bounded(weights), k)
-        sought = replace(points, weights=bounded(above)[order])
-    found = min(k, len(points))
-    if start is None or len(start) < found or len(kept):
-        centers = find_centers(
-            sought, codes, found, plan, seeding, generator, threads, progress, fixed[:found]
-        )
+    problem, sought = problem_of(histogram, k, options, kept, order, threads)
+    rng = np.random.default_rng(options.seed)
+    how = CenterSearch(EFFORTS[options.effort], SEEDINGS[options.init], rng, threads)
+    centers = search_centers(problem, sought, codes, how, start, progress)
+    if options.salient:
+        centers = lloyd(problem.points, centers, 1, threads, len(kept))
+    if options.from_palette is not None:
+        among = of_channels(options.from_palette.colors, histogram.channels)
+        colors, labels = choose_from_set(problem, sought, codes, centers, among)
     else:
-        near = xp.asarray(grid_centers(of_channels(start[:found], histogram.channels), space))
-        centers = followed(sought, codes, near, threads)
-    names = kinds_of(histogram.channels, lock_grays)
-    kinds = Kinds(names, point_colors) if names else None
-    few = len(kept) < found <= MOST_COLORS and histogram.channels == 4
-    if few and kinds and plan and has_soft_edges(point_colors):
-        rounded = np.concatenate([kept, space.colors(to_host(centers)[len(kept) :])])
-        first = grid_centers(kinds.imposed(sought, rounded, space, len(kept), threads), space)
-        level, opaque = plan.levels[0], point_colors[:, 3] == 255
-        both = sides(sought, codes, opaque, max(level.leaves * found, level.least))
-        centers = xp.asarray(find_apart(both, first, level, seeding, generator, len(kept)))
-    steps = plan.settling if plan else 0
-    if salient:
-        centers, steps = lloyd(points, centers, 1, threads, len(kept)), 0
-    spread = dithered and plan is not None and from_palette is None and len(points) > len(centers)
-    if spread:
-        weighed, smooth = (
-            values[order] for values in smoothness(histogram, perceptual and not salient)
-        )
-        centers = anticipate(points, codes, weighed, smooth, centers, len(kept), threads)
-        steps = 0
-    if from_palette is None:
-        settled = settle(
-            points, point_colors, centers, k, space, steps, threads, kept, kinds, not spread
-        )
-    else:
-        among = of_channels(from_palette, histogram.channels)
-        settled = chosen(sought, codes, centers, k, space, threads, kept, kinds, among)
-    colors, labels = settled
+        effort = how.effort
+        mixes = dithered and effort is not None and len(sought) > len(centers)
+        if mixes:
+            weights, smooth = (v[order] for v in smoothness(histogram, options.weighs_pixels))
+            points = problem.points
+            centers = anticipate(points, codes, weights, smooth, centers, len(kept), threads)
+        steps = 0 if mixes or options.salient or effort is None else effort.settling
+        colors, labels = settle(problem, centers, steps, replace_unused=not mixes)
     progress("cluster", 1)
+    xp = array_module(labels)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return Palette(colors), own_entries(histogram, colors, in_key_order)
 
 
-def kinds_of(channels: int, lock_grays: bool) -> list[str]:
-    """The kinds of colors of so many channels, of `KINDS`, that are kept apart."""
-    return ["opaque"] * (channels == 4) + ["gray"] * lock_grays
+def exact_palette(histogram: Histogram, kept: NDArray[np.uint8], k: int) -> Palette | None:
+    """All colors of a histogram and those that are kept, if these are at most K."""
+    if len(histogram) + len(kept) > 2 * k:
+        return None
+    colors = in_order(distinct(np.concatenate([kept, to_host(histogram.colors)])))
+    return Palette(colors) if len(colors) <= k else None
 
 
-def chosen(
-    points: Points,
-    codes: Any,
-    centers: Any,
+def problem_of(
+    histogram: Histogram,
     k: int,
-    space: ColorSpace,
-    threads: int,
+    options: PaletteOptions,
     kept: NDArray[np.uint8],
-    kinds: Kinds | None,
-    among: NDArray[np.uint8],
+    order: Any,
+    threads: int,
+) -> tuple[Problem, Points]:
+    """The points in their `order`, (n,); and the same with weights that centers are sought by."""
+    space, colors = COLOR_SPACES[options.color_space], histogram.colors
+    plain = options.effort == "none" or histogram.weights is None
+    weights = even = histogram.counts if plain else histogram.weights
+    if options.salient or (options.perceptual and not plain):
+        even = evened(colors, histogram.counts, weights)
+    point_colors = colors.T.take(order, axis=1).T
+    points = weighted_points(space.points(point_colors), bounded(even)[order])
+    del even  # 8 bytes for each color, which are wanted below
+    names = kinds_of(histogram.channels, options.lock_grays)
+    classes = Kinds(names, point_colors) if names else None
+    problem = Problem(points, point_colors, k, space, kept, classes, threads)
+    if not options.salient:
+        return problem, points
+    above = raised(colors, histogram.counts, bounded(weights), k)
+    return problem, replace(points, weights=bounded(above)[order])
+
+
+def search_centers(
+    problem: Problem,
+    sought: Points,
+    codes: Any,
+    how: CenterSearch,
+    start: NDArray[np.uint8] | None,
+    progress: Progress,
+) -> Any:
+    """At most K centers, (m, d) float32, for the points `sought` with their Morton codes.
+
+    From a palette to `start` from, see `cluster`, if it has enough colors and none are kept.
+    """
+    xp = array_module(codes)
+    found, kept = min(problem.k, len(sought)), problem.kept
+    channels = problem.colors.shape[1]
+    if start is None or len(start) < found or len(kept):
+        centers = find_centers(sought, codes, found, problem.fixed[:found], how, progress)
+    else:
+        near = grid_centers(of_channels(start[:found], channels), problem.space)
+        centers = followed(sought, codes, xp.asarray(near), how.threads)
+    few = len(kept) < found <= FEW_COLORS_LIMIT and channels == 4
+    if not (few and problem.classes and how.effort and has_soft_edges(problem.colors)):
+        return centers
+    space, level = problem.space, how.effort.levels[0]
+    rounded = np.concatenate([kept, space.colors(to_host(centers)[len(kept) :])])
+    imposed = problem.classes.imposed(sought, rounded, space, len(kept), how.threads)
+    both = sides(sought, codes, problem.colors[:, 3] == 255, max(level.leaves * found, level.least))
+    first = grid_centers(imposed, space)
+    return xp.asarray(find_apart(both, first, level, how.seeding, how.rng, len(kept)))
+
+
+def choose_from_set(
+    problem: Problem, sought: Points, codes: Any, centers: Any, among: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], Any]:
-    """What `settle` gives, but of at most K colors `among` (M, channels); and those that are kept.
+    """At most K colors `among` (M, channels), with those that are kept; and each point's nearest.
 
     Colors that nothing is nearest to are left out.
     """
     xp = array_module(codes)
+    kept, space, k = problem.kept, problem.space, problem.k
     candidates = distinct(np.concatenate([kept, among]))
     most = max(MOST_POINTS, POINTS_PER_COLOR * k)
-    coarse = points
-    if len(points) > most:
-        sums = running_sums(points)
+    coarse = sought
+    if len(sought) > most:
+        sums = running_sums(sought)
         coarse = leaves(octree(codes, sums, most), sums, most)
     free = to_host(centers)
     places = choose(coarse.to_host(), grid_centers(candidates, space), free, k, len(kept))
     colors = in_order(candidates[places])
-    served_by = xp.asarray(grid_centers(colors, space))
-    if kinds is None:
-        labels = assign(points, served_by, threads)
-    else:
-        labels = kinds.assign(points, served_by, colors, threads)
+    labels = problem.assign(sought, colors)
     used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
     used |= np.isin(pack(colors), pack(kept))
     return colors[used], xp.asarray(np.cumsum(used) - 1)[labels]
 
 
-def kept_colors(
-    histogram: Histogram, keep: NDArray[np.uint8] | None, snap: float | None, k: int
-) -> NDArray[np.uint8]:
+def kept_colors(histogram: Histogram, options: PaletteOptions, k: int) -> NDArray[np.uint8]:
     """(m, channels) uint8: at most K colors that are in the palette whatever the others are.
 
     Those that were given, what cannot be seen, and flat colors with at least such a share of the
     pixels, most frequent first.
     """
     kept: list[NDArray[np.uint8]] = [np.empty((0, histogram.channels), np.uint8)]
-    if keep is not None:
-        kept = [of_channels(keep, histogram.channels)]
+    if options.keep is not None:
+        kept = [of_channels(options.keep.colors, histogram.channels)]
     if histogram.channels == 4 and k > 1 and int(histogram.keys[-1]) == CLEAR:
         kept.append(np.zeros((1, 4), np.uint8))
-    if snap is not None:
+    if options.snap is not None:
         xp = array_module(histogram.keys)
-        least = math.ceil(Fraction(str(snap)) * histogram.pixels)  # 0.07 of 100 is 7, as written
+        least = math.ceil(
+            Fraction(str(options.snap)) * histogram.pixels
+        )  # 0.07 of 100 is 7, as written
         flat = xp.flatnonzero(histogram.counts >= least)
         common = flat[xp.argsort(-histogram.counts[flat], kind="stable")]
         kept.append(to_host(histogram.colors.T.take(common, axis=1).T))

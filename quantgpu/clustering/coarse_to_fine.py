@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,10 @@ class Level(NamedTuple):
     steps: int
     """Lloyd steps after it."""
 
+    def width(self, centers: int) -> int:
+        """The centers that change their places at a time, of so many."""
+        return -(-centers // self.share)
+
 
 class Effort(NamedTuple):
     """What is spent on finding the centers."""
@@ -69,16 +74,20 @@ EFFORTS: dict[str, Effort | None] = {
 """Name to effort; the choices of ``--effort``. `none` keeps the first centers."""
 
 
+@dataclass(frozen=True)
+class CenterSearch:
+    """How centers are searched for."""
+
+    effort: Effort | None
+    """None keeps the first centers."""
+    seeding: Seeding
+    """What gives the first centers, a row of `SEEDINGS`."""
+    rng: np.random.Generator
+    threads: int = 1
+
+
 def find_centers(
-    points: Points,
-    codes: Any,
-    k: int,
-    effort: Effort | None,
-    seeding: Seeding,
-    rng: np.random.Generator,
-    threads: int,
-    progress: Progress,
-    fixed: Any,
+    points: Points, codes: Any, k: int, fixed: Any, how: CenterSearch, progress: Progress
 ) -> Any:
     """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`.
 
@@ -88,26 +97,27 @@ def find_centers(
     kept = len(fixed)
     if kept == k:
         return fixed
-    if effort is None:
-        return xp.concatenate([fixed, seeding(points, k - kept, rng)])
-    most = [max(level.leaves * k, level.least) for level in effort.levels]
+    if how.effort is None:
+        return xp.concatenate([fixed, how.seeding(points, k - kept, how.rng)])
+    levels = how.effort.levels
+    most = [max(level.leaves * k, level.least) for level in levels]
     sums = running_sums(points)
     tree = octree(codes, sums, max(most)) if len(points) > min(most) else None
     centers = None
     searched = 0
-    for done, level in enumerate(effort.levels):
+    for done, level in enumerate(levels):
 
         def tell(share: float, done: int = done) -> None:
-            progress("cluster", (done + share) / len(effort.levels))
+            progress("cluster", (done + share) / len(levels))
 
         few = len(points) <= most[done]
         coarse = points if few or tree is None else leaves(tree, sums, most[done])
-        width = -(-(k - kept) // level.share)
         if centers is None:
-            centers = best_start(coarse, fixed, k, width, level.rounds, seeding, rng, threads, tell)
+            centers = best_start(coarse, k, fixed, level, how, tell)
         elif len(coarse) > searched:
-            centers = search(coarse, centers, width, level.rounds, threads, tell, kept)
-        centers = lloyd(coarse, centers, level.steps, threads, kept)
+            width = level.width(k - kept)
+            centers = search(coarse, centers, width, level.rounds, how.threads, tell, kept)
+        centers = lloyd(coarse, centers, level.steps, how.threads, kept)
         searched = len(coarse)
     return centers
 
@@ -130,32 +140,30 @@ def followed(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
     if len(points) > most:
         sums = running_sums(points)
         points = leaves(octree(codes, sums, most), sums, most)
-    width = -(-len(centers) // level.share)
-    centers = search(points, centers, width, level.rounds, threads)
+    centers = search(points, centers, level.width(len(centers)), level.rounds, threads)
     return lloyd(points, centers, level.steps, threads)
 
 
 def best_start(
     points: Points,
-    fixed: Any,
     k: int,
-    width: int,
-    rounds: int,
-    seeding: Seeding,
-    rng: np.random.Generator,
-    threads: int,
+    fixed: Any,
+    level: Level,
+    how: CenterSearch,
     tell: Callable[[float], None],
 ) -> Any:
-    """The best of the centers that the search finds, from `seeding` and from random starts."""
+    """The best of the centers that the search finds, from its seeding and from random starts."""
     xp = array_module(points.weights)
     starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
     few = points.to_host() if len(points) <= FEW else points
+    free = k - len(fixed)
     found = []
     for start in range(starts):
-        seeds = (seeding if start == 0 else random_colors)(few, k - len(fixed), rng)
+        seeds = (how.seeding if start == 0 else random_colors)(few, free, how.rng)
         first = xp.concatenate([fixed, xp.asarray(seeds)])
-        found.append(search(points, first, width, rounds, threads, tell, len(fixed)))
+        width, threads = level.width(free), how.threads
+        found.append(search(points, first, width, level.rounds, threads, tell, len(fixed)))
     if starts == 1:
         return found[0]
-    errors = [error_of(points, centers, threads) for centers in found]
+    errors = [error_of(points, centers, how.threads) for centers in found]
     return found[errors.index(min(errors))]

@@ -53,6 +53,11 @@ KINDS = {
 """Name to kind. Only colors of four channels can be asked whether they are opaque."""
 
 
+def kinds_of(channels: int, lock_grays: bool) -> list[str]:
+    """The kinds of colors of so many channels, of `KINDS`, that are kept apart."""
+    return ["opaque"] * (channels == 4) + ["gray"] * lock_grays
+
+
 ROUNDS = 16
 """How often further palette colors may become of a kind: those that gain most, and then again, as
 each takes from what the others gain."""

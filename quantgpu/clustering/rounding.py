@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module, to_host
-from quantgpu.clustering.color_classes import Kinds
-from quantgpu.clustering.kmeans import assign, cluster_sums, nearest_sums, step_to_means
+from quantgpu.clustering.kmeans import cluster_sums, nearest_sums, step_to_means
 from quantgpu.clustering.points import Points
+from quantgpu.clustering.problem import Problem
 from quantgpu.color.packing import pack
-from quantgpu.color.spaces import ColorSpace, grid_centers
+from quantgpu.color.spaces import grid_centers
 from quantgpu.palette import distinct, in_order
 
 REPAIRS = 8
@@ -24,16 +24,7 @@ KIND_STEPS = 2
 
 
 def settle(
-    points: Points,
-    point_colors: Any,
-    centers: Any,
-    k: int,
-    space: ColorSpace,
-    steps: int,
-    threads: int,
-    kept: NDArray[np.uint8] | None = None,
-    kinds: Kinds | None = None,
-    replace_unused: bool = True,
+    problem: Problem, centers: Any, steps: int = 0, replace_unused: bool = True
 ) -> tuple[NDArray[np.uint8], Any]:
     """Exactly K distinct 8-bit colors near `centers`, and the (n,) index of each point's nearest.
 
@@ -45,56 +36,63 @@ def settle(
     served worst: greatest weight times squared distance, ties to the first point.
 
     Args:
-        kept: Colors that stay as they are, in place of the first centers.
-        kinds: Which points may be served by which colors.
+        problem: The colors that it keeps stay as they are, in place of the first centers.
+        centers: (K or fewer, d) float32.
+        steps: Lloyd's steps at most.
         replace_unused: False leaves colors that are nearest to no point: mixing may need them.
     """
-    xp = array_module(points.weights)
-    kept = np.empty((0, point_colors.shape[1]), np.uint8) if kept is None else kept
-
-    def ordered(free: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return in_order(distinct(np.concatenate([kept, free])))
-
-    def is_kept(colors: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        return np.isin(pack(colors), pack(kept))
-
-    def nearest(colors: NDArray[np.uint8], served_by: Any) -> Any:
-        if kinds is None:
-            return assign(points, served_by, threads)
-        return kinds.assign(points, served_by, colors, threads)
-
+    space, kept, kinds = problem.space, problem.kept, problem.classes
     free = space.colors(to_host(centers)[len(kept) :])
     if kinds is not None:
         steps = max(steps, KIND_STEPS)
         rounded = np.concatenate([kept, free])
-        free = kinds.imposed(points, rounded, space, len(kept), threads)[len(kept) :]
-    colors = ordered(free)
+        free = kinds.imposed(problem.points, rounded, space, len(kept), problem.threads)[
+            len(kept) :
+        ]
+    colors = in_order(distinct(np.concatenate([kept, free])))
     for _ in range(steps):
-        old = xp.asarray(grid_centers(colors, space))
-        if kinds is None:
-            sums = nearest_sums(points, old, threads)
-        else:
-            sums = cluster_sums(points, nearest(colors, old), len(colors))
-        stays = is_kept(colors)
-        free = space.colors(to_host(step_to_means(old, *sums))[~stays])
-        if kinds is not None:
-            free = kinds.kept(free, kinds.codes_of(colors[~stays]), space)
-        if np.array_equal(rounded := ordered(free), colors):
+        moved = one_step(problem, colors)
+        if np.array_equal(moved, colors):
             break
-        colors = rounded
+        colors = moved
+    return without_unused(problem, colors, replace_unused)
+
+
+def one_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The colors, in order, after one of Lloyd's steps and rounding; those that are kept stay."""
+    points, space, kinds = problem.points, problem.space, problem.classes
+    old = array_module(points.weights).asarray(grid_centers(colors, space))
+    if kinds is None:
+        sums = nearest_sums(points, old, problem.threads)
+    else:
+        sums = cluster_sums(points, problem.assign(points, colors, old), len(colors))
+    stays = np.isin(pack(colors), pack(problem.kept))
+    free = space.colors(to_host(step_to_means(old, *sums))[~stays])
+    if kinds is not None:
+        free = kinds.kept(free, kinds.codes_of(colors[~stays]), space)
+    return in_order(distinct(np.concatenate([problem.kept, free])))
+
+
+def without_unused(
+    problem: Problem, colors: NDArray[np.uint8], replace_unused: bool
+) -> tuple[NDArray[np.uint8], Any]:
+    """K colors, in order, and the index of each point's nearest, see `settle`."""
+    points, kept = problem.points, problem.kept
+    xp = array_module(points.weights)
     for repair in range(REPAIRS + 1):
-        served_by = xp.asarray(grid_centers(colors, space))
-        labels = nearest(colors, served_by)
+        served_by = xp.asarray(grid_centers(colors, problem.space))
+        labels = problem.assign(points, colors, served_by)
         used = xp.zeros(len(colors), bool)
         used[labels] = True
-        served = to_host(used) | is_kept(colors) | (repair == REPAIRS or not replace_unused)
-        missing = k - int(served.sum())
+        is_kept = np.isin(pack(colors), pack(kept))
+        served = to_host(used) | is_kept | (repair == REPAIRS or not replace_unused)
+        missing = problem.k - int(served.sum())
         if missing == 0:
             break
         entries = xp.asarray(colors)[labels]
-        is_entry = (entries == point_colors).all(axis=1)
+        is_entry = (entries == problem.colors).all(axis=1)
         worst = worst_served(points, served_by[labels], is_entry, missing + len(colors))
-        others = to_host(point_colors[worst])
+        others = to_host(problem.colors[worst])
         others = others[~np.isin(pack(np.ascontiguousarray(others)), pack(colors[served]))]
         colors = in_order(np.concatenate([colors[served], others[:missing]]))
     return colors, labels

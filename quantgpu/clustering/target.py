@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, NamedTuple
 
@@ -67,6 +68,38 @@ def parse_target(text: str, option: str = "target") -> Target:
     if not found or found[1] not in QUALITIES or math.isinf(limit):
         raise UsageError(f"{option} = {text!r} is not of the form psnr=38, mse=12 or de=1.5")
     return Target(found[1], limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goals:
+    """How good a result has to be.
+
+    Raises:
+        UsageError: One is of another form, such as ``psnr=38``.
+    """
+
+    target: str | None = None
+    """What the smallest K is looked for."""
+    min_quality: str | None = None
+    """What a result has to meet at least."""
+
+    def __post_init__(self) -> None:
+        self.sought, self.needed  # noqa: B018
+
+    @property
+    def sought(self) -> Target | None:
+        """What the smallest K is looked for."""
+        return None if self.target is None else parse_target(self.target)
+
+    @property
+    def needed(self) -> Target | None:
+        """What a result has to meet at least."""
+        return None if self.min_quality is None else parse_target(self.min_quality, "min_quality")
+
+    @property
+    def measured(self) -> bool:
+        """Whether results are measured by what a pixel's color is off."""
+        return self.target is not None or self.min_quality is not None
 
 
 def smallest_k(

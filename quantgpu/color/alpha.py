@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantgpu.arrays.namespace import array_module
-from quantgpu.errors import UsageError, check_number
+from quantgpu.errors import UsageError, check_choice, check_number
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255 each."""
@@ -48,6 +49,31 @@ ALPHAS: dict[str, Callable[[Image.Image, Color | None], tuple[Image.Image, str]]
     "flatten": flatten,
 }
 """Name to (RGBA image, matte) → (RGBA image, what was changed); the first keeps most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlphaOptions:
+    """What becomes of transparent pixels.
+
+    Raises:
+        UsageError: There is no such way, or the matte is no color.
+    """
+
+    alpha: str = "keep"
+    """A row of `ALPHAS`."""
+    matte: Color | None = None
+    """What partly transparent pixels are laid on; ``flatten`` takes white for None."""
+
+    def __post_init__(self) -> None:
+        check_choice("alpha", self.alpha, ALPHAS)
+        check_matte(self.matte)
+
+    @property
+    def backdrop(self) -> Color | None:
+        """What partly transparent pixels are laid on indeed; None where they are not."""
+        if self.alpha == "keep":
+            return None
+        return self.matte or (WHITE if self.alpha == "flatten" else None)
 
 
 HELD = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from types import ModuleType
@@ -18,16 +19,17 @@ from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device
 from quantgpu.arrays.namespace import array_module, beside, on_host
-from quantgpu.clustering.cluster import kinds_of
-from quantgpu.color.alpha import Color, visible
+from quantgpu.color.alpha import AlphaOptions, visible
 from quantgpu.color.packing import KEYS, pack, transparent_keys
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.distributed.tiles import GpuTile, Halo, Tile
 from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally, tally_of
 from quantgpu.dithering.diffusion_matrices import KERNELS
 from quantgpu.dithering.methods import mapper_for
+from quantgpu.dithering.options import MapOptions, mapping_for
 from quantgpu.errors import UsageError
 from quantgpu.execution.fallback import on_device
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram, sum_of
 from quantgpu.io.histogram_files import (
     Counted,
@@ -117,6 +119,9 @@ def added_in_bins(parts: Sequence[Parcel]) -> Parcel:
     return Parcel(keys, counts, weights, max(part.channels for part in parts))
 
 
+ON_CPU = Compute(device="cpu")
+
+
 class Done(NamedTuple):
     """What was done with a block."""
 
@@ -136,10 +141,8 @@ def count_block(
     around: Any,
     halo: Halo,
     perceptual: bool = True,
-    alpha: str = "keep",
-    matte: Color | None = None,
-    device: str = "cpu",
-    memory: int | None = None,
+    alpha: AlphaOptions = AlphaOptions(),
+    compute: Compute = ON_CPU,
 ) -> Done:
     """The colors of a block, with the weights that they have in the whole picture: a `Parcel`.
 
@@ -147,16 +150,14 @@ def count_block(
         around: (h, w, 3 | 4) uint8: the block and its halo; on a GPU it is counted there.
         halo: How much of that is the halo.
         perceptual: Whether pixels weigh what `importance` says.
-        alpha: What becomes of transparency, as `quantize` takes it.
-        matte: What transparent pixels are laid on.
-        device: Where a block on the host is counted, as `choose_device` takes it.
-        memory: Bytes of device memory to use; most of what is free when None.
+        alpha: What becomes of transparency.
+        compute: Where a block on the host is counted.
 
     Raises:
         UsageError: It is of another type or shape.
         DeviceError: The GPU that was asked for cannot be used.
     """
-    tile = Tile(opened(around, alpha, matte), halo)
+    tile = Tile(opened(around, alpha), halo)
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Parcel:
         with attended(GpuTile(tile, xp, device)) as there:
@@ -165,7 +166,7 @@ def count_block(
     def on_cpu() -> Parcel:
         return counted_here(tile.to_host(), perceptual)
 
-    return Done(*on_device(where(around, device), memory, on_gpu, on_cpu, tile.gpu))
+    return Done(*on_device(where(around, compute.device), compute.memory, on_gpu, on_cpu, tile.gpu))
 
 
 def counted_here(tile: Tile, perceptual: bool) -> Parcel:
@@ -196,11 +197,11 @@ def count_few(colors: NDArray[np.uint8], weights: NDArray[np.uint8] | None) -> H
     return Histogram(found, counts, sums, channels)
 
 
-def opened(block: Any, alpha: str, matte: Color | None) -> Any:
+def opened(block: Any, options: AlphaOptions) -> Any:
     """The pixels of a block, where it is; with a fourth channel if one of them is not opaque."""
     check_pixels(block.dtype, block.shape)
     with beside(block):
-        return block if block.shape[2] == 3 else visible(block, alpha, matte)
+        return block if block.shape[2] == 3 else visible(block, options.alpha, options.matte)
 
 
 def check_pixels(dtype: Any, shape: tuple[Any, ...]) -> None:
@@ -222,17 +223,20 @@ class Recipe:
         keys: NDArray[np.int64],
         labels: NDArray[np.integer[Any]],
         colors: NDArray[np.uint8],
-        how: tuple[Dithering, str, bool, int],
+        options: MapOptions,
+        channels: int,
     ) -> None:
-        """`keys`: (n,), and the entry of each, (n,); `colors`: (K, 3 | 4); `how`: the method, the
-        color space, whether grays are kept apart, and the channels of the histogram."""
-        self.keys, self.labels, self.colors, self.how = keys, labels, colors, how
+        """`keys`: (n,), and the entry of each, (n,); `colors`: (K, 3 | 4); `channels`: of the
+        histogram."""
+        self.keys, self.labels, self.colors = keys, labels, colors
+        self.options, self.channels = options, channels
         self.lock = Lock()
         self.built: dict[int | None, Mapper] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         size, width = len(self.keys), self.colors.shape[1]
-        return recipe_of, (recipe_bytes(self), size, self.colors.tobytes(), width, self.how)
+        how = self.options, self.channels
+        return recipe_of, (recipe_bytes(self), size, self.colors.tobytes(), width, *how)
 
     def __sizeof__(self) -> int:
         return int(self.keys.nbytes + self.labels.nbytes)
@@ -242,14 +246,10 @@ class Recipe:
         by who asks first."""
         with self.lock:
             if gpu not in self.built:
-                dithering, space, lock_grays, counted = self.how
-                channels = max(counted, self.colors.shape[1])
                 keys, labels = xp.asarray(self.keys), xp.asarray(self.labels)
-                histogram = Histogram(keys, xp.ones(len(keys), xp.int64), None, counted)
-                kinds = kinds_of(channels, lock_grays)
-                palette = Palette(self.colors)
-                mapping = Mapping(histogram, palette, labels, COLOR_SPACES[space], kinds)
-                self.built[gpu] = mapper_for(mapping, dithering)
+                histogram = Histogram(keys, xp.ones(len(keys), xp.int64), None, self.channels)
+                mapping = mapping_for(histogram, Palette(self.colors), labels, self.options)
+                self.built[gpu] = mapper_for(mapping, self.options.dithering)
             return self.built[gpu]
 
 
@@ -262,34 +262,26 @@ def recipe_bytes(recipe: Recipe) -> bytes:
 
 @lru_cache(maxsize=2)
 def recipe_of(
-    data: bytes, length: int, colors: bytes, width: int, how: tuple[Dithering, str, bool, int]
+    data: bytes, length: int, colors: bytes, width: int, options: MapOptions, channels: int
 ) -> Recipe:
     """The recipe that was pickled; the same one each time, with the table that it has built."""
     gaps, labels = columns_of(zlib.decompress(data), length, 2)
     entries = np.frombuffer(colors, np.uint8).reshape(-1, width)
-    return Recipe(np.cumsum(gaps + 1) - 1, labels, entries, how)
+    return Recipe(np.cumsum(gaps + 1) - 1, labels, entries, options, channels)
 
 
-def recipe_for(
-    histogram: Histogram,
-    shared: SharedPalette,
-    dithering: Dithering,
-    color_space: str,
-    lock_grays: bool,
-) -> Recipe:
+def recipe_for(histogram: Histogram, shared: SharedPalette, options: MapOptions) -> Recipe:
     """What maps the pixels of a histogram to its palette."""
-    how = dithering, color_space, lock_grays, histogram.channels
-    return Recipe(histogram.keys, shared.labels, shared.palette.colors, how)
+    colors = shared.palette.colors
+    return Recipe(histogram.keys, shared.labels, colors, options, histogram.channels)
 
 
 def remap_block(
     block: Any,
     recipe: Recipe,
     place: tuple[int, int],
-    alpha: str,
-    matte: Color | None,
-    device: str = "cpu",
-    memory: int | None = None,
+    alpha: AlphaOptions,
+    compute: Compute = ON_CPU,
 ) -> Done:
     """The palette entries, (h, w), of a block's pixels, where they are: a `Mapped`.
 
@@ -298,16 +290,14 @@ def remap_block(
         recipe: Made for a histogram that counts these pixels, too.
         place: The row and the column of its upper left pixel in the picture.
         alpha: As `count_block`.
-        matte: As `count_block`.
-        device: As `count_block`.
-        memory: As `count_block`.
+        compute: As `count_block`.
     """
-    pixels = Pixels(opened(block, alpha, matte))
+    pixels = Pixels(opened(block, alpha))
     pixels.place = place
-    return remapped(pixels, recipe, where(block, device), memory)
+    return remapped(pixels, recipe, replace(compute, device=where(block, compute.device)))
 
 
-def remapped(pixels: Pixels, recipe: Recipe, device: str, memory: int | None = None) -> Done:
+def remapped(pixels: Pixels, recipe: Recipe, compute: Compute) -> Done:
     """The palette entries, (h, w), of pixels, where they are: a `Mapped`."""
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Mapped:
@@ -324,7 +314,7 @@ def remapped(pixels: Pixels, recipe: Recipe, device: str, memory: int | None = N
         with beside(pixels.source):
             return Mapped(array_module(pixels.source).asarray(index), tally)
 
-    return Done(*on_device(device, memory, on_gpu, on_cpu, pixels.gpu))
+    return Done(*on_device(compute.device, compute.memory, on_gpu, on_cpu, pixels.gpu))
 
 
 def tally_in_all(

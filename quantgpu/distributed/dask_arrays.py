@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantgpu.arrays.device import check_device
-from quantgpu.batch.count import Way, count_file
-from quantgpu.color.alpha import ALPHAS, Color, check_matte
+from quantgpu.batch.count import FileCountOptions, count_file
+from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
+from quantgpu.color.alpha import AlphaOptions, Color
 from quantgpu.distributed.blocks import (
     Done,
     Parcel,
@@ -26,17 +27,19 @@ from quantgpu.distributed.blocks import (
     tally_in_all,
     tree,
 )
-from quantgpu.distributed.frame_ranges import FrameRange, FrameWay, counted_frames
+from quantgpu.distributed.frame_ranges import FrameCountOptions, FrameRange, counted_frames
 from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
 from quantgpu.distributed.workers import INSTALL
-from quantgpu.dithering.base import Dithering, index_dtype
-from quantgpu.dithering.methods import dithering_for
-from quantgpu.errors import UsageError, check_choice
+from quantgpu.dithering.base import index_dtype
+from quantgpu.dithering.options import DitherOptions, MapOptions
+from quantgpu.errors import UsageError
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
-from quantgpu.io.decode import MAX_PIXELS
-from quantgpu.options import DEFAULT_K, check_kept, check_options, check_set, check_weighing
+from quantgpu.io.decode import MAX_PIXELS, ReadOptions
+from quantgpu.options import QuantizeOptions, check_ks, chosen, from_keywords
 from quantgpu.pipeline.shared_palette import SharedPalette, remapped, shared_palette
+from quantgpu.pixels.counting import CountOptions
 from quantgpu.progress import no_progress
 
 
@@ -98,20 +101,21 @@ def histogram(
         UsageError: The array has another type or shape; later, when it is computed, if a block has.
     """
     dask = dask_module()
-    check_choice("alpha", alpha, ALPHAS)
-    check_matte(matte)
-    check_device(device)
+    transparency = AlphaOptions(alpha=alpha, matte=matte)
+    compute = Compute(device=device, memory=memory)
     if is_array(source):
-        parts = counted_blocks(dask, checked(source), perceptual, alpha, matte)
+        parts = counted_blocks(dask, checked(source), perceptual, transparency)
     else:
-        opening = {"alpha": alpha, "matte": matte, "icc": icc, "max_pixels": max_pixels}
-        way = Way({**opening, "threads": 1}, perceptual, device=device, memory=memory)
+        way = FileCountOptions(
+            read=ReadOptions(alpha=transparency, icc=icc, max_pixels=max_pixels, threads=1),
+            counting=CountOptions(perceptual=perceptual),
+            compute=compute,
+        )
         names, places = sorted_out(source)
         count = dask.delayed(count_one)
         parts = [count(name, way) for name in names]
-        parts += counted_frames(
-            dask, places, FrameWay({}, perceptual, alpha, matte, device, memory)
-        )
+        frames = FrameCountOptions(perceptual=perceptual, alpha=transparency, compute=compute)
+        parts += counted_frames(dask, places, frames)
     return tree(dask.delayed(added), parts)
 
 
@@ -119,12 +123,9 @@ def palette(
     source: Any,
     k: int | None = None,
     *,
-    perceptual: bool = True,
-    salient: bool = False,
     alpha: str = "keep",
     matte: Color | None = None,
-    device: str = "auto",
-    memory: int | None = None,
+    dithered: bool = False,
     **options: Any,
 ) -> Any:
     """The best K colors of a picture or of many together.
@@ -132,26 +133,41 @@ def palette(
     Args:
         source: What `histogram` takes, or what it returned.
         k: Colors, as in `quantgpu.quantize`.
-        perceptual: As in `quantgpu.quantize`.
-        salient: As in `quantgpu.quantize`.
         alpha: As in `histogram`.
         matte: As in `histogram`.
-        device: As in `histogram`; and where the palette is found.
-        memory: As in `histogram`; and for the palette.
-        options: Of `quantgpu.pipeline.shared_palette`: effort, init, seed, color_space, keep, snap,
-            lock_grays, from_palette, dithered, threads.
+        dithered: Whether the palette will be dithered with.
+        options: Of `quantgpu.quantize`: effort, init, seed, color_space, perceptual, salient, keep,
+            snap, lock_grays, from_palette; and threads, device and memory, which are those of
+            `histogram`, too.
 
     Returns:
         Delayed: a `SharedPalette`.
     """
+    found = from_keywords(FoundPalette, options)
+    return delayed_palette(source, k, found, AlphaOptions(alpha=alpha, matte=matte), dithered)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPalette:
+    """What palette is sought, and where."""
+
+    palette: PaletteOptions = field(default_factory=PaletteOptions)
+    compute: Compute = field(default_factory=Compute)
+
+
+def delayed_palette(
+    source: Any, k: int | None, options: FoundPalette, alpha: AlphaOptions, dithered: bool
+) -> Any:
+    """Delayed: the `SharedPalette` of what `histogram` takes, or of what it returned."""
     dask = dask_module()
-    counted = source
+    compute, counted = options.compute, source
     if not hasattr(source, "key"):
-        busy = perceptual and not salient
-        how: dict[str, Any] = {"device": device, "memory": memory}
-        counted = histogram(source, perceptual=busy, alpha=alpha, matte=matte, **how)
-    found = dask.delayed(partial(shared_palette, device=device, memory=memory, **options))
-    return found(counted, k, perceptual=perceptual, salient=salient)
+        counted = histogram(
+            source, perceptual=options.palette.weighs_pixels, alpha=alpha.alpha, matte=alpha.matte,
+            device=compute.device, memory=compute.memory,
+        )  # fmt: skip
+    find = dask.delayed(partial(shared_palette, dithered=dithered))
+    return find(counted, k, options.palette, compute)
 
 
 def quantize(
@@ -191,33 +207,37 @@ def quantize(
     Raises:
         UsageError: An option is outside its range, or the method is not for blocks.
     """
+    options = from_keywords(QuantizeOptions, chosen(locals(), QuantizeOptions))
     dask = dask_module()
-    check_options(
-        k, effort, init, seed, color_space, dither, dither_strength, threads, device, memory
+    [k] = check_ks([k], options)
+    sought, transparency = options.palette, options.alpha
+    mixing = DitherOptions(dither="none") if k == 1 else options.dither
+    mapping = MapOptions(
+        dithering=mixing.resolve(sought.effort),
+        color_space=sought.color_space,
+        lock_grays=sought.lock_grays,
     )
-    check_weighing(effort, None, salient)
-    dithering = dithering_for("none" if k == 1 else dither, dither_strength, effort)
     if is_array(source):
-        check_blockwise(dithering)
-    opening: dict[str, Any] = {"alpha": alpha, "matte": matte}
-    on: dict[str, Any] = {"device": device, "memory": memory}
-    counted = histogram(source, perceptual=perceptual and not salient, **opening, **on)
-    found = palette(
-        counted, k, perceptual=perceptual, salient=salient, effort=effort, init=init, seed=seed,
-        color_space=color_space, keep=check_kept(k, keep, snap), snap=snap, lock_grays=lock_grays,
-        from_palette=check_set(from_palette, snap), dithered=dithering.method != "none",
-        threads=threads, **on,
+        check_blockwise(mapping.dithering)
+    counted = histogram(
+        source, perceptual=sought.weighs_pixels, alpha=alpha, matte=matte, device=device,
+        memory=memory,
     )  # fmt: skip
+    how = FoundPalette(palette=sought, compute=options.compute)
+    dithered = mapping.dithering.method != "none"
+    found = delayed_palette(counted, k, how, transparency, dithered)
     if is_array(source):
-        recipe = dask.delayed(recipe_for)(counted, found, dithering, color_space, lock_grays)
+        recipe = dask.delayed(recipe_for)(counted, found, mapping)
         dtype = index_dtype(DEFAULT_K if k is None else k)
-        return remapped_blocks(dask, checked(source), counted, found, recipe, dtype, opening)
+        return remapped_blocks(dask, checked(source), (counted, found, recipe), dtype, transparency)
     remap = dask.delayed(
         partial(
-            remap_file, dithering=dithering, color_space=color_space, lock_grays=lock_grays,
-            opening=opening, **on,
+            remap_file,
+            mapping=mapping,
+            read=ReadOptions(alpha=transparency),
+            compute=replace(options.compute, threads=1),
         )
-    )  # fmt: skip
+    )
     names, places = sorted_out(source)
     if places:
         raise UsageError(
@@ -259,11 +279,9 @@ def checked(array: Any) -> Any:
     return array.rechunk({2: -1})
 
 
-def counted_blocks(
-    dask: Any, array: Any, perceptual: bool, alpha: str, matte: Color | None
-) -> list[Any]:
+def counted_blocks(dask: Any, array: Any, perceptual: bool, alpha: AlphaOptions) -> list[Any]:
     """Delayed histograms of all blocks, each counted where it is."""
-    count = partial(dask.delayed(count_pieces), perceptual=perceptual, alpha=alpha, matte=matte)
+    count = partial(dask.delayed(count_pieces), perceptual=perceptual, alpha=alpha)
     if not perceptual:
         blocks = array.to_delayed()[:, :, 0].flat
         return [count([[None] * 3, [None, block, None], [None] * 3]) for block in blocks]
@@ -308,14 +326,18 @@ def count_pieces(lines: Sequence[Sequence[Any]], **way: Any) -> Parcel:
 
 
 def remapped_blocks(
-    dask: Any, array: Any, counted: Any, found: Any, recipe: Any, dtype: Any, opening: Any
+    dask: Any, array: Any, by: tuple[Any, Any, Any], dtype: Any, alpha: AlphaOptions
 ) -> Remapped:
-    """A picture of which each block is remapped on its own, where it is."""
+    """A picture of which each block is remapped on its own, where it is.
+
+    `by`: its histogram, palette and recipe, all Delayed.
+    """
+    counted, found, recipe = by
     rows, columns = ([sum(sizes[:at]) for at in range(len(sizes))] for sizes in array.chunks[:2])
     remap, entries, tallied = map(dask.delayed, (remap_block, index_of, tally_of_block))
     index, tallies = {}, []
     for (row, column), block in np.ndenumerate(array.to_delayed()[:, :, 0]):
-        done = remap(block, recipe, (rows[row], columns[column]), **opening)
+        done = remap(block, recipe, (rows[row], columns[column]), alpha)
         index[row, column] = entries(done, dtype)
         tallies.append(tallied(done))
     tally = dask.delayed(tally_in_all)(counted, found, tallies)
@@ -339,7 +361,7 @@ def tally_of_block(done: Done) -> Any:
     return done.result.tally
 
 
-def count_one(name: str, way: Way) -> Histogram:
+def count_one(name: str, way: FileCountOptions) -> Histogram:
     """The histogram of an image file."""
     return parcel(count_file(name, no_progress, way).counted.histogram)
 
@@ -349,18 +371,10 @@ def remap_file(
     counted: Histogram,
     found: SharedPalette,
     *,
-    dithering: Dithering,
-    color_space: str,
-    lock_grays: bool,
-    opening: dict[str, Any],
-    device: str,
-    memory: int | None,
+    mapping: MapOptions,
+    read: ReadOptions,
+    compute: Compute,
 ) -> Indexed:
     """An image file in a palette that it shares."""
-    from quantgpu.io.decode import read_image
-
-    [picture] = remapped(
-        read_image(name, **opening).image, counted, [found], dithering=dithering,
-        color_space=color_space, lock_grays=lock_grays, threads=1, device=device, memory=memory,
-    )  # fmt: skip
+    [picture] = remapped(read.read(name).image, counted, [found], mapping, compute)
     return picture

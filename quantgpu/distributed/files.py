@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quantgpu.batch.convert import Work
-from quantgpu.batch.count import Total, Way, count_file
+from quantgpu.batch.count import FileCountOptions, Total, count_file
 from quantgpu.batch.destination import Destination
 from quantgpu.batch.report import Report
 from quantgpu.batch.tasks import Task, convert_task
-from quantgpu.color.alpha import WHITE
 from quantgpu.distributed.blocks import added, parcel
 from quantgpu.distributed.stores import Picture, Region, count_region, inspect, is_zarr, regions
 from quantgpu.distributed.workers import (
@@ -40,6 +39,7 @@ from quantgpu.errors import (
     report_errors,
 )
 from quantgpu.io.atomic import check_target
+from quantgpu.io.decode import ReadOptions
 from quantgpu.io.histogram_files import Counted
 from quantgpu.io.streams import STREAM
 from quantgpu.progress import Display, Progress, no_display, no_progress
@@ -97,10 +97,11 @@ def trouble_with(task: Task, force: bool) -> QuantgpuError | None:
 
 def placed(destination: Destination) -> Destination:
     """The destination, wherever a worker runs."""
-    output, folder = destination.output, destination.folder
-    return destination._replace(
+    output, folder = destination.output, destination.output_dir
+    return replace(
+        destination,
         output=None if output is None else os.path.abspath(output),
-        folder=None if folder is None else Path(os.path.abspath(folder)),
+        output_dir=None if folder is None else Path(os.path.abspath(folder)),
         force=True,
     )
 
@@ -239,7 +240,7 @@ class Sum(NamedTuple):
     """The numbers of files that could not, ascending, and why."""
 
 
-def counted(crew: Crew, images: Sequence[str], way: Way, display: Display) -> Sum:
+def counted(crew: Crew, images: Sequence[str], way: FileCountOptions, display: Display) -> Sum:
     """The colors of images together, counted by the workers and added as a tree."""
     with display(f"{len(images)} files") as progress:
         progress("count on the cluster", 0)
@@ -279,29 +280,37 @@ def countings(number: int, name: str) -> list[tuple[Any, ...]]:
     return [(count_part, number, name, picture, region) for region in regions(picture)]
 
 
-def refused(number: int, error: QuantgpuError, way: Way) -> Sum:
+def refused(number: int, error: QuantgpuError, way: FileCountOptions) -> Sum:
     """What an image counts that cannot be opened."""
     return Sum(None, [], [(number, error)])
 
 
-def count_part(number: int, name: str, picture: Picture, region: Region, way: Way) -> Sum:
+def count_part(
+    number: int, name: str, picture: Picture, region: Region, way: FileCountOptions
+) -> Sum:
     """The colors of a block of an image."""
-    alpha, matte = way.opening["alpha"], way.opening["matte"]
+    alpha, perceptual = way.read.alpha, way.counting.perceptual
     try:
-        if way.mask is not None:
-            raise UsageError(f"{name}: --weights is not for pictures in blocks")
-        how = way.perceptual, alpha, matte, way.device, way.memory
-        done = done_there(count_region, picture, region, *how)
+        check_for_blocks(name, way)
+        done = done_there(count_region, picture, region, perceptual, alpha, way.compute)
     except QuantgpuError as error:
         return refused(number, renamed(error, {picture.path: name}), way)
-    found = Counted(done.result, way.perceptual, icc=way.opening["icc"])
-    if picture.shape[2] == 4:
-        laid_on = {"keep": None, "binary": matte, "flatten": matte or WHITE}
-        found = replace(found, alpha=alpha, matte=laid_on[alpha])
-    return Sum(found, done.notes, [])
+    return Sum(way.counted(done.result, transparent=picture.shape[2] == 4), done.notes, [])
 
 
-def count_one(number: int, name: str, there: str, way: Way) -> Sum:
+def check_for_blocks(name: str, way: FileCountOptions) -> None:
+    """Raise a UsageError for what has no effect on pictures in blocks."""
+    usual = ReadOptions()
+    for option, given in (
+        ("weights", way.counting.mask is not None),
+        ("icc", way.read.icc != usual.icc),
+        ("max-pixels", way.read.max_pixels != usual.max_pixels),
+    ):
+        if given:
+            raise UsageError(f"{name}: --{option} is not for pictures in blocks")
+
+
+def count_one(number: int, name: str, there: str, way: FileCountOptions) -> Sum:
     """The colors of an image."""
     try:
         found, notes, device_notes = count_file(there, no_progress, way)
@@ -338,7 +347,7 @@ def first_each(errors: list[tuple[int, QuantgpuError]]) -> list[tuple[int, Quant
 
 def counted_there(
     images: Sequence[str],
-    way: Way,
+    way: FileCountOptions,
     *,
     crew: Crew,
     display: Display = no_display,

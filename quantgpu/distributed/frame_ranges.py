@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,16 +19,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quantgpu.arrays.device import Device
-from quantgpu.color.alpha import Color
-from quantgpu.distributed.blocks import Parcel, added, parcel, tree
+from quantgpu.color.alpha import AlphaOptions
+from quantgpu.distributed.blocks import ON_CPU, Parcel, added, parcel, tree
 from quantgpu.errors import InputError, UsageError
 from quantgpu.execution.fallback import on_device
+from quantgpu.execution.selection import Compute
 from quantgpu.io.streams import STREAM
 from quantgpu.pixels.counting import Counter
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
 from quantgpu.video.frames.open import open_frames
+from quantgpu.video.options import FrameOptions
 
 EARLIER = Fraction(1, 1_000_000)
 """Seconds, fewer than any frame is shown, by which a range is read earlier than it begins."""
@@ -49,21 +52,22 @@ class FrameRange(NamedTuple):
     """Seconds, too; None for the end."""
 
 
-class FrameWay(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class FrameCountOptions:
     """How the frames of a clip are read and counted."""
 
-    opening: dict[str, Any]
-    """Options of `frames.open_frames`."""
-    perceptual: bool
-    """Whether pixels weigh what `importance` says."""
-    alpha: str
-    """What becomes of transparency, a row of `transparency.ALPHAS`."""
-    matte: Color | None
-    """What transparent pixels are laid on."""
-    device: str = "cpu"
-    """Where they are counted and mapped, as `choose_device` takes it."""
-    memory: int | None = None
-    """Bytes of device memory to use; most of what is free when None."""
+    frames: FrameOptions = FrameOptions()
+    channels: int | None = None
+    """`Frames.channels`, if the clip was opened before."""
+    perceptual: bool = True
+    """Whether pixels weigh what `perceptual` says."""
+    alpha: AlphaOptions = AlphaOptions()
+    compute: Compute = ON_CPU
+    """Where they are counted and mapped."""
+
+    def open(self, source: str) -> Frames:
+        """The frames of a source."""
+        return self.frames.open(source, self.channels)
 
 
 class Mark(NamedTuple):
@@ -173,7 +177,7 @@ class Reader:
             self.damage = str(error)
 
 
-def count_range(part: FrameRange, way: FrameWay, seek: bool = True) -> Part:
+def count_range(part: FrameRange, way: FrameCountOptions, seek: bool = True) -> Part:
     """The colors of the frames in a range.
 
     Args:
@@ -187,20 +191,22 @@ def count_range(part: FrameRange, way: FrameWay, seek: bool = True) -> Part:
         DeviceError: The GPU that was asked for cannot be used.
     """
     count = partial(counted_on, part, way, seek)
-    found, _, notes = on_device(way.device, way.memory, count, partial(count, np, None, False))
+    found, _, notes = on_device(
+        way.compute.device, way.compute.memory, count, partial(count, np, None, False)
+    )
     return found._replace(device_notes=notes)
 
 
 def counted_on(
-    part: FrameRange, way: FrameWay, seek: bool, xp: Any, device: Device | None, keep: bool
+    part: FrameRange, way: FrameCountOptions, seek: bool, xp: Any, device: Device | None, keep: bool
 ) -> Part:
     """The same, counted by an array module, on a GPU unless there is no `device`."""
-    with open_frames(part.source, **way.opening) as frames:
-        channels = channels_of(frames, way.alpha)
+    with way.open(part.source) as frames:
+        channels = channels_of(frames, way.alpha.alpha)
         reader, counter = Reader(frames, part), Counter(xp, channels, way.perceptual)
         count, length = 0, Fraction(0)
         for pixels, _, lasts in reader.read(seek):
-            here = Pixels(with_alpha(pixels, way.alpha, way.matte, channels))
+            here = Pixels(with_alpha(pixels, way.alpha, channels))
             if device is None:
                 counter.add(here, way.perceptual)
             else:
@@ -225,7 +231,7 @@ def end_of(part: Part) -> Part:
     return part._replace(histogram=None)
 
 
-def joined(part: Part, end: Part, place: FrameRange, way: FrameWay) -> Part:
+def joined(part: Part, end: Part, place: FrameRange, way: FrameCountOptions) -> Part:
     """What a range counts that begins where another ends.
 
     Args:
@@ -242,7 +248,7 @@ def joined(part: Part, end: Part, place: FrameRange, way: FrameWay) -> Part:
         return Part(None, 0, Fraction(0), None, end.last, [], end.damage)
     if part.before == end.last:
         return part
-    again = count_range(place, way._replace(device="cpu"), seek=False)
+    again = count_range(place, replace(way, compute=ON_CPU), seek=False)
     return again._replace(notes=[*again.notes, f"{place.source}: {AGAIN}"])
 
 
@@ -288,7 +294,7 @@ def colors_of(part: Part, name: str) -> Parcel:
     return part.histogram
 
 
-def counted_frames(dask: Any, places: Sequence[FrameRange], way: FrameWay) -> list[Any]:
+def counted_frames(dask: Any, places: Sequence[FrameRange], way: FrameCountOptions) -> list[Any]:
     """The delayed sum of ranges of frames; nothing if there are none."""
     parts: list[Any] = []
     for number, place in enumerate(places):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from quantgpu.batch.report import Report, as_bytes
-from quantgpu.color.alpha import Color
+from quantgpu.clustering.options import DEFAULT_K
 from quantgpu.distributed.blocks import (
     Done,
     Parcel,
@@ -35,33 +36,28 @@ from quantgpu.distributed.stores import (
     write_region,
 )
 from quantgpu.distributed.workers import Crew, done_there
-from quantgpu.dithering.methods import dithering_for
+from quantgpu.dithering.options import DitherOptions, MapOptions
 from quantgpu.errors import QuantgpuError, UsageError
+from quantgpu.execution.selection import Compute
 from quantgpu.metrics.palette_error import decibels
-from quantgpu.options import DEFAULT_K, check_kept, check_set, k_for
-from quantgpu.pipeline.shared_palette import SharedPalette, shared_palette
-from quantgpu.progress import Display, Progress, stopwatch
+from quantgpu.options import QuantizeOptions, check_ks, k_for
+from quantgpu.pipeline.shared_palette import shared_palette
+from quantgpu.progress import Display, Progress, no_display, stopwatch
 
 MOST_NAMED = 4
 """Devices that are named one by one."""
 
 
-class Way(NamedTuple):
-    """How a picture is reduced."""
-
-    k: int | None
-    options: dict[str, Any]
-    """Those of `quantgpu.quantize` that the command line takes."""
-    alpha: str
-    matte: Color | None
-
-
-SINGLE = "target", "min_quality", "weights"
-"""Options that are not for pictures in blocks."""
-
-
 def quantize_store(
-    crew: Crew, name: str, output: str, way: Way, force: bool, display: Display, measured: bool
+    crew: Crew,
+    name: str,
+    output: str,
+    k: int | None,
+    options: QuantizeOptions,
+    *,
+    force: bool = False,
+    display: Display = no_display,
+    measured: bool = False,
 ) -> tuple[Report, str]:
     """Reduce a picture to K colors, block by block; report on it, and on what crossed the network.
 
@@ -69,7 +65,8 @@ def quantize_store(
         crew: The workers, who have to reach both stores under the names that they have here.
         name: A Zarr array or a TIFF file.
         output: A ``.zarr`` or ``.tif``.
-        way: How.
+        k: Colors; 256 when None.
+        options: All else.
         force: Whether an output that exists is replaced.
         display: Shows how far along it is.
         measured: Whether to find out what crossed the network, which takes a while.
@@ -78,24 +75,32 @@ def quantize_store(
         QuantgpuError: Anything that the user can mend; the output is not there then.
     """
     lap = stopwatch(time.perf_counter())
-    check_way(way)
-    most = DEFAULT_K if way.k is None else way.k
+    check_ks([k], options)
+    mapping = mapping_of(options, k)
+    most = DEFAULT_K if k is None else k
     check_store_output(output, most, force)
     names = {os.path.abspath(name): name}
     try:
         picture = inspect(os.path.abspath(name))
-        k_for(way.k, picture.shape[0] * picture.shape[1])
+        k_for(k, picture.shape[0] * picture.shape[1])
         seconds = {"open": lap()}
         with display(name) as progress:
-            counted, crossed = counted_in(crew, picture, way, progress, measured)
+            counted, crossed = counted_in(crew, picture, options, progress, measured)
             histogram: Parcel = counted.result
             seconds["count"] = lap()
-            shared = clustered(histogram, way, crew.here, progress)
+            shared = shared_palette(
+                histogram,
+                k,
+                options.palette,
+                replace(options.compute, device=crew.here),
+                dithered=mapping.dithering.method != "none",
+                progress=progress,
+            )
             seconds["cluster"] = lap()
             with created(output, picture, shared.palette.colors, most) as there:
                 names[there] = output
-                recipe = recipe_from(histogram, shared, way)
-                mapped = remapped_in(crew, picture, there, recipe, way, progress)
+                recipe = recipe_for(histogram, shared, mapping)
+                mapped = remapped_in(crew, picture, there, recipe, options, progress)
             seconds["remap"] = lap()
     except QuantgpuError as error:
         raise renamed(error, names) from None
@@ -111,18 +116,25 @@ def quantize_store(
     return report, traffic(histogram, crossed, recipe) if measured else ""
 
 
-def check_way(way: Way) -> None:
-    """Raise a UsageError for what is not for blocks."""
-    for option in SINGLE:
-        if way.options.get(option) is not None:
-            raise UsageError(f"--{option.replace('_', '-')} is not for pictures in blocks")
-    check_blockwise(dithering_of(way))
+def mapping_of(options: QuantizeOptions, k: int | None) -> MapOptions:
+    """How blocks are mapped.
 
-
-def dithering_of(way: Way) -> Any:
-    """How colors are mixed."""
-    dither = "none" if way.k == 1 else way.options["dither"]
-    return dithering_for(dither, way.options["dither_strength"], way.options["effort"])
+    Raises:
+        UsageError: An option is not for blocks.
+    """
+    for name, value in (
+        ("target", options.goals.target),
+        ("min-quality", options.goals.min_quality),
+    ):
+        if value is not None:
+            raise UsageError(f"--{name} is not for pictures in blocks")
+    palette = options.palette
+    dither = DitherOptions(dither="none") if k == 1 else options.dither
+    dithering = dither.resolve(palette.effort)
+    check_blockwise(dithering)
+    return MapOptions(
+        dithering=dithering, color_space=palette.color_space, lock_grays=palette.lock_grays
+    )
 
 
 def devices_of(parts: Sequence[Done]) -> str:
@@ -140,11 +152,10 @@ def notes_of(parts: Sequence[Done]) -> list[str]:
 
 
 def counted_in(
-    crew: Crew, picture: Picture, way: Way, progress: Progress, measured: bool
+    crew: Crew, picture: Picture, options: QuantizeOptions, progress: Progress, measured: bool
 ) -> tuple[Done, int]:
     """The histogram of a picture; and if `measured`, the bytes of those of all blocks, else 0."""
-    perceptual = way.options["perceptual"] and not way.options["salient"]
-    how = perceptual, way.alpha, way.matte, crew.device, way.options["memory"]
+    how = options.palette.weighs_pixels, options.alpha, compute_on(crew, options)
     parts = [crew.submit(count_there, picture, region, *how) for region in regions(picture)]
     following(parts, "count", progress)
     sizes = [crew.submit(bytes_of, part, priority=1) for part in parts] if measured else []
@@ -168,26 +179,9 @@ def bytes_of(part: Done) -> int:
     return len(parcel_bytes(part.result))
 
 
-def clustered(histogram: Parcel, way: Way, device: str, progress: Progress) -> SharedPalette:
-    """The palette, found here."""
-    options = way.options
-    named = (
-        *("effort", "init", "seed", "color_space", "perceptual", "salient", "snap", "lock_grays"),
-        "memory",
-    )
-    return shared_palette(
-        histogram, way.k, progress=progress, dithered=dithering_of(way).method != "none",
-        device=device,
-        keep=check_kept(way.k, options["keep"], options["snap"]),
-        from_palette=check_set(options["from_palette"], options["snap"]),
-        **{name: options[name] for name in named},
-    )  # fmt: skip
-
-
-def recipe_from(histogram: Parcel, shared: SharedPalette, way: Way) -> Recipe:
-    """What the blocks are remapped by."""
-    space, lock_grays = way.options["color_space"], way.options["lock_grays"]
-    return recipe_for(histogram, shared, dithering_of(way), space, lock_grays)
+def compute_on(crew: Crew, options: QuantizeOptions) -> Compute:
+    """Where a worker does its part."""
+    return Compute(device=crew.device, memory=options.compute.memory)
 
 
 def itself(recipe: Recipe) -> Recipe:
@@ -200,12 +194,12 @@ def remapped_in(
     picture: Picture,
     output: str,
     recipe: Recipe,
-    way: Way,
+    options: QuantizeOptions,
     progress: Progress,
 ) -> list[Done]:
     """Let the workers write all blocks; what each adds up to, a `Tally` or None."""
     carried = crew.submit(itself, recipe)
-    how = way.alpha, way.matte, crew.device, way.options["memory"]
+    how = options.alpha, compute_on(crew, options)
     futures = [
         crew.submit(remap_there, picture, output, region, carried, *how)
         for region in regions(picture)

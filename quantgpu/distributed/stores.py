@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.color.alpha import Color
+from quantgpu.color.alpha import AlphaOptions
 from quantgpu.distributed.blocks import Done, check_pixels, count_block
 from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, Halo
 from quantgpu.dithering.base import index_dtype
 from quantgpu.errors import InputError, OutputError, UsageError
+from quantgpu.execution.selection import Compute
 from quantgpu.threads import ranges
 
 TILE = 256
@@ -198,15 +199,13 @@ def count_region(
     picture: Picture,
     region: Region,
     perceptual: bool,
-    alpha: str,
-    matte: Color | None,
-    device: str,
-    memory: int | None,
+    alpha: AlphaOptions,
+    compute: Compute,
 ) -> Done:
     """The colors of a block, with the weights that they have in the picture, see `count_block`."""
     around, halo = with_halo(region, picture)
     pixels = read_region(picture, around)
-    return count_block(pixels, halo, perceptual, alpha, matte, device, memory)
+    return count_block(pixels, halo, perceptual, alpha, compute)
 
 
 def tiff_region(page: Any, region: Region, picture: Picture) -> NDArray[np.uint8]:

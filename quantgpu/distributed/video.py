@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -22,8 +23,8 @@ from quantgpu.distributed.files import (
     telling_worker,
 )
 from quantgpu.distributed.frame_ranges import (
+    FrameCountOptions,
     FrameRange,
-    FrameWay,
     Part,
     Reader,
     colors_of,
@@ -36,7 +37,7 @@ from quantgpu.distributed.frame_ranges import (
 )
 from quantgpu.distributed.stored_image import itself
 from quantgpu.distributed.workers import Crew, crew_of, done_there, notes_told, worker_name
-from quantgpu.dithering.base import Dithering
+from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import (
     ChangedError,
     ClusterError,
@@ -45,16 +46,18 @@ from quantgpu.errors import (
     QuantgpuError,
     UsageError,
 )
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.io.atomic import writing
 from quantgpu.pipeline.shared_palette import moved
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
-from quantgpu.video.convert import Clip, Total, Watched
+from quantgpu.video.convert import Clip, Total, Watched, convert_clip
 from quantgpu.video.frames.base import Frames, channels_of, with_alpha
-from quantgpu.video.frames.open import open_frames
 from quantgpu.video.frames.pyav import MISSING
+from quantgpu.video.options import VideoOptions
 from quantgpu.video.palettes import Prepared, Turn, Turns
+from quantgpu.video.report import VideoReport
 from quantgpu.video.sinks.open import check_palette, sink_format
 from quantgpu.video.sinks.pictures import Numbered, Sink, write_picture
 
@@ -80,16 +83,22 @@ class Spread:
 
     crew: Crew
     frames: Frames
-    way: FrameWay
+    way: FrameCountOptions
     first: Fraction | None
     """Seconds that are counted; None for all."""
     progress: Progress
+    mapping: MapOptions
     places: Sequence[FrameRange] = ()
     ends: Sequence[Part] = ()
     """What the ranges counted, without the colors."""
     total: Part | None = None
     device_notes: list[str] = field(default_factory=list)
     """Why workers did not count or map where they were meant to; some of them several times."""
+
+    @property
+    def device(self) -> str:
+        """Where the rest is done, which is done here."""
+        return self.crew.here
 
     @property
     def name(self) -> str:
@@ -174,12 +183,10 @@ class Spread:
         said = [renamed_text(note, self.names) for note in notes]
         self.frames.notes.extend(note for note in said if note not in self.frames.notes)
 
-    def write(
-        self, ready: Prepared, dithering: Dithering, color_space: str, sink: Numbered
-    ) -> tuple[Part, int]:
+    def write(self, ready: Prepared, sink: Numbered) -> tuple[Part, int]:
         """Have all pictures written; what was counted of them, and the squared error."""
         assert self.total is not None
-        recipe = self.recipe(ready, dithering, color_space)
+        recipe = self.recipe(ready)
         share(sink.temporary)
         for number in range(1, self.total.frames + 1):
             sink.check(number)
@@ -201,14 +208,34 @@ class Spread:
         errors = [each.squared_error for each in done if each.squared_error is not None]
         return self.total, sum(errors) if errors else ready.squared_error()
 
-    def recipe(self, ready: Prepared, dithering: Dithering, color_space: str) -> Recipe:
+    def recipe(self, ready: Prepared) -> Recipe:
         """What maps the frames, as it travels."""
-        histogram = self.counted()
-        how = (dithering, color_space, False, channels_of(self.frames, self.way.alpha))
-        return Recipe(histogram.keys, to_host(ready.mapping.labels), ready.palette, how)
+        histogram, labels = self.counted(), to_host(ready.mapping.labels)
+        channels = channels_of(self.frames, self.way.alpha.alpha)
+        return Recipe(histogram.keys, labels, ready.palette, self.mapping, channels)
+
+    def turns_left(self, turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) -> Turns:
+        """The turns that are left to this machine, when workers have written what they can.
+
+        Args:
+            turns: All.
+            clip: Of which they are.
+            sink: Where they go.
+            keeps: Whether a frame may depend on the one before.
+            total: What was written, to which that is added.
+        """
+        first = next(turns)  # which comes when all is counted
+        ready = first.prepared
+        if sink.numbered is None or keeps or not ready.is_counted:
+            return resumed(first, turns)
+        turns.close()
+        check_palette(ready.palette, sink_format(clip.output), sink.numbered.clip)
+        done, error = self.write(ready, sink.numbered)
+        total.add(done.frames, done.length, ready, error)
+        return resumed(None, turns)
 
 
-def count_there(place: FrameRange, way: FrameWay) -> Part:
+def count_there(place: FrameRange, way: FrameCountOptions) -> Part:
     """The colors of the frames in a range, counted on a worker, which has to have PyAV for videos.
 
     Raises:
@@ -231,7 +258,13 @@ def share(folder: str) -> None:
 
 
 def write_range(
-    place: FrameRange, end: Part, way: FrameWay, first: int, recipe: Recipe, names: str, called: str
+    place: FrameRange,
+    end: Part,
+    way: FrameCountOptions,
+    first: int,
+    recipe: Recipe,
+    names: str,
+    called: str,
 ) -> Written:
     """Write the frames of a range as pictures, on a worker; again if need be, with the same bytes.
 
@@ -248,13 +281,13 @@ def write_range(
         ChangedError: Other frames were counted.
         OutputError: A picture cannot be written.
     """
-    with open_frames(place.source, **way.opening) as frames:
-        channels, errors = channels_of(frames, way.alpha), []
+    with way.open(place.source) as frames:
+        channels, errors = channels_of(frames, way.alpha.alpha), []
         reader, notes = Reader(frames, place), list[str]()
         number = first - 1
         for number, frame in enumerate(reader.read(end.sought), first):
-            pixels = Pixels(with_alpha(frame.pixels, way.alpha, way.matte, channels))
-            done = done_there(remapped, pixels, recipe, way.device, way.memory)
+            pixels = Pixels(with_alpha(frame.pixels, way.alpha, channels))
+            done = done_there(remapped, pixels, recipe, way.compute)
             if done.result.tally is not None:
                 errors.append(done.result.tally.squared_error)
             notes += [note for note in done.notes if note not in notes]
@@ -265,61 +298,52 @@ def write_range(
         return Written(sum(errors) if errors else None, [*frames.notes], notes)
 
 
-@contextlib.contextmanager
-def crew_for_clip(
-    scheduler: str | None, source: str, palette: Any, device: str
-) -> Iterator[Crew | None]:
-    """The workers of a scheduler for a clip; None if no scheduler is asked for.
+def convert_clip_on(
+    scheduler: str,
+    source: str,
+    output: str,
+    k: int | None,
+    options: VideoOptions,
+    *,
+    force: bool,
+    progress: Progress,
+) -> VideoReport:
+    """`convert_clip` with the workers of a scheduler.
 
     Raises:
         UsageError: The clip comes through standard input; its palettes depend on each other.
         ClusterError: The workers cannot do it.
         DeviceError: A worker has not the GPU that is asked for.
     """
-    if scheduler is None:
-        yield None
-        return
     check_names([source])
-    if isinstance(palette, str) and palette in ("scene", "frame"):
+    if isinstance(options.palette, str) and options.palette in ("scene", "frame"):
         raise UsageError(
-            f"--palette {palette} finds each palette from the one before, which is not for several "
-            "workers; leave out --scheduler, or use --palette shared or FILE"
+            f"--palette {options.palette} finds each palette from the one before, which is not for "
+            "several workers; leave out --scheduler, or use --palette shared or FILE"
         )
-    with crew_of(scheduler, device=device) as crew:
-        yield crew
+    with crew_of(scheduler, device=options.compute.device) as crew:
+        distribute = partial(spread_of, crew)
+        return convert_clip(
+            source, output, k, options, force=force, progress=progress, distribute=distribute
+        )
 
 
-def spread_of(clip: Clip, crew: Crew, opening: dict[str, Any], memory: int | None) -> Spread:
+def spread_of(crew: Crew, clip: Clip) -> Spread:
     """What has the frames of a clip counted by workers."""
-    known = {**opening, "channels": clip.frames.channels}
-    perceptual = clip.choices["perceptual"]
-    way = FrameWay(known, perceptual, clip.alpha, clip.matte, crew.device, memory)
-    return Spread(crew, clip.frames, way, clip.first, clip.telling.progress)
-
-
-def turns_left(
-    spread: Spread, turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total
-) -> Turns:
-    """The turns that are left to this machine, when workers have written what they can.
-
-    Args:
-        spread: What workers do.
-        turns: All.
-        clip: Of which they are.
-        sink: Where they go.
-        keeps: Whether a frame may depend on the one before.
-        total: What was written, to which that is added.
-    """
-    first = next(turns)  # which comes when all is counted
-    ready = first.prepared
-    if sink.numbered is None or keeps or not ready.is_counted:
-        return resumed(first, turns)
-    turns.close()
-    check_palette(ready.palette, sink_format(clip.output), sink.numbered.clip)
-    space = clip.choices["color_space"]
-    done, error = spread.write(ready, clip.dithering, space, sink.numbered)
-    total.add(done.frames, done.length, ready, error)
-    return resumed(None, turns)
+    options = clip.options
+    way = FrameCountOptions(
+        frames=options.frames,
+        channels=clip.frames.channels,
+        perceptual=clip.perceptual,
+        alpha=options.alpha,
+        compute=Compute(device=crew.device, memory=options.compute.memory),
+    )
+    mapping = MapOptions(
+        dithering=options.dithering,
+        color_space=options.clustering.color_space,
+        lock_grays=options.clustering.lock_grays,
+    )
+    return Spread(crew, clip.frames, way, clip.first, clip.telling.progress, mapping)
 
 
 def resumed(first: Turn | None, turns: Turns) -> Turns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from quantgpu.arrays.device import (
     CPU,
     Device,
@@ -13,7 +15,7 @@ from quantgpu.arrays.device import (
     translated_errors,
 )
 from quantgpu.errors import DeviceError, UsageError, check_number
-from quantgpu.threads import MOST_THREADS
+from quantgpu.threads import MOST_THREADS, default_threads
 
 LEAST_CAPABILITY = 75
 """The oldest GPUs that the kernels are compiled for: compute capability 7.5."""
@@ -79,10 +81,29 @@ LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50
 """Bytes of device memory that may be asked for."""
 
 
-def check_resources(threads: int | None, device: str, memory: int | None) -> None:
-    """Raise a UsageError for what is wrong with options that results do not depend on."""
-    if threads is not None:
-        check_number("threads", threads, 1, MOST_THREADS)
-    check_device(device)
-    if memory is not None:
-        check_number("memory", memory, LEAST_MEMORY, MOST_MEMORY)
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where the work is done, and how much of the machine it may have; no result depends on it.
+
+    Raises:
+        UsageError: An option is outside its range.
+    """
+
+    threads: int | None = None
+    """As many as there are processors when None."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``gpu`` or ``gpu:N``."""
+    memory: int | None = None
+    """Bytes of device memory to use; most of what is free when None."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            check_number("threads", self.threads, 1, MOST_THREADS)
+        check_device(self.device)
+        if self.memory is not None:
+            check_number("memory", self.memory, LEAST_MEMORY, MOST_MEMORY)
+
+    @property
+    def thread_count(self) -> int:
+        """The threads that are used."""
+        return default_threads() if self.threads is None else self.threads

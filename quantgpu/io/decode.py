@@ -6,15 +6,16 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from quantgpu.color.alpha import Color, apply_alpha
-from quantgpu.errors import InputError
+from quantgpu.color.alpha import AlphaOptions, Color, apply_alpha
+from quantgpu.errors import InputError, check_choice
 from quantgpu.io.exif import ONE_AT_A_TIME, orientation_of
-from quantgpu.io.icc import in_known_colors
+from quantgpu.io.icc import ICCS, in_known_colors
 from quantgpu.io.metadata import Metadata, metadata_of
 from quantgpu.threads import default_threads
 
@@ -111,6 +112,29 @@ def read_image(
         metadata = metadata._replace(profile=profile)
         pixels.info = {}  # else whoever takes the image would heed the profile again
         return Decoded(pixels, notes, metadata, frozenset(effective))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How image files are read; `read_image` says what each option means.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+
+    alpha: AlphaOptions = AlphaOptions(alpha="flatten")
+    icc: str = "convert"
+    """A row of `ICCS`."""
+    max_pixels: int = MAX_PIXELS
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("icc", self.icc, ICCS)
+
+    def read(self, source: str | os.PathLike[str] | IO[bytes]) -> Decoded:
+        """The pixels of an image file, see `read_image`."""
+        alpha, matte = self.alpha.alpha, self.alpha.matte
+        return read_image(source, self.max_pixels, alpha, matte, self.icc, self.threads)
 
 
 @contextlib.contextmanager

@@ -1,120 +1,141 @@
-"""The pipeline: pixels, histogram, points, centers, palette, index map."""
+"""The pipeline: pixels, histogram, palette, index map, on a device."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from quantgpu.arrays.device import Device, translated_errors
-from quantgpu.color.alpha import ALPHAS, Color, check_matte
-from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import NO_DITHERING, Dithering, Mapping, tally_of
+from quantgpu.color.alpha import AlphaOptions
+from quantgpu.dithering.base import NO_DITHERING, tally_of
 from quantgpu.dithering.methods import mapper_for
-from quantgpu.errors import check_choice
+from quantgpu.dithering.options import MapOptions, mapping_for
 from quantgpu.execution.fallback import carried, on_device
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.io.inputs import as_pixels
 from quantgpu.io.masks import as_mask
 from quantgpu.palette import Palette
-from quantgpu.pixels.counting import count_colors
+from quantgpu.pixels.counting import CountOptions, count_colors
 from quantgpu.pixels.gpu import GpuPixels, attended
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.progress import Progress, part_of, stopwatch
+from quantgpu.progress import Progress, no_progress, part_of, stopwatch
 
-Clustering = Callable[[Histogram, int, Progress], tuple[Palette, Any]]
-"""From a histogram, the number of pixels and a progress to a palette and each color's index in it.
-"""
+Shape = tuple[int, ...]
+"""Of pixels: (H, W) of a picture, (N,) of colors without one."""
+
+PaletteFinder = Callable[[Histogram, Shape, Progress], tuple[Palette, Any]]
+"""From a histogram and the shape of its pixels to a palette and each color's index in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """How pixels are read, counted and mapped."""
+
+    alpha: AlphaOptions = AlphaOptions()
+    counting: CountOptions = CountOptions()
+    mapping: MapOptions = MapOptions()
+    compute: Compute = Compute()
 
 
 def convert(
     image: Any,
-    clusterings: Sequence[Clustering],
+    finders: Sequence[PaletteFinder],
     stage: str,
+    options: ConvertOptions,
     *,
-    threads: int,
-    device: str,
-    memory: int | None,
-    keep_on_device: bool,
-    progress: Progress,
-    dithering: Dithering = NO_DITHERING,
-    color_space: str = "oklab",
-    kinds: Callable[[int], Sequence[str]] = lambda channels: [],
-    perceptual: bool = False,
-    weights: Any = None,
-    alpha: str = "keep",
-    matte: Color | None = None,
-    check: Callable[[tuple[int, ...]], object] = lambda shape: None,
+    check: Callable[[Shape], object] = lambda shape: None,
+    keep_on_device: bool = False,
+    progress: Progress = no_progress,
 ) -> list[Indexed]:
     """Count an image's colors, find palettes for them, and map the pixels to each, on a device.
 
     Args:
-        clusterings: What differs between ways to quantize: each gives one result.
+        image: What `quantgpu.quantize` takes.
+        finders: What differs between ways to quantize: each gives one result.
         stage: The name of that step among `Indexed.seconds`.
-        dithering: How colors are mixed.
-        kinds: From a number of channels to the kinds of colors that are kept apart.
-        check: Called with the shape of the pixels, (H, W) or (N,), before any work is done.
-
-    The others are those of `quantize`.
+        options: All else that decides the result, and where the work is done.
+        check: Called with the shape of the pixels before any work is done.
+        keep_on_device: Leave index maps on the GPU that made them.
+        progress: Called with the name of a stage and the share of it that is done.
     """
-    tell = carried(progress)
     started = time.perf_counter()
     ready: dict[str, float] = {}
-
-    def work(pixels: Pixels) -> list[Indexed]:
-        lap = stopwatch(started + sum(ready.values()))
-        weighed = perceptual and len(pixels.shape) == 2
-        histogram = count_colors(pixels, threads, tell, weighed)
-        notes = pixels.make_room(len(histogram))
-        seconds = {**ready, "count": lap()}
-
-        def result(clustering: Clustering, tell: Progress) -> Indexed:
-            palette, labels = clustering(histogram, len(pixels), tell)
-            seconds[stage] = lap()
-            channels = max(histogram.channels, palette.colors.shape[1])
-            mapping = Mapping(
-                histogram, palette, labels, COLOR_SPACES[color_space], kinds(channels), threads
-            )
-            mixing = dithering if len(pixels.shape) == 2 else NO_DITHERING
-            index, tally = mapper_for(mapping, mixing)(pixels, keep_on_device, tell)
-            tally = tally or tally_of(mapping)
-            pixels.wait()
-            seconds["remap"] = lap()
-            return Indexed(
-                index=index.reshape(pixels.shape),
-                palette=palette,
-                counts=tally.counts,
-                colors_in=len(histogram),
-                squared_error=tally.squared_error,
-                seconds=dict(seconds),
-                notes=notes,
-            )
-
-        found = []
-        for turn, clustering in enumerate(clusterings):
-            found.append(result(clustering, part_of(tell, turn, len(clusterings))))
-            seconds.clear()
-        return found
+    work = partial(
+        quantize_pixels, finders=finders, stage=stage, options=options,
+        keep_on_device=keep_on_device, progress=carried(progress),
+    )  # fmt: skip
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> list[Indexed]:
         ready.setdefault("open", time.perf_counter() - started - sum(ready.values()))
         with attended(GpuPixels(pixels, xp, device, keep)) as there:
-            return work(there)
+            return work(there, started, ready)
 
     def on_cpu() -> list[Indexed]:
         with translated_errors():
             here = pixels.to_host()
-        return work(here)
+        return work(here, started, ready)
 
-    check_choice("alpha", alpha, ALPHAS)
-    check_matte(matte)
-    pixels = as_pixels(image, alpha, matte)
+    pixels = as_pixels(image, options.alpha.alpha, options.alpha.matte)
     check(pixels.shape)
-    if weights is not None:
-        pixels.mask = as_mask(weights, pixels.shape)
+    if options.counting.mask is not None:
+        pixels.mask = as_mask(options.counting.mask, pixels.shape)
     ready["read"] = time.perf_counter() - started
-    found, used, notes = on_device(device, memory, on_gpu, on_cpu, pixels.gpu)
+    compute = options.compute
+    found, used, notes = on_device(compute.device, compute.memory, on_gpu, on_cpu, pixels.gpu)
     return [replace(each, device=used, notes=notes + each.notes) for each in found]
+
+
+def quantize_pixels(
+    pixels: Pixels,
+    started: float,
+    ready: dict[str, float],
+    *,
+    finders: Sequence[PaletteFinder],
+    stage: str,
+    options: ConvertOptions,
+    keep_on_device: bool,
+    progress: Progress,
+) -> list[Indexed]:
+    """`convert` for pixels on a device.
+
+    Args:
+        pixels: Where they are.
+        started: When all began, as `time.perf_counter` has it.
+        ready: The seconds of each stage before.
+        finders: As `convert` has it; and so are the others.
+    """
+    lap = stopwatch(started + sum(ready.values()))
+    is_picture, threads = len(pixels.shape) == 2, options.compute.thread_count
+    perceptual = options.counting.perceptual and is_picture
+    histogram = count_colors(pixels, threads, progress, perceptual)
+    notes = pixels.make_room(len(histogram))
+    seconds = {**ready, "count": lap()}
+    found = []
+    for turn, finder in enumerate(finders):
+        tell = part_of(progress, turn, len(finders))
+        palette, labels = finder(histogram, pixels.shape, tell)
+        seconds[stage] = lap()
+        mapping = mapping_for(histogram, palette, labels, options.mapping, threads)
+        mixing = options.mapping.dithering if is_picture else NO_DITHERING
+        index, tally = mapper_for(mapping, mixing)(pixels, keep_on_device, tell)
+        tally = tally or tally_of(mapping)
+        pixels.wait()
+        seconds["remap"] = lap()
+        indexed = Indexed(
+            index=index.reshape(pixels.shape),
+            palette=palette,
+            counts=tally.counts,
+            colors_in=len(histogram),
+            squared_error=tally.squared_error,
+            seconds=dict(seconds),
+            notes=notes,
+        )
+        found.append(indexed)
+        seconds.clear()
+    return found

@@ -1,115 +1,117 @@
-"""Quantize one image to each of several K: options become a clustering."""
+"""Quantize one image to each of several K: options become a search for palettes."""
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quantgpu.clustering.cluster import cluster, kinds_of
-from quantgpu.clustering.target import check_quality, smallest
-from quantgpu.color.alpha import Color
-from quantgpu.dithering.methods import dithering_for
+from quantgpu.clustering.cluster import cluster
+from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
+from quantgpu.clustering.target import Goals, check_quality, smallest
+from quantgpu.dithering.options import MapOptions
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
-from quantgpu.options import (
-    DEFAULT_K,
-    check_goals,
-    check_kept,
-    check_options,
-    check_set,
-    check_weighing,
-    k_for,
-)
+from quantgpu.options import QuantizeOptions, check_ks, k_for
 from quantgpu.palette import Palette
-from quantgpu.pipeline.convert import convert
-from quantgpu.progress import Progress
-from quantgpu.threads import default_threads
+from quantgpu.pipeline.convert import ConvertOptions, Shape, convert
+from quantgpu.pixels.counting import CountOptions
+from quantgpu.progress import Progress, no_progress
 
 
-def quantized(
+def quantize_with(
     image: Any,
-    *,
     ks: Sequence[int | None],
-    target: str | None,
-    min_quality: str | None,
-    effort: str,
-    init: str,
-    seed: int,
-    color_space: str,
-    perceptual: bool,
-    weights: Any,
-    salient: bool,
-    keep: Any,
-    snap: float | None,
-    lock_grays: bool,
-    from_palette: Any,
-    dither: str | None,
-    dither_strength: float | None,
-    alpha: str,
-    matte: Color | None,
-    threads: int | None,
-    device: str,
-    memory: int | None,
-    keep_on_device: bool,
-    progress: Progress,
+    options: QuantizeOptions,
+    *,
+    weights: Any = None,
+    keep_on_device: bool = False,
+    progress: Progress = no_progress,
 ) -> list[Indexed]:
-    """What `quantize` returns for each K, with all options of it given."""
-    kept: NDArray[np.uint8] | None = None
-    for k in ks:
-        check_options(
-            k, effort, init, seed, color_space, dither, dither_strength, threads, device, memory
-        )
-        kept = check_kept(k, keep, snap)
-    check_weighing(effort, weights, salient)
-    ks = [None if k is None else operator.index(k) for k in ks]
-    measured = target is not None or min_quality is not None
-    dithering = dithering_for(dither, dither_strength, effort, measured)
-    among = check_set(from_palette, snap)
-    goal, least_good = check_goals(ks, target, min_quality)
-    threads = default_threads() if threads is None else threads
-    least = 0 if kept is None else len(kept)
-    curve: dict[int, float] = {}
-    is_picture = True
+    """Reduce an image to each of several K colors; its pixels are counted once.
 
-    def palette_of(
-        k: int | None, histogram: Histogram, pixels: int, tell: Progress
-    ) -> tuple[Palette, Any]:
-        def palette_at(k: int, tell: Progress) -> tuple[Palette, Any]:
-            mixes = k > 1 and is_picture and dithering.method != "none"
-            return cluster(
-                histogram, k, effort=effort, init=init, seed=seed, keep=kept, snap=snap,
-                lock_grays=lock_grays, from_palette=among, perceptual=perceptual, salient=salient,
-                dithered=mixes, color_space=color_space, threads=threads, progress=tell,
-            )  # fmt: skip
+    Args:
+        image: What `quantgpu.quantize` takes.
+        ks: The numbers of colors, all different; None for the default.
+        options: What is sought, and how.
+        weights: How much each pixel counts, as `quantgpu.quantize` takes it.
+        keep_on_device: Leave index maps on the GPU that made them.
+        progress: Called with the name of a stage and the share of it that is done.
 
-        if goal is None:
-            found = palette_at(k_for(k, pixels, least), tell)
-        else:
-            most = min(DEFAULT_K if k is None else k, len(histogram) + least)
-            found, tried = smallest(goal, max(least, 1), most, palette_at, histogram, threads, tell)
-            curve.update(tried)
-        if least_good is not None:
-            check_quality(least_good, histogram, *found, threads)
-        return found
+    Raises:
+        UsageError: A K does not go with the options, or with the image.
+        QuantgpuError: What `quantgpu.quantize` raises.
+    """
+    palette, goals = options.palette, options.goals
+    ks = check_ks(ks, options)
+    palette.check_weighing(weights)
+    dithering = options.dither.resolve(palette.effort, goals.measured)
+    mapping = MapOptions(
+        dithering=dithering, color_space=palette.color_space, lock_grays=palette.lock_grays
+    )
+    threads = options.compute.thread_count
+    finders = [KFinder(k, palette, goals, dithering.method != "none", threads) for k in ks]
 
-    def check(shape: tuple[int, ...]) -> None:
-        nonlocal is_picture
-        is_picture = len(shape) == 2
-        for k in ks if goal is None else []:
+    def check(shape: Shape) -> None:
+        for k in ks if goals.target is None else []:
             k_for(k, math.prod(shape))
 
     found = convert(
-        image, [partial(palette_of, k) for k in ks], "cluster", check=check, dithering=dithering,
-        color_space=color_space, kinds=partial(kinds_of, lock_grays=lock_grays),
-        perceptual=perceptual and not salient, weights=weights, alpha=alpha, matte=matte,
-        threads=threads, device=device, memory=memory, keep_on_device=keep_on_device,
+        image,
+        finders,
+        "cluster",
+        ConvertOptions(
+            alpha=options.alpha,
+            counting=CountOptions(perceptual=palette.weighs_pixels, mask=weights),
+            mapping=mapping,
+            compute=options.compute,
+        ),
+        check=check,
+        keep_on_device=keep_on_device,
         progress=progress,
-    )  # fmt: skip
-    return [replace(picture, curve=curve) for picture in found]
+    )
+    return [replace(each, curve=finder.curve) for each, finder in zip(found, finders, strict=True)]
+
+
+@dataclass
+class KFinder:
+    """Finds the palette of K colors, or of the smallest K that meets a target."""
+
+    k: int | None
+    options: PaletteOptions
+    goals: Goals
+    mixes: bool
+    """Whether pictures are dithered."""
+    threads: int
+    curve: dict[int, float] = field(default_factory=dict)
+    """All K that were tried for the target, and how good each was."""
+
+    def __call__(
+        self, histogram: Histogram, shape: Shape, progress: Progress
+    ) -> tuple[Palette, Any]:
+        """The palette for pixels of a shape, and the entry of each color of their histogram.
+
+        Raises:
+            QualityError: It is not as good as it has to be.
+        """
+
+        def palette_at(k: int, progress: Progress) -> tuple[Palette, Any]:
+            dithered = k > 1 and self.mixes and len(shape) == 2
+            return cluster(
+                histogram, k, self.options, dithered=dithered, threads=self.threads,
+                progress=progress,
+            )  # fmt: skip
+
+        kept, target, needed = self.options.kept_count, self.goals.sought, self.goals.needed
+        if target is None:
+            found = palette_at(k_for(self.k, math.prod(shape), kept), progress)
+        else:
+            most = min(DEFAULT_K if self.k is None else self.k, len(histogram) + kept)
+            found, tried = smallest(
+                target, max(kept, 1), most, palette_at, histogram, self.threads, progress
+            )
+            self.curve.update(tried)
+        if needed is not None:
+            check_quality(needed, histogram, *found, self.threads)
+        return found

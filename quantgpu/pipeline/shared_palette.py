@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device
 from quantgpu.arrays.namespace import array_module, to_host
-from quantgpu.clustering.cluster import cluster, kinds_of
-from quantgpu.dithering.base import Dithering, pixel_counts
+from quantgpu.clustering.cluster import cluster
+from quantgpu.clustering.options import PaletteOptions
+from quantgpu.dithering.base import pixel_counts
+from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import ChangedError
 from quantgpu.execution.fallback import carried, on_device
+from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.metrics.palette_error import squared_error
 from quantgpu.options import k_for
 from quantgpu.palette import Palette
-from quantgpu.pipeline.convert import convert
+from quantgpu.pipeline.convert import ConvertOptions, Shape, convert
 from quantgpu.progress import Progress, no_progress
-from quantgpu.threads import default_threads
 
 
 class SharedPalette(NamedTuple):
@@ -91,30 +93,36 @@ SORTS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.int
 def shared_palette(
     histogram: Histogram,
     k: int | None = None,
+    options: PaletteOptions = PaletteOptions(),
+    compute: Compute = Compute(),
     *,
-    threads: int | None = None,
-    device: str = "auto",
-    memory: int | None = None,
+    dithered: bool = False,
     progress: Progress = no_progress,
-    **options: Any,
 ) -> SharedPalette:
-    """The palette of a histogram on the host; the options are those of `clustering.cluster`.
+    """The palette of a histogram on the host.
 
     It is clustered on the device; on the CPU if that has too little memory, or fails in another way
     and was not named.
+
+    Args:
+        histogram: On the host.
+        k: Colors; when not given 256, or the number of pixels if that is less.
+        options: What palette is sought.
+        compute: Where.
+        dithered: Whether errors will be passed on.
+        progress: Called with the name of a stage and the share of it that is done.
     """
-    kept = options.get("keep")
-    most = k_for(k, histogram.pixels, 0 if kept is None else len(kept))
-    threads = default_threads() if threads is None else threads
-    options |= {"threads": threads, "progress": carried(progress)}
+    options.check_room(k)
+    most = k_for(k, histogram.pixels, options.kept_count)
+    work = partial(
+        clustered, k=most, options=options, dithered=dithered, threads=compute.thread_count,
+        progress=carried(progress),
+    )  # fmt: skip
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> SharedPalette:
-        return clustered(moved(histogram, xp), most, options)
+        return work(moved(histogram, xp))
 
-    def on_cpu() -> SharedPalette:
-        return clustered(histogram, most, options)
-
-    found, used, notes = on_device(device, memory, on_gpu, on_cpu)
+    found, used, notes = on_device(compute.device, compute.memory, on_gpu, partial(work, histogram))
     return found._replace(device=used, notes=notes)
 
 
@@ -125,25 +133,54 @@ def moved(histogram: Histogram, xp: Any) -> Histogram:
     return replace(histogram, keys=keys, counts=counts, weights=weights)
 
 
-def clustered(histogram: Histogram, k: int, options: dict[str, Any]) -> SharedPalette:
+def clustered(
+    histogram: Histogram,
+    k: int,
+    options: PaletteOptions,
+    dithered: bool,
+    threads: int,
+    progress: Progress,
+) -> SharedPalette:
     """The palette of a histogram, where that is."""
-    palette, labels = cluster(histogram, k, **options)
+    palette, labels = cluster(
+        histogram, k, options, dithered=dithered, threads=threads, progress=progress
+    )
     counts = pixel_counts(histogram, len(palette), labels)
     error = int(squared_error(histogram, palette, labels))
     return SharedPalette(palette, counts, to_host(labels), len(histogram), error, "cpu", [])
+
+
+@dataclass(frozen=True)
+class LookupFinder:
+    """Gives a palette that is known already, and the entries that its histogram's colors have."""
+
+    histogram: Histogram
+    """On the host."""
+    shared: SharedPalette
+    """Its palette."""
+
+    def __call__(
+        self, histogram: Histogram, shape: Shape, progress: Progress
+    ) -> tuple[Palette, Any]:
+        """The palette, and the entry of each color of a histogram of fewer colors.
+
+        Raises:
+            ChangedError: There is a color that was not counted.
+        """
+        xp = array_module(histogram.keys)
+        keys = xp.asarray(self.histogram.keys)
+        places = xp.minimum(xp.searchsorted(keys, histogram.keys), len(keys) - 1)
+        if bool((keys[places] != histogram.keys).any()):
+            raise ChangedError("has changed since its colors were counted")
+        return self.shared.palette, xp.asarray(self.shared.labels)[places]
 
 
 def remapped(
     image: Any,
     histogram: Histogram,
     palettes: Sequence[SharedPalette],
-    *,
-    dithering: Dithering,
-    color_space: str,
-    lock_grays: bool,
-    threads: int | None,
-    device: str,
-    memory: int | None,
+    mapping: MapOptions,
+    compute: Compute,
     progress: Progress = no_progress,
 ) -> list[Indexed]:
     """An image in each of some palettes of a histogram, on the host, that counts its pixels, too.
@@ -153,21 +190,6 @@ def remapped(
     Raises:
         ChangedError: The image has a color that the histogram has not.
     """
-
-    def looked_up(
-        labels: NDArray[Any], palette: Palette, own: Histogram, pixels: int, tell: Progress
-    ) -> tuple[Palette, Any]:
-        xp = array_module(own.keys)
-        keys = xp.asarray(histogram.keys)
-        places = xp.minimum(xp.searchsorted(keys, own.keys), len(keys) - 1)
-        if bool((keys[places] != own.keys).any()):
-            raise ChangedError("has changed since its colors were counted")
-        return palette, xp.asarray(labels)[places]
-
-    return convert(
-        image, [partial(looked_up, each.labels, each.palette) for each in palettes], "assign",
-        dithering=dithering, color_space=color_space,
-        kinds=partial(kinds_of, lock_grays=lock_grays),
-        threads=default_threads() if threads is None else threads, device=device, memory=memory,
-        keep_on_device=False, progress=progress,
-    )  # fmt: skip
+    finders = [LookupFinder(histogram, each) for each in palettes]
+    options = ConvertOptions(mapping=mapping, compute=compute)
+    return convert(image, finders, "assign", options, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,16 @@ FLUSH = (1 << 32) - 1
 
 COUNT_BITS = 28
 """Of the 64 bits of a bin that holds a count and, above it, a sum of weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountOptions:
+    """What the pixels of a picture weigh when they are counted."""
+
+    perceptual: bool = False
+    """Whether they weigh what `perceptual` says."""
+    mask: Any = None
+    """How much each pixel counts beside that, as `io.masks.as_mask` takes it; None for fully."""
 
 
 def count_colors(

@@ -9,40 +9,57 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device, translated_errors, using
-from quantgpu.color.alpha import Color
-from quantgpu.dithering.base import Dithering
+from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
+from quantgpu.color.alpha import HELD, fitted
 from quantgpu.dithering.diffusion_matrices import KERNELS
-from quantgpu.errors import DeviceError, UsageError
+from quantgpu.errors import DeviceError, UsageError, check_number
+from quantgpu.execution.fallback import carried, on_device
 from quantgpu.histogram import Histogram
 from quantgpu.io.inputs import as_palette, parse_colors
-from quantgpu.palette import Palette
+from quantgpu.palette import MOST_COLORS, Palette
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress
 from quantgpu.threads import ahead, map_ahead
-from quantgpu.video.flicker import MOST_HOLD, Stillness, squared_error
-from quantgpu.video.frames.base import Frame, Frames, channels_of, with_alpha
+from quantgpu.video.flicker import Stillness, squared_error
+from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
 from quantgpu.video.gpu_stream import Flight, flight_for
+from quantgpu.video.options import VideoOptions
 from quantgpu.video.palettes import PALETTES, Prepared, Result, Turns, Way, given
 from quantgpu.video.report import VideoReport
 from quantgpu.video.sinks.base import SinkFormat
-from quantgpu.video.sinks.open import open_sink, size_of
+from quantgpu.video.sinks.open import open_sink, sink_format, size_of
 from quantgpu.video.sinks.pictures import Sink
-
-DEFAULT_DITHER = "blue-noise"
-"""How colors are mixed where nothing is said."""
 
 WAITING = 4
 """Frames that are mapped and wait to be written, at most."""
+
+
+class ClipWorkers(Protocol):
+    """What counts the frames of a clip elsewhere, and writes them as far as that can be."""
+
+    device_notes: list[str]
+    """Why workers did not count or map where they were meant to."""
+
+    @property
+    def device(self) -> str:
+        """Where the rest is done, which is done here."""
+
+    def counted_for(self, watched: Watched, xp: Any) -> Histogram:
+        """The colors that decide the palette, in the arrays of a module."""
+
+    def turns_left(self, turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) -> Turns:
+        """The turns that are left to this machine, when workers have written what they can."""
 
 
 class Clip(NamedTuple):
@@ -50,23 +67,21 @@ class Clip(NamedTuple):
 
     frames: Frames
     output: str
+    k: int
     palette: Palette | None
-    way: str
-    """A row of `PALETTES`, or ``file``."""
-    hold: float
-    dithering: Dithering
+    """One that is given; None for one that is made."""
+    options: VideoOptions
+    """As far as they hold for the format of the output."""
     first: Fraction | None
-    alpha: str
-    matte: Color | None
     force: bool
     telling: Telling
-    choices: dict[str, Any]
-    """Of a `Way`."""
-    threads: int
-    count_frames: Callable[[Watched, Any], Histogram] | None = None
-    """Counts the frames elsewhere, into arrays of a module; None where they are counted here."""
-    write_frames: Callable[[Turns, Clip, Sink, bool, Total], Turns] | None = None
-    """Writes the frames elsewhere as far as that can be; gives the turns that are left."""
+    workers: ClipWorkers | None = None
+    """None where all is done here."""
+
+    @property
+    def perceptual(self) -> bool:
+        """Whether pixels are counted with weights of what the eye sees."""
+        return self.palette is None and self.options.clustering.weighs_pixels
 
 
 class Telling:
@@ -87,10 +102,71 @@ class Telling:
         self.progress(f"{stage} {self.done}{of}, {rate:.0f} frames/s", share)
 
 
-def check_hold(hold: float) -> None:
-    """Raise a UsageError unless so many levels can be tolerated."""
-    if not isinstance(hold, int | float | np.floating) or not 0 <= hold <= MOST_HOLD:
-        raise UsageError(f"hold = {hold!r} is outside 0..{MOST_HOLD} levels")
+def convert_clip(
+    source: str,
+    output: str,
+    k: int | None,
+    options: VideoOptions,
+    *,
+    force: bool = False,
+    progress: Progress = no_progress,
+    distribute: Callable[[Clip], ClipWorkers] | None = None,
+) -> VideoReport:
+    """Write a clip with K colors.
+
+    Args:
+        source: What `open_frames` reads.
+        output: What `open_sink` writes.
+        k: Colors of a frame; None for what suits the format.
+        options: All else.
+        force: Whether an output that exists is replaced.
+        progress: Called with the name of a stage and the share of it that is done.
+        distribute: Gives the workers that count frames elsewhere.
+
+    Raises:
+        QuantgpuError: What `quantgpu.quantize_video` raises.
+    """
+    form = sink_format(output)
+    if k is not None:
+        check_number("k", k, 1, MOST_COLORS)
+    options.dither.check_k(k)
+    limit = seconds(options.first, "--first", Fraction(1, 1000), None)
+    chosen = palette_of(options.palette, k, limit)
+    check_without_effect(options, chosen)
+    most = min(DEFAULT_K, form.advised) if k is None else k
+    options.clustering.check_room(most)
+    check_colors(output, form, most if chosen is None else len(chosen))
+    begun = time.perf_counter()
+    alpha, compute = options.alpha, options.compute
+    held = replace(options, alpha=replace(alpha, alpha=fitted(alpha.alpha, form.alpha)))
+    with options.frames.open(source) as frames:
+        check_way(frames, options.palette, chosen, limit)
+        telling = Telling(carried(progress), frames.count)
+        clip = Clip(frames, output, most, chosen, held, limit, force, telling)
+        if distribute is not None:
+            clip = clip._replace(workers=distribute(clip))
+        report, used, notes = on_device(
+            compute.device if clip.workers is None else clip.workers.device,
+            compute.memory,
+            partial(converted, clip),
+            partial(converted, clip, np, None, True),
+        )
+    if held != options and frames.channels == 4:
+        report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
+    if clip.workers is not None:
+        notes = list(dict.fromkeys([*notes, *clip.workers.device_notes]))
+    return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
+
+
+def check_without_effect(options: VideoOptions, chosen: Palette | None) -> None:
+    """Raise a UsageError for options of palettes that are made, beside one that is given."""
+    if chosen is None:
+        return
+    given, usual = options.clustering, PaletteOptions()
+    for name in ("keep", "snap", "from_palette", "salient", "init"):
+        if getattr(given, name) != getattr(usual, name):
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is for palettes that are made; leave it or --palette out")
 
 
 def check_colors(name: str, form: SinkFormat, k: int) -> None:
@@ -131,18 +207,16 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
 
     Where a GPU fails half-way, the clip begins anew.
     """
-    frames, watched = clip.frames, Watched(clip.frames)
+    frames, watched, options = clip.frames, Watched(clip.frames), clip.options
     if frames.begun and not frames.rereadable:
         raise DeviceError(
             f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
         )
-    channels = channels_of(frames, clip.alpha)
-    diffuses, shape = clip.dithering.method in KERNELS, (frames.height, frames.width, channels)
+    threads = options.compute.thread_count
+    channels = channels_of(frames, options.alpha.alpha)
+    diffuses = options.dithering.method in KERNELS
+    shape = frames.height, frames.width, channels
     flight = None if device is None else flight_for(xp, device, shape, diffuses)
-
-    def read() -> Iterator[Frame]:
-        for pixels, start, lasts in watched.read():
-            yield Frame(with_alpha(pixels, clip.alpha, clip.matte, channels), start, lasts)
 
     def pixels_of(pixels: NDArray[np.uint8]) -> Pixels:
         if flight is not None:
@@ -150,40 +224,29 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
         here = Pixels(pixels)
         return here if device is None else GpuPixels(here, xp, device, keep)
 
-    way = Way(
-        read, frames.rereadable, watched.is_damaged, channels=channels, dithering=clip.dithering,
-        threads=clip.threads, xp=xp, pixels_of=pixels_of, first=clip.first, tell=clip.telling,
-        progress=clip.telling.progress, steady=clip.hold, **clip.choices,
-    )  # fmt: skip
-    if clip.count_frames is not None:
-        way.elsewhere = partial(clip.count_frames, watched, xp)
-    turns = given(way, clip.palette) if clip.palette is not None else PALETTES[clip.way](way)
-    several = clip.way in ("scene", "frame")
-    still = Stillness(clip.hold, diffuses, several, clip.threads)
-    total = Total()
-    transparent = channels == 4
+    way = way_for(clip, watched, channels, xp, pixels_of)
+    palette, name = clip.palette, options.palette
+    turns = PALETTES[name](way) if palette is None else given(way, palette)
+    several = palette is None and name in ("scene", "frame")
+    still, total = Stillness(options.hold, diffuses, several, threads), Total()
 
     def left(sink: Sink) -> Turns:
-        return (
-            turns
-            if clip.write_frames is None
-            else clip.write_frames(turns, clip, sink, still.keeps, total)
-        )
+        if clip.workers is None:
+            return turns
+        return clip.workers.turns_left(turns, clip, sink, still.keeps, total)
 
     with (
         open_sink(
             clip.output, width=frames.width, height=frames.height, rate=frames.rate,
-            loop=frames.loop or 0, one_palette=not several, transparent=transparent,
+            loop=frames.loop or 0, one_palette=not several, transparent=channels == 4,
             force=clip.force,
         ) as sink,
-        ahead(
-            mapped(left(sink), pixels_of, device, clip.threads, flight), WAITING
-        ) as results,
+        ahead(mapped(left(sink), pixels_of, device, threads, flight), WAITING) as results,
     ):  # fmt: skip
         for frame, ready, index, error in results:
             kept = still.follow(frame.pixels, index, ready.palette)
             if error is None or kept is not index:
-                error = total.error_of(frame, kept, ready, still.keeps, clip.threads)
+                error = total.error_of(frame, kept, ready, still.keeps, threads)
             sink.write(kept, ready.palette, frame.duration)
             total.add(1, frame.duration, ready, error)
             clip.telling("write")
@@ -193,6 +256,31 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
         still.flicker, total.seconds, size_of(clip.output, total.frames), 0.0,
         [*frames.notes, *sink.notes], "cpu", [], watched.damage,
     )  # fmt: skip
+
+
+def way_for(
+    clip: Clip,
+    watched: Watched,
+    channels: int,
+    xp: ModuleType,
+    pixels_of: Callable[[NDArray[np.uint8]], Pixels],
+) -> Way:
+    """What finds the palettes of a clip has to know."""
+    options = clip.options
+
+    def read() -> Iterator[Frame]:
+        for pixels, start, lasts in watched.read():
+            yield Frame(with_alpha(pixels, options.alpha, channels), start, lasts)
+
+    way = Way(
+        read, clip.frames.rereadable, watched.is_damaged, k=clip.k, channels=channels,
+        perceptual=clip.perceptual, options=options.clustering, dithering=options.dithering,
+        threads=options.compute.thread_count, xp=xp, pixels_of=pixels_of, steady=options.hold,
+        first=clip.first, tell=clip.telling, progress=clip.telling.progress,
+    )  # fmt: skip
+    if clip.workers is not None:
+        way.elsewhere = partial(clip.workers.counted_for, watched, xp)
+    return way
 
 
 class Watched:

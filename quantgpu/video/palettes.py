@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module
-from quantgpu.clustering.cluster import cluster, kinds_of, nearest_entries, own_entries
+from quantgpu.clustering.cluster import cluster, nearest_entries, own_entries
 from quantgpu.clustering.color_weights import color_cells
+from quantgpu.clustering.options import PaletteOptions
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.dithering.base import Dithering, Mapper, Mapping, tally_of
 from quantgpu.dithering.methods import mapper_for
+from quantgpu.dithering.options import MapOptions, mapping_for
 from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette, of_channels
 from quantgpu.pixels.counting import Counter
@@ -47,15 +49,14 @@ class Way:
     k: int
     channels: int
     perceptual: bool
+    """Whether pixels are counted with weights."""
+    options: PaletteOptions
     dithering: Dithering
-    color_space: str
     threads: int
     xp: Any
     """The array module that counts and maps."""
     pixels_of: Callable[[NDArray[np.uint8]], Pixels]
     """From the pixels of a frame to where they are worked on."""
-    options: dict[str, Any]
-    """Further options of `clustering.cluster`."""
     steady: float = 0
     """Levels by which an entry's color must change to be changed at all."""
     first: Fraction | None = None
@@ -82,10 +83,10 @@ class Way:
     def clustered(self, histogram: Histogram, last: Palette | None = None) -> Mapping:
         """The best palette for a histogram, beginning with the last; entries keep their index."""
         palette, labels = cluster(
-            histogram, min(self.k, histogram.pixels), start=None if last is None else last.colors,
-            dithered=self.dithering.method != "none", color_space=self.color_space,
-            perceptual=self.perceptual, threads=self.threads, progress=self.progress,
-            **self.options,
+            histogram, min(self.k, histogram.pixels), self.options,
+            start=None if last is None else last.colors,
+            dithered=self.dithering.method != "none", threads=self.threads,
+            progress=self.progress,
         )  # fmt: skip
         if last is not None:
             colors, rows = in_places_of(last.colors, palette.colors)
@@ -97,13 +98,16 @@ class Way:
     def mapping(self, histogram: Histogram, palette: Palette, labels: Any) -> Mapping:
         """What is known of colors and their entries."""
         self.colors_in = max(self.colors_in, len(histogram))
-        kinds = kinds_of(max(self.channels, palette.colors.shape[1]), False)
-        space = COLOR_SPACES[self.color_space]
-        return Mapping(histogram, palette, labels, space, kinds)
+        options = MapOptions(
+            dithering=self.dithering,
+            color_space=self.options.color_space,
+            lock_grays=self.options.lock_grays,
+        )
+        return mapping_for(histogram, palette, labels, options)
 
     def nearest(self, histogram: Histogram, palette: Palette) -> Any:
         """The entry of each color in a palette that was not made for it."""
-        space = COLOR_SPACES[self.color_space]
+        space = COLOR_SPACES[self.options.color_space]
         labels = nearest_entries(histogram, palette, space, self.threads)
         return own_entries(histogram, palette.colors, labels)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.color.alpha import Color, visible
+from quantgpu.color.alpha import AlphaOptions, visible
 from quantgpu.errors import InputError, UsageError
 
 
@@ -20,11 +20,11 @@ def channels_of(frames: Frames, alpha: str) -> int:
     return 4 if frames.channels == 4 and alpha != "flatten" else 3
 
 
-def with_alpha(pixels: Any, alpha: str, matte: Color | None, channels: int) -> Any:
-    """Pixels, (H, W, 3 | 4), after a way of `ALPHAS`, with so many channels."""
+def with_alpha(pixels: Any, options: AlphaOptions, channels: int) -> Any:
+    """Pixels, (H, W, 3 | 4), after what becomes of transparency, with so many channels."""
     if pixels.shape[2] == 3:
         return pixels
-    found = visible(pixels, alpha, matte)
+    found = visible(pixels, options.alpha, options.matte)
     if found.shape[2] < channels:
         opaque = np.full((*found.shape[:2], 1), 255, np.uint8)
         found = np.concatenate([found, opaque], axis=2)
