@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.api import quantize
-from quantgpu.arrays.device import CPU, Device, free_memory, import_cupy, translated_errors, using
+from quantgpu.arrays.device import (
+    CPU,
+    Device,
+    device_context,
+    free_memory,
+    import_cupy,
+    translate_gpu_errors,
+)
 from quantgpu.clustering.kmeans import lloyd
 from quantgpu.clustering.points import weighted_points
 from quantgpu.demo.scene import render_scene
@@ -49,7 +56,7 @@ def examine(tell: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
     try:
         xp = import_cupy()
         found["versions"] |= cuda_versions(xp)
-        with translated_errors():
+        with translate_gpu_errors():
             count = xp.cuda.runtime.getDeviceCount()
     except DeviceError as error:
         return found | {"reason": str(error)}
@@ -85,7 +92,7 @@ def cuda_versions(xp: Any) -> dict[str, str]:
 def answer(question: Callable[[], tuple[int, int]]) -> str:
     """A version, or why there is none."""
     try:
-        with translated_errors():
+        with translate_gpu_errors():
             return ".".join(map(str, question()))
     except DeviceError as error:
         return str(error)
@@ -95,7 +102,7 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
     """One GPU: what it is, whether it can be used, and what it does."""
     found: dict[str, Any] = {"number": number, "reason": None}
     try:
-        with translated_errors():
+        with translate_gpu_errors():
             properties = xp.cuda.runtime.getDeviceProperties(number)
             capability = f"{properties['major']}.{properties['minor']}"
             found |= {"name": properties["name"].decode(), "capability": capability}
@@ -110,7 +117,7 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
     except DeviceError as error:
         return found | {"reason": str(error)}
     try:
-        with translated_errors(), using(device) as module:
+        with translate_gpu_errors(), device_context(device) as module:
             found["throughput"] = throughput(device, module)
     except DeviceError as error:
         found["unmeasured"] = str(error)

@@ -92,12 +92,12 @@ class Indexed:
             UsageError: The format is unknown, or cannot hold so many colors or pixels.
             OutputError: The file exists, or cannot be written.
         """
-        from quantgpu.io.atomic import replacing
+        from quantgpu.io.atomic import atomic_write
         from quantgpu.io.encode import COMPRESS_LEVEL, encode, format_for
         from quantgpu.io.metadata import NO_METADATA
 
         form = format_for(path)
-        with replacing(Path(path), force) as stream:
+        with atomic_write(Path(path), force) as stream:
             level = COMPRESS_LEVEL if compress_level is None else compress_level
             said = NO_METADATA if metadata is None else metadata
             return encode(to_host(self.index), self.palette.colors, form, stream, level, said)

@@ -23,7 +23,7 @@ def no_display(title: str) -> AbstractContextManager[Progress]:
     return nullcontext(no_progress)
 
 
-def part_of(progress: Progress, turn: int, turns: int) -> Progress:
+def subprogress(progress: Progress, turn: int, turns: int) -> Progress:
     """What tells a `progress` of how far along one of several turns is."""
     return lambda stage, share: progress(stage, (turn + share) / turns)
 

@@ -24,7 +24,7 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def map_ahead(
+def imap_threads(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
     """`map(function, items)`, in order, computed by `threads` threads a few items ahead.
@@ -48,16 +48,16 @@ def map_ahead(
                 future.cancel()
 
 
-def ranges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+def chunks(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
     """The half-open intervals of at most `step` that cover ``start … stop``."""
     for first in range(start, stop, step):
         yield first, min(first + step, stop)
 
 
-def each_range(function: Callable[[tuple[int, int]], None], stop: int, threads: int) -> None:
+def parallel_chunks(function: Callable[[tuple[int, int]], None], stop: int, threads: int) -> None:
     """Call `function` on intervals that cover ``0 … stop``, four for each thread."""
     share = -(-stop // (4 * threads)) if threads > 1 else stop
-    for _ in map_ahead(function, ranges(0, stop, max(share, 1)), threads):
+    for _ in imap_threads(function, chunks(0, stop, max(share, 1)), threads):
         pass
 
 
@@ -70,7 +70,7 @@ SOON = 0.1
 
 
 @contextlib.contextmanager
-def ahead(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[Item]]:
+def prefetch(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[Item]]:
     """The items, made by a thread of their own, of which at most so many wait to be taken.
 
     What the generator raises is raised where its next item is asked for. Whoever leaves the context

@@ -22,7 +22,7 @@ from pngquant import has_pngquant, pngquant
 from quantgpu import QuantgpuError, quantize
 from quantgpu.demo.contact_sheet import BACKGROUND, GAP, TEXT
 from quantgpu.dithering.methods import DITHERS
-from quantgpu.io.atomic import check_target, replacing
+from quantgpu.io.atomic import atomic_write, check_writable
 
 WIDTH, HEIGHT = 192, 128
 """Of a picture, in pixels."""
@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite")
     options = parser.parse_args(arguments)
     try:
-        check_target(options.output, options.force)
+        check_writable(options.output, options.force)
         methods = chosen("--methods", options.methods, DITHERS)
         names = chosen("--pictures", options.pictures, PICTURES)
         pictures = {name: PICTURES[name](WIDTH, HEIGHT) for name in names}
         sheet = dither_sheet(pictures, [int(k) for k in options.k.split(",")], methods)
-        with replacing(options.output, options.force) as stream:
+        with atomic_write(options.output, options.force) as stream:
             sheet.save(stream, "PNG", optimize=True)
     except (QuantgpuError, ValueError) as error:
         parser.error(str(error))

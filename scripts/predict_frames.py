@@ -69,21 +69,21 @@ def record(width: int, height: int, k: int, method: str) -> Run:
     from gpu_double.cuda_on_cpu import Module
 
     from quantgpu.demo.scene import render_scene
-    from quantgpu.dithering.diffusion_matrices import KERNELS
+    from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
     from quantgpu.execution.selection import choose_device
-    from quantgpu.video.gpu_stream import BEHIND, SLOTS, flight_for
+    from quantgpu.video.gpu_stream import BEHIND, SLOTS, gpu_stream_for
 
     launch = without_diffusion(Module.launch)
     with gpu_double.installed(memory=24 << 30) as double, patch.object(Module, "launch", launch):
         frame = np.asarray(render_scene(width, height))
         device, _ = choose_device("gpu", None, None)
         ready = prepared(double.asarray(frame), device, k, method)
-        kind = (height, width, 3), method in KERNELS
-        once, flight = (flight_for(double.cupy, device, *kind) for _ in range(2))
+        kind = (height, width, 3), method in DIFFUSION_MATRICES
+        once, flight = (gpu_stream_for(double.cupy, device, *kind) for _ in range(2))
         assert once is not None
         assert flight is not None
         list(once.mapped(turns(frame, ready, 1)))  # kernels are compiled
-        together, before = flight.together, SLOTS + 1
+        together, before = flight.batch_size, SLOTS + 1
         with watched(double) as recorder, recorder.recording():
             results = flight.mapped(turns(frame, ready, (before + BATCHES + BEHIND) * together))
             marks = [len(recorder.calls) for _ in results]
@@ -99,12 +99,12 @@ def record_counting(width: int, height: int) -> Run:
     from quantgpu.demo.scene import render_scene
     from quantgpu.execution.selection import choose_device
     from quantgpu.pixels.counting import Counter
-    from quantgpu.video.gpu_stream import SLOTS, flight_for
+    from quantgpu.video.gpu_stream import SLOTS, gpu_stream_for
 
     with gpu_double.installed(memory=24 << 30) as double:
         frame = np.asarray(render_scene(width, height))
         device, _ = choose_device("gpu", None, None)
-        flight = flight_for(double.cupy, device, (height, width, 3), False)
+        flight = gpu_stream_for(double.cupy, device, (height, width, 3), False)
         assert flight is not None
         counter = Counter(double.cupy, 3, True)
 
@@ -141,7 +141,7 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
     from quantgpu.clustering.cluster import cluster
     from quantgpu.clustering.options import PaletteOptions
     from quantgpu.color.spaces import COLOR_SPACES
-    from quantgpu.dithering.base import Mapping
+    from quantgpu.dithering.base import ColorMap
     from quantgpu.dithering.methods import mapper_for, parse_dither
     from quantgpu.pixels.counting import count_colors
     from quantgpu.pixels.gpu import GpuPixels
@@ -150,17 +150,17 @@ def prepared(frame: Any, device: Any, k: int, method: str) -> Any:
 
     histogram = count_colors(GpuPixels(Pixels(frame), array_module(frame), device))
     found = cluster(histogram, k, PaletteOptions(effort="fast", perceptual=False))
-    mapping = Mapping(histogram, *found, COLOR_SPACES["oklab"])
+    mapping = ColorMap(histogram, *found, COLOR_SPACES["oklab"])
     return Prepared(mapping, mapper_for(mapping, parse_dither(method)), True)
 
 
 def turns(pixels: NDArray[np.uint8], ready: Any, count: int) -> Iterator[Any]:
     """A frame, again and again."""
     from quantgpu.video.frames.base import Frame
-    from quantgpu.video.palettes import Turn
+    from quantgpu.video.palettes import PreparedFrame
 
     for number in range(count):
-        yield Turn(Frame(pixels, Fraction(number), Fraction(1)), ready)
+        yield PreparedFrame(Frame(pixels, Fraction(number), Fraction(1)), ready)
 
 
 def predicted(run: Run, card: Card, staged: bool = False) -> Prediction:

@@ -15,7 +15,7 @@ from gpu_double.building import build
 
 from quantgpu.clustering.points import Points
 from quantgpu.dithering.diffusion_gpu import defines
-from quantgpu.dithering.diffusion_matrices import KERNELS
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
 from quantgpu.kernels import launch as launch_module
 
 FOLDER = Path(launch_module.__file__).parent
@@ -31,7 +31,7 @@ SPATIAL = ["accumulate", "drop", "octree", "place", "rank", "spread", "update"]
 
 def diffusion(name: str, axes: int = 3, itemsize: int = 1) -> Kernel:
     """The kernel for a row of `diffusion.KERNELS` and palette colors of so many bytes."""
-    given = defines(KERNELS[name], axes, itemsize)
+    given = defines(DIFFUSION_MATRICES[name], axes, itemsize)
     return ("diffuse", *(f"-D{name}={value}" for name, value in given.items()))
 
 

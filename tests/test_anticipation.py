@@ -15,14 +15,14 @@ from quantgpu.clustering.dither_aware import (
     LEAST,
     MOST,
     ROUNDS,
-    anticipate,
+    dither_aware_centers,
     smoothness,
     strength_for,
     total_of,
 )
 from quantgpu.clustering.points import Points
 from quantgpu.color.morton import morton_codes, order_of
-from quantgpu.color.spaces import COLOR_SPACES, grid_centers
+from quantgpu.color.spaces import COLOR_SPACES, grid_points
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
 
@@ -61,7 +61,7 @@ def test_centers_are_those_of_the_definition(fixed: int, axes: int) -> None:
     points, centers = random_points(300, axes=axes), random_centers(7, axes=axes)
     weighed = np.random.default_rng(3).integers(1, 101, 300)
     smooth = np.full(300, 100)
-    found = anticipate(points, np.arange(300), weighed, smooth, centers, fixed)
+    found = dither_aware_centers(points, np.arange(300), weighed, smooth, centers, fixed)
     strength = strength_for(weighed, smooth).tolist()
     np.testing.assert_array_equal(found, naive(points, strength, centers, fixed))
 
@@ -100,10 +100,10 @@ def test_many_colors_are_followed_by_octree_leaves(monkeypatch: pytest.MonkeyPat
         counted.counts[order],
     )
     weighed, smooth = (values[order] for values in smoothness(counted, True))
-    centers = grid_centers(counted.colors[:: len(order) // 5][:5], space)
-    every = anticipate(points, codes[order], weighed, smooth, centers, 0)
+    centers = grid_points(counted.colors[:: len(order) // 5][:5], space)
+    every = dither_aware_centers(points, codes[order], weighed, smooth, centers, 0)
     monkeypatch.setattr(dither_aware, "COLORS", (400, 10))
-    few = anticipate(points, codes[order], weighed, smooth, centers, 0)
+    few = dither_aware_centers(points, codes[order], weighed, smooth, centers, 0)
     assert not np.array_equal(few, every)
     assert np.abs(few - every).max() < 0.25 * np.abs(every - centers).max() + 40
 
@@ -120,7 +120,7 @@ def test_palettes_for_dithering_spread() -> None:
     def spread(dithered: bool) -> float:
         palette, _ = cluster(counted, 8, perceptual=True, dithered=dithered)
         assert len(palette) == 8
-        centers = grid_centers(palette.colors, space)
+        centers = grid_points(palette.colors, space)
         return float(np.sqrt(((centers - centers.mean(axis=0)) ** 2).sum(axis=1)).mean())
 
     assert spread(True) > 1.02 * spread(False)

@@ -14,19 +14,19 @@ from quantgpu import quantize
 from quantgpu.clustering import cluster
 from quantgpu.clustering.alpha_search import (
     ALPHA,
-    Sides,
+    OpacitySplit,
     are_opaque,
-    find_apart,
     has_soft_edges,
-    lloyd_apart,
-    sides,
+    lloyd_by_opacity,
+    search_opaque_count,
+    split_by_opacity,
 )
 from quantgpu.clustering.coarse_to_fine import Level
 from quantgpu.clustering.kmeans import cluster_sums, step_to_means
 from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.color.morton import morton_codes, order_of
-from quantgpu.color.spaces import COLOR_SPACES, grid_centers
+from quantgpu.color.spaces import COLOR_SPACES, grid_points
 
 SPACE = COLOR_SPACES["srgb"]
 LEVEL = Level(12, 500, 6, 5, 0)
@@ -51,12 +51,12 @@ def unique_points(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Points
     return colors, weighted_points(SPACE.points(colors), counts[order]), codes[order]
 
 
-def both_sides(picture: NDArray[np.uint8]) -> Sides:
+def both_sides(picture: NDArray[np.uint8]) -> OpacitySplit:
     colors, points, codes = unique_points(picture)
-    return sides(points, codes, colors[:, 3] == 255, len(colors))
+    return split_by_opacity(points, codes, colors[:, 3] == 255, len(colors))
 
 
-def naive_error_apart(both: Sides, centers: NDArray[np.float32]) -> int:
+def naive_error_apart(both: OpacitySplit, centers: NDArray[np.float32]) -> int:
     """The weighted squared error by the definition."""
     error = 0
     for points, usable in (
@@ -69,7 +69,7 @@ def naive_error_apart(both: Sides, centers: NDArray[np.float32]) -> int:
     return error
 
 
-def start(both: Sides, opaque: int, others: int, seed: int = 0) -> NDArray[np.float32]:
+def start(both: OpacitySplit, opaque: int, others: int, seed: int = 0) -> NDArray[np.float32]:
     """First centers: so many on opaque points, and so many on others."""
     rng = np.random.default_rng(seed)
     drawn = [SEEDINGS["random"](p, n, rng) for p, n in zip(both, (opaque, others), strict=True)]
@@ -83,7 +83,7 @@ def test_steps_apart_lower_the_error_and_tell_it(
     both = both_sides(soft_edge(7, 13, seed))
     first = start(both, opaque, others, seed)
     fixed = min(fixed, len(first))
-    error, centers = lloyd_apart(both, first, fixed)
+    error, centers = lloyd_by_opacity(both, first, fixed)
     constant = sum(int((p.weights * (p.columns[:-1] ** 2).sum(axis=0)).sum()) for p in both)
     assert error + constant == naive_error_apart(both, centers) <= naive_error_apart(both, first)
     np.testing.assert_array_equal(centers[:fixed], first[:fixed])
@@ -93,7 +93,7 @@ def test_steps_apart_lower_the_error_and_tell_it(
 def test_either_side_has_the_leaves_of_its_points() -> None:
     colors, points, codes = unique_points(soft_photo())
     opaque = colors[:, 3] == 255
-    whole, few = (sides(points, codes, opaque, most) for most in (len(colors), 100))
+    whole, few = (split_by_opacity(points, codes, opaque, most) for most in (len(colors), 100))
     for chosen, all_points, part in zip((opaque, ~opaque), whole, few, strict=True):
         np.testing.assert_array_equal(all_points.columns, points.columns[:, chosen])
         assert len(part) <= 100 < len(all_points)
@@ -108,7 +108,9 @@ def test_the_number_of_opaque_centers_is_found_from_any_other(
 ) -> None:
     both = both_sides(soft_edge())
     first = start(both, opaque, others)
-    found = find_apart(both, first, LEVEL, SEEDINGS["random"], np.random.default_rng(0), fixed)
+    found = search_opaque_count(
+        both, first, LEVEL, SEEDINGS["random"], np.random.default_rng(0), fixed
+    )
     assert naive_error_apart(both, found) <= naive_error_apart(both, first)
     np.testing.assert_array_equal(found[:fixed], first[:fixed])
     assert found.shape == first.shape
@@ -123,18 +125,20 @@ def test_few_points_on_a_side_take_no_more_centers_than_they_are() -> None:
         both = both_sides(these)
         few = min(len(both.opaque), len(both.others))
         first = start(both, 3, 3)
-        found = find_apart(both, first, LEVEL, SEEDINGS["random"], np.random.default_rng(0), 0)
+        found = search_opaque_count(
+            both, first, LEVEL, SEEDINGS["random"], np.random.default_rng(0), 0
+        )
         assert few <= 7
         assert naive_error_apart(both, found) <= naive_error_apart(both, first)
 
 
-def naive_best(both: Sides, k: int) -> int:
+def naive_best(both: OpacitySplit, k: int) -> int:
     """The least error over all numbers of opaque centers, of plain steps from three starts each.
 
     The first center is clear.
     """
     errors = []
-    clear = grid_centers(np.zeros((1, 4), np.uint8), SPACE)
+    clear = grid_points(np.zeros((1, 4), np.uint8), SPACE)
     for opaque, seed in product(range(1, k - 1), range(3)):
         centers = np.concatenate([clear, start(both, opaque, k - 1 - opaque, seed)])
         serving = np.flatnonzero(are_opaque(centers, both))
@@ -160,7 +164,7 @@ def test_few_colors_serve_soft_edges_no_worse_than_plain_steps_for_every_number(
         picture, k, color_space="srgb", perceptual=False, effort="best", dither="none", device="cpu"
     )
     both = both_sides(picture * (picture[..., 3:] > 0))
-    entries = grid_centers(found.palette.colors, SPACE)
+    entries = grid_points(found.palette.colors, SPACE)
     assert (found.palette.colors[0] == 0).all()
     assert naive_error_apart(both, entries) <= 1.002 * naive_best(both, k)
 

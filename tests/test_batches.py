@@ -23,10 +23,10 @@ from test_cli_palette import Ran, contents
 from quantgpu.batch import convert
 from quantgpu.batch import count as count_module
 from quantgpu.batch import shared_palette as tasks_module
-from quantgpu.batch.convert import Work
+from quantgpu.batch.convert import ConversionJob
 from quantgpu.batch.destination import Destination
 from quantgpu.batch.shared_palette import SharedPaletteOptions
-from quantgpu.batch.tasks import planned
+from quantgpu.batch.tasks import plan_tasks
 from quantgpu.dithering.base import Dithering
 from quantgpu.dithering.options import MapOptions
 from quantgpu.execution.selection import Compute
@@ -438,8 +438,8 @@ def test_a_shared_palette_is_found_by_all_threads_and_maps_by_those_of_an_image(
 
 
 def test_outputs_are_those_of_the_destination() -> None:
-    work = Work(lambda image, progress: [], 5, [4, 5], ReadOptions())
-    tasks = planned(["a.png", "-"], [], Destination(None, Path("out"), False, 2), work, False)
+    work = ConversionJob(lambda image, progress: [], 5, [4, 5], ReadOptions())
+    tasks = plan_tasks(["a.png", "-"], [], Destination(None, Path("out"), False, 2), work, False)
     assert [task.outputs for task in tasks] == [
         ["out/a-4.png", "out/a-5.png"], ["out/stdin-4.png", "out/stdin-5.png"],
     ]  # fmt: skip

@@ -24,7 +24,7 @@ import quantgpu
 from quantgpu import UsageError, cluster
 from quantgpu.arrays.namespace import to_host
 from quantgpu.distributed import blocks
-from quantgpu.distributed.blocks import Recipe, count_block
+from quantgpu.distributed.blocks import BlockMapper, count_block
 from quantgpu.distributed.tiles import Halo
 from quantgpu.dithering.base import Dithering
 from quantgpu.dithering.options import MapOptions
@@ -274,11 +274,11 @@ def test_histograms_and_recipes_travel_compressed_and_arrive_whole() -> None:
     assert len(data) < sum(column.nbytes for column in columns) / 4 < sys.getsizeof(counted)
     assert_same_histogram(pickle.loads(data), counted)
     shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
-    recipe = blocks.recipe_for(counted, shared, MapOptions(dithering=Dithering("bayer")))
+    recipe = blocks.mapper_for_blocks(counted, shared, MapOptions(dithering=Dithering("bayer")))
     data = pickle.dumps(recipe)
     assert len(data) < sys.getsizeof(recipe) / 4
     there = pickle.loads(data)
-    assert isinstance(there, Recipe)
+    assert isinstance(there, BlockMapper)
     assert np.array_equal(there.keys, recipe.keys)
     assert np.array_equal(there.labels, recipe.labels)
     assert np.array_equal(there.colors, recipe.colors)
@@ -292,7 +292,7 @@ def counted_later(counted: Histogram) -> Any:
 def test_a_process_builds_one_table_for_all_blocks() -> None:
     counted = count_block(photo(), Halo()).result
     shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
-    data = pickle.dumps(blocks.recipe_for(counted, shared, MapOptions()))
+    data = pickle.dumps(blocks.mapper_for_blocks(counted, shared, MapOptions()))
     assert pickle.loads(data) is pickle.loads(data)
     assert pickle.loads(data).mapper() is pickle.loads(data).mapper()
 
@@ -350,18 +350,18 @@ def test_many_colors_are_added_in_bins_with_the_sums_of_few(
     ]
     soft = count_colors(Pixels(soft_photo()), perceptual=True)
     groups = [parts, parts[:1], parts[::2], [parts[0], soft], [soft, *parts]]
-    few = [blocks.added(group) for group in groups]
+    few = [blocks.add_histograms(group) for group in groups]
     used: list[int] = []
-    real = blocks.added_in_bins
+    real = blocks.add_in_bins
 
     def noted(those: Any) -> Any:
         used.append(len(those))
         return real(those)
 
     monkeypatch.setattr(blocks, "MANY", 1)
-    monkeypatch.setattr(blocks, "added_in_bins", noted)
+    monkeypatch.setattr(blocks, "add_in_bins", noted)
     for group, expected in zip(groups, few, strict=True):
-        found = blocks.added(group)
+        found = blocks.add_histograms(group)
         assert_same_histogram(found, expected)
         assert found.channels == expected.channels
     assert used == [5, 1, 3]

@@ -13,7 +13,7 @@ from quantgpu.histogram import Histogram
 from quantgpu.metrics.palette_error import squared_error
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.video.palettes import in_places_of
+from quantgpu.video.palettes import match_order
 
 OPTIONS: dict[str, Any] = {"color_space": "srgb"}
 
@@ -35,7 +35,7 @@ def test_a_palette_that_follows_is_as_good_and_stays_near(k: int) -> None:
     assert squared_error(histogram, followed, labels) < 1.03 * squared_error(histogram, anew, own)
 
     def moved(colors: NDArray[np.uint8]) -> float:
-        placed, _ = in_places_of(before.colors, colors)
+        placed, _ = match_order(before.colors, colors)
         gaps = placed.astype(float) - before.colors
         return float(np.median(np.sqrt((gaps**2).sum(axis=1))))
 

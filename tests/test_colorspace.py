@@ -13,7 +13,7 @@ from quantgpu.color.spaces import (
     LINEAR_SCALE,
     OKLAB_CHROMA,
     OKLAB_SCALE,
-    PAPER,
+    WHITE_SHARE,
     ColorSpace,
 )
 
@@ -157,7 +157,7 @@ def test_the_distance_is_that_of_what_is_seen_on_white_and_on_black(space: Color
         return laid
 
     black, white = (((seen(pairs[0], b) - seen(pairs[1], b)) ** 2).sum(axis=0) for b in ends.T)
-    expected = PAPER * white + (1 - PAPER) * black
+    expected = WHITE_SHARE * white + (1 - WHITE_SHARE) * black
     distance = ((first - second) ** 2).sum(axis=0)
     np.testing.assert_allclose(distance, 0.64 * expected, rtol=0.02, atol=3000)
 

@@ -17,7 +17,7 @@ import pytest
 from quantgpu import ClusterError, UsageError, __version__
 from quantgpu.distributed import workers as crew
 from quantgpu.distributed.files import result_of
-from quantgpu.distributed.workers import check_scheduler, crew_of
+from quantgpu.distributed.workers import check_scheduler, connect_workers
 from quantgpu.threads import default_threads
 
 
@@ -26,7 +26,7 @@ def address_of(client: Any) -> str:
 
 
 def test_workers_that_can_do_the_work_are_a_crew(two_workers: Any) -> None:
-    with crew_of(address_of(two_workers)) as found:
+    with connect_workers(address_of(two_workers)) as found:
         assert found.workers == len(two_workers.nthreads()) > 0
         assert found.threads == 1 or found.threads >= 2
         assert found.client.submit(sum, [1, 2]).result(10) == 3
@@ -35,7 +35,7 @@ def test_workers_that_can_do_the_work_are_a_crew(two_workers: Any) -> None:
 
 
 def test_a_local_cluster_has_as_many_workers_as_asked_for() -> None:
-    with crew_of("local:1") as found:
+    with connect_workers("local:1") as found:
         assert (found.workers, len(found.client.nthreads())) == (1, 1)
         assert found.threads == default_threads()
 
@@ -56,7 +56,7 @@ def test_a_scheduler_that_does_not_answer_is_told_with_what_to_check() -> None:
     started = time.monotonic()
     with (
         pytest.raises(ClusterError, match=r"no scheduler answers at tcp://127.0.0.1:9 in 0.5 s"),
-        crew_of("tcp://127.0.0.1:9", 0.5),
+        connect_workers("tcp://127.0.0.1:9", 0.5),
     ):
         pass
     assert time.monotonic() - started < 5
@@ -71,7 +71,7 @@ def test_a_scheduler_without_workers_is_told_with_what_to_start() -> None:
         address = cluster.scheduler_address
         with (
             pytest.raises(ClusterError, match=f"start one: dask worker {address}"),
-            crew_of(address, 0.5),
+            connect_workers(address, 0.5),
         ):
             pass
 
@@ -82,7 +82,7 @@ def test_workers_of_another_version_are_refused_with_both(
     monkeypatch.setattr(crew, "__version__", "9.8.7")
     with (
         pytest.raises(ClusterError, match=rf"has quantgpu {__version__}, and this is 9\.8\.7"),
-        crew_of(address_of(two_workers)),
+        connect_workers(address_of(two_workers)),
     ):
         pass
 
@@ -93,7 +93,7 @@ def test_workers_that_lack_something_are_refused_with_what_to_type(
 ) -> None:
     monkeypatch.setattr(crew, "NEEDED", (*crew.NEEDED, *missing))
     said = rf"has no {', '.join(missing)}; there: pip install 'quantgpu\[cluster\]'"
-    with pytest.raises(ClusterError, match=said), crew_of(address_of(two_workers)):
+    with pytest.raises(ClusterError, match=said), connect_workers(address_of(two_workers)):
         pass
 
 
@@ -119,7 +119,7 @@ def test_what_asks_a_worker_takes_no_quantgpu_there() -> None:
 def test_a_worker_is_asked_again_with_each_task_as_it_may_have_come_later(
     two_workers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with crew_of(address_of(two_workers)) as found:
+    with connect_workers(address_of(two_workers)) as found:
         assert found.submit(sum, [1, 2]).result(10) == 3
         with monkeypatch.context() as patched:
             patched.setattr(crew, "__version__", "9.8.7")
@@ -133,7 +133,7 @@ def test_a_worker_is_asked_again_with_each_task_as_it_may_have_come_later(
 def test_a_worker_that_does_not_know_a_task_is_asked_for_its_version(
     two_workers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with crew_of(address_of(two_workers)) as found:
+    with connect_workers(address_of(two_workers)) as found:
         unknown = found.client.submit(getattr, sum, "of_another_version")
         with pytest.raises(AttributeError):
             result_of(unknown, "a.png")
@@ -146,7 +146,7 @@ def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(UsageError, match=r"takes Dask .*pip install 'quantgpu\[cluster\]'"),
-        crew_of("local:1"),
+        connect_workers("local:1"),
     ):
         pass
 
@@ -159,16 +159,16 @@ def test_what_a_process_says_of_its_only_gpu_is_told_by_the_number_of_that(
     worker = SimpleNamespace(name="gpu:2", address="tcp://127.0.0.1:9")
     monkeypatch.setattr(distributed, "get_worker", lambda: worker)
     note = "gpu:0 ran out of memory; went on with the CPU"
-    assert crew.notes_told([note]) == ["gpu:2 ran out of memory; went on with the CPU"]
-    assert (crew.as_told("gpu:0"), crew.as_told("cpu")) == ("gpu:2", "cpu")
+    assert crew.name_notes([note]) == ["gpu:2 ran out of memory; went on with the CPU"]
+    assert (crew.name_device("gpu:0"), crew.name_device("cpu")) == ("gpu:2", "cpu")
     with gpu_double.installed(compute_capability="70"):
         assert crew.trouble_with("gpu", worker) == (
             "gpu:2 cannot be used: gpu:2 has compute capability 7.0; 7.5 is the least; leave it "
             "out of --device"
         )
     worker.name = "tower"
-    assert crew.notes_told([note]) == [f"the worker tcp://127.0.0.1:9: {note}"]
-    assert crew.as_told("gpu:0") == "gpu:0 of tcp://127.0.0.1:9"
+    assert crew.name_notes([note]) == [f"the worker tcp://127.0.0.1:9: {note}"]
+    assert crew.name_device("gpu:0") == "gpu:0 of tcp://127.0.0.1:9"
 
 
 def leaf(path: str) -> str:
@@ -191,7 +191,7 @@ def written(path: str, line: str) -> str:
 def test_sums_are_made_as_soon_as_their_parts_are_there(two_workers: Any, tmp_path: Path) -> None:
     """Else workers would have to keep all parts until the last is done."""
     path = str(tmp_path / "lines")
-    with crew_of(address_of(two_workers)) as found:
+    with connect_workers(address_of(two_workers)) as found:
         parts = [found.submit(leaf, path) for _ in range(40)]
         assert found.summed(branch, parts).result(30) == path
         assert not parts

@@ -18,8 +18,8 @@ from test_cli_palette import Ran
 from typer.testing import CliRunner
 
 from quantgpu import cli
-from quantgpu.distributed.files import ended, renamed, result_of
-from quantgpu.distributed.workers import Crew
+from quantgpu.distributed.files import cancel_on_error, result_of, with_given_names
+from quantgpu.distributed.workers import Workers
 from quantgpu.errors import ClusterError, OutputError
 from quantgpu.io.histogram_files import read_histogram
 
@@ -139,11 +139,11 @@ def test_an_image_that_cannot_be_counted_is_named_as_it_was_given(on_cluster: li
 def test_what_crosses_for_a_histogram_is_no_larger_than_its_file(on_cluster: list[str]) -> None:
     import pickle
 
-    from quantgpu.distributed.blocks import parcel
+    from quantgpu.distributed.blocks import compress
 
     assert counted("a.png", "-o", "a.qhist", *on_cluster).exit_code == 0
     histogram = read_histogram("a.qhist").histogram
-    assert len(pickle.dumps(parcel(histogram))) < Path("a.qhist").stat().st_size + 500
+    assert len(pickle.dumps(compress(histogram))) < Path("a.qhist").stat().st_size + 500
 
 
 def test_a_worker_that_is_killed_costs_nothing(two_workers: Any, on_cluster: list[str]) -> None:
@@ -246,7 +246,9 @@ def test_a_cluster_that_cannot_be_used_is_told_before_anything_is_done() -> None
 
 
 def test_errors_name_files_as_they_were_given() -> None:
-    error = renamed(OutputError("/x/in.png.png: exists, /x/in.png"), {"/x/in.png": "in.png"})
+    error = with_given_names(
+        OutputError("/x/in.png.png: exists, /x/in.png"), {"/x/in.png": "in.png"}
+    )
     assert (type(error), str(error)) == (OutputError, "in.png.png: exists, in.png")
 
 
@@ -281,9 +283,9 @@ def test_who_gives_up_waits_for_what_is_being_written(two_workers: Any) -> None:
     futures = [two_workers.submit(lasting, name, pure=False) for name in names]
     while not two_workers.processing():
         time.sleep(0.01)
-    crew = Crew(two_workers, 1, 2, "cpu", "cpu")
+    crew = Workers(two_workers, 1, 2, "cpu", "cpu")
     time.sleep(0.1)
-    with pytest.raises(KeyboardInterrupt), ended(crew, futures):
+    with pytest.raises(KeyboardInterrupt), cancel_on_error(crew, futures):
         raise KeyboardInterrupt
     there = sorted(Path().glob("late*"))
     assert 0 < len(there) < 40

@@ -78,13 +78,13 @@ def test_a_clip_has_the_bytes_of_the_plain_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[Any] = []
-    real = crew_frames.Spread.write
+    real = crew_frames.DistributedClip.write
 
     def noted(*each: Any) -> Any:
         written.append(each)
         return real(*each)
 
-    monkeypatch.setattr(crew_frames.Spread, "write", noted)
+    monkeypatch.setattr(crew_frames.DistributedClip, "write", noted)
     assert assert_same("in.mkv", suffix, options, on_cluster).code == 0
     assert len(written) == by_workers
 
@@ -213,13 +213,13 @@ def test_a_cluster_that_cannot_be_used_is_told_before_anything_is_done() -> None
 def test_frames_that_change_meanwhile_are_noticed(
     on_cluster: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = crew_frames.Spread.write
+    real = crew_frames.DistributedClip.write
 
     def late(*arguments: Any) -> Any:
         video(Path("in.mkv"), moving()[::-1])
         return real(*arguments)
 
-    monkeypatch.setattr(crew_frames.Spread, "write", late)
+    monkeypatch.setattr(crew_frames.DistributedClip, "write", late)
     ran = Ran("video", "in.mkv", "out/", *FEW, *on_cluster)
     assert (ran.code, ran.lines) == (3, [])
     assert "in.mkv: has changed since its colors were counted" in ran.err

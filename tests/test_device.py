@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from quantgpu.threads import default_threads, each_range, map_ahead, ranges
+from quantgpu.threads import chunks, default_threads, imap_threads, parallel_chunks
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_results_come_in_order(threads: int) -> None:
-    assert list(map_ahead(lambda x: x * x, range(50), threads)) == [x * x for x in range(50)]
+    assert list(imap_threads(lambda x: x * x, range(50), threads)) == [x * x for x in range(50)]
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -23,7 +23,7 @@ def test_only_a_few_items_are_fetched_ahead(threads: int) -> None:
             fetched += 1
             yield fetched
 
-    for consumed, result in enumerate(map_ahead(lambda x: x, items(), threads), 1):
+    for consumed, result in enumerate(imap_threads(lambda x: x, items(), threads), 1):
         assert result == consumed
         assert fetched - consumed <= threads + 2
 
@@ -36,12 +36,12 @@ def test_an_error_reaches_the_caller(threads: int) -> None:
         return number
 
     with pytest.raises(KeyError, match="three"):
-        list(map_ahead(fail_on_three, range(20), threads))
+        list(imap_threads(fail_on_three, range(20), threads))
 
 
 @pytest.mark.parametrize(("start", "stop", "step"), [(0, 0, 3), (0, 7, 3), (5, 6, 1), (2, 9, 100)])
 def test_ranges_cover_everything_once(start: int, stop: int, step: int) -> None:
-    covered = [number for first, last in ranges(start, stop, step) for number in range(first, last)]
+    covered = [number for first, last in chunks(start, stop, step) for number in range(first, last)]
     assert covered == list(range(start, stop))
 
 
@@ -55,7 +55,7 @@ def test_each_range_covers_everything_once(stop: int, threads: int) -> None:
         with lock:
             seen.extend(range(*interval))
 
-    each_range(see, stop, threads)
+    parallel_chunks(see, stop, threads)
     assert sorted(seen) == list(range(stop))
 
 

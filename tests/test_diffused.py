@@ -10,7 +10,7 @@ from pictures import photo, soft_photo
 from quantgpu import apply_palette, quantize
 from quantgpu.color.spaces import LINEAR
 from quantgpu.dithering import error_diffusion
-from quantgpu.dithering.diffusion_matrices import FULL, KERNELS
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES, FULL
 from quantgpu.dithering.error_diffusion_plan import (
     BUSY,
     CLEAN,
@@ -18,10 +18,10 @@ from quantgpu.dithering.error_diffusion_plan import (
     GRADIENT,
     HALF,
     SMOOTH,
+    local_strength,
     reach_of,
-    tempered,
 )
-from quantgpu.pixels.perceptual import activity, lightness
+from quantgpu.pixels.perceptual import lightness, local_contrast
 
 BLACK_AND_WHITE = [(0, 0, 0), (255, 255, 255)]
 
@@ -30,7 +30,7 @@ def strengths(strength: int, wanted: int, busy: list[int]) -> list[int]:
     """At such activities, for a color of such strengths."""
     active = np.array(busy, np.uint16)
     one, other = (np.full(len(busy), value, np.uint8) for value in (strength, wanted))
-    found = tempered(one, other, active)
+    found = local_strength(one, other, active)
     assert found.dtype == np.uint8
     return list(map(int, found))
 
@@ -65,7 +65,7 @@ def test_bands_do_not_matter(monkeypatch: pytest.MonkeyPatch, dither: str, band:
 
 
 @pytest.mark.parametrize("level", [20, 77, 128, 201])
-@pytest.mark.parametrize("dither", sorted(set(KERNELS) - {"adaptive", "atkinson"}))
+@pytest.mark.parametrize("dither", sorted(set(DIFFUSION_MATRICES) - {"adaptive", "atkinson"}))
 def test_in_linear_light_a_flat_gray_keeps_its_mean(dither: str, level: int) -> None:
     flat = np.full((96, 96, 3), level, np.uint8)
     found = apply_palette(
@@ -84,7 +84,7 @@ def test_errors_do_not_leak_across_clear_pixels() -> None:
         picture[:, :20, :3] = level
         pictures.append(picture)
     for colors in (palette, np.concatenate([palette, np.zeros((1, 4), np.uint8)])):
-        for dither in KERNELS:
+        for dither in DIFFUSION_MATRICES:
             one, other = (
                 apply_palette(picture, colors, dither=dither, dither_strength=1).index[:, 24:]
                 for picture in pictures
@@ -121,6 +121,6 @@ def test_errors_reach_as_far_as_the_loneliest_color() -> None:
 
 def test_the_activity_of_slabs_is_that_of_the_whole() -> None:
     picture = photo(30, 20)
-    whole: NDArray[np.uint16] = activity(lightness(picture), 0, 30)
-    part = activity(lightness(picture[9:22]), 1, 10)
+    whole: NDArray[np.uint16] = local_contrast(lightness(picture), 0, 30)
+    part = local_contrast(lightness(picture[9:22]), 1, 10)
     np.testing.assert_array_equal(part, whole[10:20])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quantgpu.dithering.diffusion import diffuse, no_errors
-from quantgpu.dithering.diffusion_matrices import FULL, KERNELS, Kernel
-from quantgpu.dithering.nearest_grid import Scheme, cells_around
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES, FULL, DiffusionMatrix
+from quantgpu.dithering.nearest_grid import ColorGrid, cells_around
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 3), (17, 31), (31, 4), (5, 40)]
 
@@ -18,12 +18,14 @@ ERRORS_PASSED_ON = {"atkinson": 6}
 """Weights of kernels that drop some of the error."""
 
 
-def scheme_of(seed: int, axes: int = 3, colors: int = 50, k: int = 9, reach: int = 400) -> Scheme:
+def scheme_of(
+    seed: int, axes: int = 3, colors: int = 50, k: int = 9, reach: int = 400
+) -> ColorGrid:
     rng = np.random.default_rng(seed)
     points = rng.integers(-1000, 1001, (axes, colors)).astype(np.int32)
     centers = rng.integers(-900, 901, (k, axes)).astype(np.int32)
     cells, _ = cells_around(points, centers, reach)
-    return Scheme(points, np.ascontiguousarray(centers.T), cells, reach)
+    return ColorGrid(points, np.ascontiguousarray(centers.T), cells, reach)
 
 
 def picture_of(
@@ -36,7 +38,10 @@ def picture_of(
 
 
 def naive(
-    colors: NDArray[np.int32], strength: NDArray[np.uint8], kernel: Kernel, scheme: Scheme
+    colors: NDArray[np.int32],
+    strength: NDArray[np.uint8],
+    kernel: DiffusionMatrix,
+    scheme: ColorGrid,
 ) -> NDArray[np.int64]:
     """Each pixel hands its error to its neighbors, in reading order, in Python's integers."""
     height, width = colors.shape
@@ -63,9 +68,9 @@ def naive(
     return index
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DIFFUSION_MATRICES)
 def test_weights_sum_to_the_divisor_and_come_after_the_pixel(name: str) -> None:
-    kernel = KERNELS[name]
+    kernel = DIFFUSION_MATRICES[name]
     total = sum(sum(row) for row in kernel.shares)
     assert total == ERRORS_PASSED_ON.get(name, kernel.divisor)
     assert len({len(row) for row in kernel.shares}) == 1
@@ -73,22 +78,27 @@ def test_weights_sum_to_the_divisor_and_come_after_the_pixel(name: str) -> None:
     assert all(dy > 0 or dx > 0 for dx, dy, _ in kernel.taps)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DIFFUSION_MATRICES)
 def test_a_row_lags_as_little_as_its_errors_allow(name: str) -> None:
-    kernel = KERNELS[name]
+    kernel = DIFFUSION_MATRICES[name]
     below = [(dx, dy) for dx, dy, _ in kernel.taps if dy]
     assert all(dx + kernel.lag * dy >= 1 for dx, dy in below)
     assert not all(dx + (kernel.lag - 1) * dy >= 1 for dx, dy in below)
 
 
 def test_floyd_and_steinberg_share_out_seven_three_five_one() -> None:
-    assert KERNELS["floyd-steinberg"].taps == [(1, 0, 7), (-1, 1, 3), (0, 1, 5), (1, 1, 1)]
+    assert DIFFUSION_MATRICES["floyd-steinberg"].taps == [
+        (1, 0, 7),
+        (-1, 1, 3),
+        (0, 1, 5),
+        (1, 1, 1),
+    ]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DIFFUSION_MATRICES)
 def test_the_wave_gives_what_the_definition_gives(name: str, size: tuple[int, int]) -> None:
-    kernel, scheme = KERNELS[name], scheme_of(len(name))
+    kernel, scheme = DIFFUSION_MATRICES[name], scheme_of(len(name))
     colors, strength = picture_of(sum(size), size)
     found, _ = diffuse(colors, strength, kernel, scheme, no_errors(kernel, 3, size[1]))
     np.testing.assert_array_equal(found, naive(colors, strength, kernel, scheme))
@@ -96,7 +106,7 @@ def test_the_wave_gives_what_the_definition_gives(name: str, size: tuple[int, in
 
 @settings(deadline=None, max_examples=25)
 @given(
-    name=st.sampled_from(list(KERNELS)),
+    name=st.sampled_from(list(DIFFUSION_MATRICES)),
     seed=st.integers(0, 2**32),
     axes=st.sampled_from([3, 4]),
     height=st.integers(1, 12),
@@ -107,16 +117,16 @@ def test_the_wave_gives_what_the_definition_gives(name: str, size: tuple[int, in
 def test_any_picture_is_diffused_as_the_definition_has_it(
     name: str, seed: int, axes: int, height: int, width: int, k: int, reach: int
 ) -> None:
-    kernel, scheme = KERNELS[name], scheme_of(seed, axes, 50, k, reach)
+    kernel, scheme = DIFFUSION_MATRICES[name], scheme_of(seed, axes, 50, k, reach)
     colors, strength = picture_of(seed, (height, width))
     found, _ = diffuse(colors, strength, kernel, scheme, no_errors(kernel, axes, width))
     np.testing.assert_array_equal(found, naive(colors, strength, kernel, scheme))
 
 
 @pytest.mark.parametrize("cuts", [[1], [2], [3], [1, 2, 3, 4], [16]])
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DIFFUSION_MATRICES)
 def test_bands_go_on_with_the_errors_of_the_last(name: str, cuts: list[int]) -> None:
-    kernel, scheme = KERNELS[name], scheme_of(1)
+    kernel, scheme = DIFFUSION_MATRICES[name], scheme_of(1)
     colors, strength = picture_of(2, (17, 13))
     whole, below = diffuse(colors, strength, kernel, scheme, no_errors(kernel, 3, 13))
     errors: Any = no_errors(kernel, 3, 13)
@@ -129,7 +139,7 @@ def test_bands_go_on_with_the_errors_of_the_last(name: str, cuts: list[int]) -> 
 
 
 def test_indices_have_the_type_that_was_asked_for() -> None:
-    kernel, scheme = KERNELS["burkes"], scheme_of(3)
+    kernel, scheme = DIFFUSION_MATRICES["burkes"], scheme_of(3)
     colors, strength = picture_of(4, (6, 7))
     wide, _ = diffuse(colors, strength, kernel, scheme, no_errors(kernel, 3, 7))
     narrow, _ = diffuse(colors, strength, kernel, scheme, no_errors(kernel, 3, 7), np.uint8)
@@ -138,7 +148,7 @@ def test_indices_have_the_type_that_was_asked_for() -> None:
 
 
 def test_progress_rises_from_0_towards_1() -> None:
-    kernel, scheme = KERNELS["floyd-steinberg"], scheme_of(3)
+    kernel, scheme = DIFFUSION_MATRICES["floyd-steinberg"], scheme_of(3)
     colors, strength = picture_of(4, (200, 300))
     told: list[float] = []
     diffuse(
@@ -152,11 +162,11 @@ def test_progress_rises_from_0_towards_1() -> None:
 
 
 def test_no_pixel_is_moved_farther_than_errors_reach() -> None:
-    kernel = KERNELS["floyd-steinberg"]
+    kernel = DIFFUSION_MATRICES["floyd-steinberg"]
     points = np.array([[0], [0], [0]], np.int32)
     centers = np.array([[-900, 0, 0], [901, 0, 0]], np.int32)
     cells, _ = cells_around(points, centers, 100)
-    scheme = Scheme(points, np.ascontiguousarray(centers.T), cells, 100)
+    scheme = ColorGrid(points, np.ascontiguousarray(centers.T), cells, 100)
     colors = np.zeros((8, 8), np.int32)
     _, below = diffuse(
         colors, np.full((8, 8), FULL, np.uint8), kernel, scheme, no_errors(kernel, 3, 8)

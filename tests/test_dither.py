@@ -9,7 +9,7 @@ from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import Dithering, table_of
+from quantgpu.dithering.base import Dithering, color_lookup
 from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.methods import DEFAULT, DITHERS, dithering_for, parse_dither
 from quantgpu.errors import UsageError
@@ -182,7 +182,7 @@ def test_tables_give_each_pixel_the_value_of_its_color(picture: NDArray[np.uint8
     found = count_colors(Pixels(picture))
     flat = np.ascontiguousarray(picture.reshape(-1, picture.shape[2]))
     out = np.empty(len(flat), np.int32)
-    table_of(found, np.arange(len(found), dtype=np.int32))(flat, out)
+    color_lookup(found, np.arange(len(found), dtype=np.int32))(flat, out)
     seen = flat.copy()
     seen[..., :3] *= (seen[..., 3:] > 0) if seen.shape[1] == 4 else True
     np.testing.assert_array_equal(found.colors[out], seen)

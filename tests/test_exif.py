@@ -10,7 +10,7 @@ import pytest
 from image_files import camera_exif
 from PIL import ExifTags, Image
 
-from quantgpu.io.exif import main_table, true_exif
+from quantgpu.io.exif import main_table, updated_exif
 
 WIDE = (600, 400)
 ORDERS = "<", ">"
@@ -31,9 +31,9 @@ def tags_of(data: bytes) -> dict[str, Any]:
 
 
 def after_or_none(data: bytes) -> bytes | None:
-    """The data after `true_exif`, or None where it is refused in the way that is promised."""
+    """The data after `updated_exif`, or None where it is refused in the way that is promised."""
     try:
-        after = true_exif(data, WIDE, sideways=True, in_srgb=True)
+        after = updated_exif(data, WIDE, sideways=True, in_srgb=True)
     except ValueError:
         return None
     assert len(after) <= len(data)
@@ -47,7 +47,7 @@ def test_picture_is_upright_of_its_size_and_in_srgb(
     orientation: int, thumbnail: str, order: str
 ) -> None:
     before = camera_exif(orientation, (400, 600), order, thumbnail)
-    tags = tags_of(true_exif(before, WIDE, sideways=True, in_srgb=True))
+    tags = tags_of(updated_exif(before, WIDE, sideways=True, in_srgb=True))
     assert tags["Orientation"] == 1
     assert (tags["ExifImageWidth"], tags["ExifImageHeight"]) == WIDE
     assert (tags["XResolution"], tags["YResolution"]) == (150, 300)
@@ -59,7 +59,7 @@ def test_picture_is_upright_of_its_size_and_in_srgb(
 @pytest.mark.parametrize("thumbnail", THUMBNAILS)
 def test_all_else_is_as_it_was(thumbnail: str, order: str) -> None:
     before = camera_exif(6, WIDE, order, thumbnail)
-    after = true_exif(before, WIDE, sideways=False, in_srgb=False)
+    after = updated_exif(before, WIDE, sideways=False, in_srgb=False)
     tags, expected = tags_of(after), tags_of(before)
     assert tags | {"Orientation": 6, "second": expected["second"]} == expected
     assert tags["Artist"] == expected["Artist"]
@@ -69,7 +69,7 @@ def test_all_else_is_as_it_was(thumbnail: str, order: str) -> None:
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("thumbnail", THUMBNAILS)
 def test_what_the_maker_adds_stays_where_it_stands(thumbnail: str, order: str) -> None:
-    after = true_exif(camera_exif(6, WIDE, order, thumbnail), WIDE, True, True)
+    after = updated_exif(camera_exif(6, WIDE, order, thumbnail), WIDE, True, True)
     place = after.index(b"MAKER")
     assert struct.unpack_from(order + "I", after, place + 5) == (place,)
 
@@ -79,10 +79,10 @@ def test_thumbnail_is_gone_with_its_bytes(order: str) -> None:
     at_end, amid = (camera_exif(1, WIDE, order, where) for where in THUMBNAILS[:2])
     assert SMALL in at_end
     assert SMALL in amid
-    assert SMALL not in true_exif(at_end, WIDE, False, False)
-    assert SMALL not in true_exif(amid, WIDE, False, False)
+    assert SMALL not in updated_exif(at_end, WIDE, False, False)
+    assert SMALL not in updated_exif(amid, WIDE, False, False)
     plain = camera_exif(1, WIDE, order, "none")
-    assert len(true_exif(at_end, WIDE, False, False)) - len(plain) in (0, 1)
+    assert len(updated_exif(at_end, WIDE, False, False)) - len(plain) in (0, 1)
 
 
 def test_thumbnail_said_to_stand_on_other_data_costs_none_of_it() -> None:
@@ -90,18 +90,18 @@ def test_thumbnail_said_to_stand_on_other_data_costs_none_of_it() -> None:
     place = bytes(data).rindex(struct.pack("<HHI", 0x0201, 4, 1)) + 8
     struct.pack_into("<I", data, place, 8)
     struct.pack_into("<I", data, place + 12, 150)
-    tags = tags_of(true_exif(bytes(data), WIDE, False, False))
+    tags = tags_of(updated_exif(bytes(data), WIDE, False, False))
     assert (tags["Make"], tags["ExposureTime"], tags["second"]) == ("ACME", 1 / 125, {})
 
 
 def test_sizes_beyond_16_bits_are_not_forced_into_them() -> None:
-    tags = tags_of(true_exif(camera_exif(1, WIDE), (70_000, 80_000), False, False))
+    tags = tags_of(updated_exif(camera_exif(1, WIDE), (70_000, 80_000), False, False))
     assert tags["ExifImageWidth"] == 70_000
     assert tags["ExifImageHeight"] == 400, "it has 16 bits, and was not made wrong"
 
 
 def test_no_data_stays_no_data() -> None:
-    assert true_exif(b"", WIDE, True, True) == b""
+    assert updated_exif(b"", WIDE, True, True) == b""
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -128,4 +128,4 @@ def test_flipped_bytes_are_refused_or_harmless() -> None:
 def test_tables_that_refer_to_themselves_come_to_an_end() -> None:
     rows = b"".join(struct.pack("<HHII", tag, 4, 1, 8) for tag in (0x8769, 0x8825) * 5000)
     data = b"II*\0\x08\0\0\0" + struct.pack("<H", 10_000) + rows + struct.pack("<I", 8)
-    assert len(true_exif(data, WIDE, True, True)) <= len(data)
+    assert len(updated_exif(data, WIDE, True, True)) <= len(data)

@@ -13,7 +13,7 @@ import pytest
 
 from quantgpu.arrays.device import Device
 from quantgpu.errors import DeviceError, DeviceMemoryError
-from quantgpu.execution.fallback import SMALLER, carried, on_device
+from quantgpu.execution.fallback import SMALLER, guard_progress, run_on_device
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +64,9 @@ def test_a_gpu_has_one_work_at_a_time_and_the_cpu_several() -> None:
         return "here"
 
     with ThreadPoolExecutor(4) as pool:
-        on_gpu = [pool.submit(on_device, "gpu", BUDGET, there, here) for _ in range(4)]
+        on_gpu = [pool.submit(run_on_device, "gpu", BUDGET, there, here) for _ in range(4)]
         assert {future.result()[0] for future in on_gpu} == {"there"}
-        on_cpu = [pool.submit(on_device, "cpu", None, there, meet) for _ in range(2)]
+        on_cpu = [pool.submit(run_on_device, "cpu", None, there, meet) for _ in range(2)]
         assert {future.result()[0] for future in on_cpu} == {"here"}
     assert most == [1]
 
@@ -74,36 +74,36 @@ def test_a_gpu_has_one_work_at_a_time_and_the_cpu_several() -> None:
 @pytest.mark.parametrize("option", ["auto", "gpu"])
 def test_a_gpu_that_works_is_asked_once(option: str) -> None:
     work = Attempts()
-    assert on_device(option, BUDGET, work, here) == ("there", "gpu:0", [])
+    assert run_on_device(option, BUDGET, work, here) == ("there", "gpu:0", [])
     assert (work.budgets, work.keeps) == ([BUDGET], [True])
 
 
 def test_the_cpu_is_not_compared_with_anything() -> None:
     work = Attempts()
-    assert on_device("cpu", None, work, here) == ("here", "cpu", [])
+    assert run_on_device("cpu", None, work, here) == ("here", "cpu", [])
     assert work.budgets == []
 
 
 @pytest.mark.parametrize("option", ["auto", "gpu"])
 def test_memory_that_runs_out_is_tried_again_with_a_part_of_it(option: str) -> None:
     work = Attempts(MEMORY)
-    found = on_device(option, BUDGET, work, here)
+    found = run_on_device(option, BUDGET, work, here)
     assert found == ("there", "gpu:0", ["gpu:0 ran out of memory; went on with smaller slabs"])
     assert (work.budgets, work.keeps) == ([BUDGET, BUDGET // SMALLER], [True, False])
 
 
 @pytest.mark.parametrize("option", ["auto", "gpu"])
 def test_memory_that_runs_out_twice_leaves_the_cpu(option: str) -> None:
-    found = on_device(option, BUDGET, Attempts(MEMORY, MEMORY), here)
+    found = run_on_device(option, BUDGET, Attempts(MEMORY, MEMORY), here)
     assert found == ("here", "cpu", ["gpu:0 ran out of memory; went on with the CPU"])
 
 
 @pytest.mark.parametrize("errors", [[BROKEN], [MEMORY, BROKEN]])
 def test_a_gpu_that_fails_leaves_the_cpu_unless_it_was_named(errors: list[Exception]) -> None:
-    found = on_device("auto", None, Attempts(*errors), here)
+    found = run_on_device("auto", None, Attempts(*errors), here)
     assert found == ("here", "cpu", ["gpu:0 failed; went on with the CPU: broken"])
     with pytest.raises(DeviceError, match="broken"):
-        on_device("gpu", None, Attempts(*errors), here)
+        run_on_device("gpu", None, Attempts(*errors), here)
 
 
 @pytest.mark.parametrize("option", ["auto", "gpu", "cpu"])
@@ -113,15 +113,15 @@ def test_what_the_caller_raises_is_no_failure_of_the_gpu(option: str, error: Bas
         raise error
 
     def there(xp: ModuleType, device: Device, keep: bool) -> None:
-        carried(progress)("count", 0.5)
+        guard_progress(progress)("count", 0.5)
 
     with pytest.raises(type(error)) as raised:
-        on_device(option, None, there, lambda: carried(progress)("count", 0.5))
+        run_on_device(option, None, there, lambda: guard_progress(progress)("count", 0.5))
     assert raised.value is error
 
 
 def test_a_machine_without_a_gpu_says_why_where_cupy_is_installed(gpu: gpu_double.Double) -> None:
     gpu.model.devices = 0
-    found, device, (note,) = on_device("auto", None, Attempts(), here)
+    found, device, (note,) = run_on_device("auto", None, Attempts(), here)
     assert (found, device) == ("here", "cpu")
     assert note.startswith("no GPU is used: ")

@@ -14,8 +14,8 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
-from quantgpu.batch.convert import convert_file, quantizing
-from quantgpu.batch.destination import Destination, identity
+from quantgpu.batch.convert import convert_file, quantize_job
+from quantgpu.batch.destination import Destination, file_id
 from quantgpu.batch.report import Report, as_bytes
 from quantgpu.errors import InputError
 from quantgpu.io.decode import ReadOptions
@@ -41,7 +41,7 @@ def quantized(path: Path, destination: Destination = BESIDE, **options: Any) -> 
     """What is reported of one file."""
     chosen = OPTIONS | options
     k = chosen.pop("k")
-    work = quantizing([k], from_keywords(QuantizeOptions, chosen), ReadOptions())
+    work = quantize_job([k], from_keywords(QuantizeOptions, chosen), ReadOptions())
     [report] = convert_file(str(path), destination, work, no_progress)
     return report
 
@@ -97,7 +97,7 @@ def test_stages_are_timed_in_order_and_once(picture: Path) -> None:
 
 def test_stages_are_announced_in_order(picture: Path) -> None:
     heard: list[tuple[str, float]] = []
-    work = quantizing([5], QuantizeOptions(), ReadOptions())
+    work = quantize_job([5], QuantizeOptions(), ReadOptions())
     list(convert_file(str(picture), BESIDE, work, lambda *said: heard.append(said)))
     stages = list(dict.fromkeys(stage for stage, _ in heard))
     assert stages[:2] == ["read", "count"]
@@ -187,11 +187,11 @@ def test_identity_is_that_of_the_file_not_of_its_name(picture: Path) -> None:
     (folder / "hard").hardlink_to(picture)
     (folder / "copy").write_bytes(picture.read_bytes())
     names = "photo.png", "soft", "hard", f"../{folder.name}/photo.png"
-    assert len({identity(str(folder / name)) for name in names}) == 1
-    assert identity(str(folder / "copy")) != identity(str(picture))
+    assert len({file_id(str(folder / name)) for name in names}) == 1
+    assert file_id(str(folder / "copy")) != file_id(str(picture))
 
 
 def test_identity_of_files_that_do_not_exist_yet_is_their_place(tmp_path: Path) -> None:
     spelled_otherwise = tmp_path / ".." / tmp_path.name / "none"
-    assert identity(str(tmp_path / "none")) == identity(str(spelled_otherwise))
-    assert identity(str(tmp_path / "none")) != identity(str(tmp_path / "nobody"))
+    assert file_id(str(tmp_path / "none")) == file_id(str(spelled_otherwise))
+    assert file_id(str(tmp_path / "none")) != file_id(str(tmp_path / "nobody"))

@@ -21,7 +21,7 @@ from test_video import animation, damaged, moving
 from quantgpu import DeviceError, InputError, UsageError, cluster
 from quantgpu.color.alpha import AlphaOptions
 from quantgpu.distributed import frame_ranges
-from quantgpu.distributed.blocks import added, count_block
+from quantgpu.distributed.blocks import add_histograms, count_block
 from quantgpu.distributed.frame_ranges import (
     AGAIN,
     FrameCountOptions,
@@ -97,7 +97,7 @@ def bytes_of(histogram: Any) -> bytes:
 
 def in_all(pictures: list[Any], perceptual: bool = True) -> bytes:
     """What pictures count, one by one."""
-    return bytes_of(added([count_block(p, Halo(), perceptual).result for p in pictures]))
+    return bytes_of(add_histograms([count_block(p, Halo(), perceptual).result for p in pictures]))
 
 
 def by_hand(source: str, way: FrameCountOptions) -> bytes:

@@ -14,7 +14,7 @@ from quantgpu.arrays.device import Device
 from quantgpu.arrays.namespace import to_host
 from quantgpu.clustering.cluster import nearest_entries
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import Dithering, Mapping
+from quantgpu.dithering.base import ColorMap, Dithering
 from quantgpu.dithering.methods import mapper_for
 from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette
@@ -23,8 +23,16 @@ from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import no_progress
 from quantgpu.video import gpu_stream
 from quantgpu.video.frames.base import Frame
-from quantgpu.video.gpu_stream import BATCH, BEHIND, DIFFUSED, IN_BUDGET, SLOTS, Flight, flight_for
-from quantgpu.video.palettes import Prepared, Turn
+from quantgpu.video.gpu_stream import (
+    BATCH,
+    BEHIND,
+    DIFFUSED,
+    IN_BUDGET,
+    SLOTS,
+    GpuFrameStream,
+    gpu_stream_for,
+)
+from quantgpu.video.palettes import Prepared, PreparedFrame
 
 GPU = Device(0, 1 << 30)
 OKLAB = COLOR_SPACES["oklab"]
@@ -42,7 +50,7 @@ def clip(count: int, height: int, width: int, channels: int = 3) -> list[NDArray
     return [np.roll(make(height, width, seed=n), 3 * n, axis=1) for n in range(count)]
 
 
-def counted(pictures: list[NDArray[np.uint8]], flight: Flight | None = None) -> Histogram:
+def counted(pictures: list[NDArray[np.uint8]], flight: GpuFrameStream | None = None) -> Histogram:
     """The colors of all pictures; through a flight if there is one."""
     counter = Counter(np if flight is None else flight.xp, pictures[0].shape[2], True)
     for picture in pictures:
@@ -60,20 +68,22 @@ def prepared(histogram: Histogram, k: int, method: str) -> Prepared:
     some = np.linspace(0, len(colors) - 1, min(k, len(colors))).astype(int)
     palette = Palette(colors[some])
     labels = nearest_entries(histogram, palette, OKLAB)
-    mapping = Mapping(histogram, palette, labels, OKLAB)
+    mapping = ColorMap(histogram, palette, labels, OKLAB)
     return Prepared(mapping, mapper_for(mapping, Dithering(method)), True)
 
 
-def turns(pictures: list[NDArray[np.uint8]], ready: list[Prepared]) -> Iterator[Turn]:
+def turns(pictures: list[NDArray[np.uint8]], ready: list[Prepared]) -> Iterator[PreparedFrame]:
     """The pictures, of which each is overwritten when the next is asked for, as decoders do."""
     for number, picture in enumerate(pictures):
         passing = picture.copy()
-        yield Turn(Frame(passing, Fraction(number), Fraction(1)), ready[number % len(ready)])
+        yield PreparedFrame(
+            Frame(passing, Fraction(number), Fraction(1)), ready[number % len(ready)]
+        )
 
 
-def flight_of(gpu: gpu_double.Double, picture: NDArray[np.uint8], together: int) -> Flight:
+def flight_of(gpu: gpu_double.Double, picture: NDArray[np.uint8], together: int) -> GpuFrameStream:
     height, width, channels = picture.shape
-    return Flight(gpu.cupy, GPU, (height, width, channels), together)
+    return GpuFrameStream(gpu.cupy, GPU, (height, width, channels), together)
 
 
 def assert_mapped_alike(
@@ -168,7 +178,7 @@ def test_frames_go_up_while_others_are_mapped_and_come_down(
     ready = [prepared(histogram, 9, "none") for _ in range(palettes)]
     asked = []
 
-    def watched() -> Iterator[Turn]:
+    def watched() -> Iterator[PreparedFrame]:
         for turn in turns(pictures, ready):
             asked.append(turn)
             yield turn
@@ -195,8 +205,8 @@ def test_memory_decides_how_many_go_together(gpu: gpu_double.Double) -> None:
     def together(
         memory: int, height: int = 1080, width: int = 1920, diffuses: bool = False
     ) -> int | None:
-        flight = flight_for(gpu.cupy, Device(0, memory), (height, width, 3), diffuses)
-        return None if flight is None else flight.together
+        flight = gpu_stream_for(gpu.cupy, Device(0, memory), (height, width, 3), diffuses)
+        return None if flight is None else flight.batch_size
 
     frame = 3 * 1920 * 1080
     assert together(20 << 30) == BATCH // frame == 5

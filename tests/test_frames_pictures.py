@@ -16,7 +16,7 @@ from PIL import Image
 
 from quantgpu.errors import InputError
 from quantgpu.video.frames.open import open_frames
-from quantgpu.video.frames.pictures import natural
+from quantgpu.video.frames.pictures import natural_key
 
 
 def animation(path: Path, pictures: list[Any], durations: list[int], **options: Any) -> Path:
@@ -144,7 +144,7 @@ def test_a_pattern_with_digits_takes_no_shorter_numbers(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 10**12)), st.sampled_from(["f{}.png", "{}", "a-{}-b"]))
 def test_natural_order_is_that_of_the_numbers(numbers: list[int], name: str) -> None:
-    names = sorted(map(name.format, numbers), key=natural)
+    names = sorted(map(name.format, numbers), key=natural_key)
     assert names == [name.format(number) for number in sorted(numbers)]
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from quantgpu import DeviceError, cli, cluster, doctor, quantize, quantize_each, quantize_video
-from quantgpu.arrays.device import Device, free_memory, gpu_count, using
+from quantgpu.arrays.device import Device, device_context, free_memory, gpu_count
 from quantgpu.arrays.namespace import array_module
 from quantgpu.clustering.coarse_to_fine import EFFORTS
 from quantgpu.clustering.kmeans import assign, cluster_sums
@@ -70,7 +70,7 @@ def test_both_routes_give_the_sums_of_numpy(gpu: Device, axes: int, k: int, coun
     points = random_points(count, heaviest=1 << 20, axes=axes)
     centers = random_centers(k, axes=axes)
     expected = cluster_sums(points, assign(points, centers), k)
-    with using(gpu) as xp:
+    with device_context(gpu) as xp:
         there = Points(xp.asarray(points.columns), xp.asarray(points.weights))
         for route in (nearest_sums, batched_sums):
             for found, right in zip(route(there, xp.asarray(centers)), expected, strict=True):
@@ -83,7 +83,7 @@ def test_searches_around_fixed_centers_find_what_numpy_finds(
     gpu: Device, axes: int, fixed: int
 ) -> None:
     points, centers = random_points(5003, axes=axes), random_centers(256, axes=axes)
-    with using(gpu) as xp:
+    with device_context(gpu) as xp:
         there = Points(xp.asarray(points.columns), xp.asarray(points.weights))
         found = search(there, xp.asarray(centers), 40, 9, fixed=fixed).get()
     np.testing.assert_array_equal(found, search(points, centers, 40, 9, fixed=fixed))
@@ -96,7 +96,7 @@ def test_a_large_picture_in_little_memory_is_the_same(gpu: Device) -> None:
 
 
 def test_the_result_can_stay_on_the_gpu(gpu: Device) -> None:
-    with using(gpu) as xp:
+    with device_context(gpu) as xp:
         there = xp.asarray(photo())
         found = quantize(there, 9, keep_on_device=True)
         assert array_module(found.index) is xp
@@ -104,7 +104,7 @@ def test_the_result_can_stay_on_the_gpu(gpu: Device) -> None:
 
 
 def test_throughput_is_measured(gpu: Device, capsys: pytest.CaptureFixture[str]) -> None:
-    with using(gpu) as xp:
+    with device_context(gpu) as xp:
         measured = doctor.throughput(Device(gpu.gpu, free_memory(gpu.gpu or 0)), xp)
     with capsys.disabled():
         for name, value in measured.items():
@@ -117,7 +117,7 @@ def test_blocks_of_a_picture_stay_there_and_have_the_same_bytes(gpu: Device, dit
     picture = soft_photo(500, 700)
     expected = quantize(picture, 64, dither=dither, device="cpu")
     here = dask.array.from_array(picture, chunks=(200, 256, 4))
-    with using(gpu) as xp:
+    with device_context(gpu) as xp:
         meta = xp.empty((0, 0, 0), xp.uint8)
         there = here.map_blocks(xp.asarray, meta=meta, dtype=np.uint8)
         found = cluster.quantize(there, 64, dither=dither)

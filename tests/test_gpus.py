@@ -142,7 +142,7 @@ def test_each_gpu_has_a_process_that_sees_it_alone_and_the_bytes_are_the_same(
     assert plain.exit_code == 0
     expected = {path: path.read_bytes() for path in Path().glob("*-5.png")}
     seen: dict[str, str | None] = {}
-    asked = crew.asked
+    asked = crew.check_workers_ready
 
     def spying(client: Any, *arguments: Any) -> Any:
         found = asked(client, *arguments)
@@ -151,7 +151,7 @@ def test_each_gpu_has_a_process_that_sees_it_alone_and_the_bytes_are_the_same(
         seen.update({names[at]: visible for at, visible in client.run(gpu_worker.shown).items()})
         return found
 
-    monkeypatch.setattr(crew, "asked", spying)
+    monkeypatch.setattr(crew, "check_workers_ready", spying)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,9")
     options = [*IN_HASTE, "--device", "gpu:2,0", "--force", "--json"]
     with (

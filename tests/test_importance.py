@@ -7,7 +7,7 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import quantize
-from quantgpu.clustering.color_weights import SCALE, cell_density, evened
+from quantgpu.clustering.color_weights import SCALE, cell_density, damp_common_colors
 from quantgpu.histogram import MOST, Histogram
 from quantgpu.pixels import counting
 from quantgpu.pixels.counting import count_colors
@@ -83,7 +83,7 @@ def test_common_colors_count_for_less_by_the_fourth_root_of_their_density() -> N
     colors = np.concatenate([colors, np.array([[255, 255, 255], [255, 0, 255]], np.uint8)])
     counts = rng.integers(1, 500, len(colors))
     weights = rng.integers(1, 500, len(colors))
-    found = evened(colors, counts, weights)
+    found = damp_common_colors(colors, counts, weights)
     for color, weight, evenly in zip(colors.tolist(), weights, found, strict=True):
         density = naive_density(colors, counts, [channel // 16 for channel in color])
         assert evenly == weight * int(SCALE / density**0.25)

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.batch.jobs import AHEAD, MOST_JOBS, at_work, in_turn, shared_out
+from quantgpu.batch.jobs import AHEAD, MOST_JOBS, run_jobs, shared_out, submit_jobs
 from quantgpu.errors import InputError, UsageError
 from quantgpu.progress import Progress, no_display, no_progress
-from quantgpu.threads import Stopped, ahead, default_threads
+from quantgpu.threads import Stopped, default_threads, prefetch
 
 PATIENCE = 20
 """Seconds after which a test gives up."""
 
 
 def results(function: Any, items: list[Any], jobs: int) -> list[Any]:
-    with at_work(function, items, jobs) as waits:
+    with submit_jobs(function, items, jobs) as waits:
         return [wait(no_progress) for wait in waits]
 
 
@@ -59,7 +59,7 @@ def test_no_more_than_a_few_results_are_there_before_they_are_asked_for() -> Non
         done.append(item)
         return item
 
-    with at_work(note, list(range(50)), jobs) as waits:
+    with submit_jobs(note, list(range(50)), jobs) as waits:
         next(waits)(no_progress)
         time.sleep(0.05)
         assert len(done) <= AHEAD * jobs + 1
@@ -72,7 +72,7 @@ def test_an_error_is_raised_where_its_result_is_waited_for(jobs: int) -> None:
             raise InputError("no")
         return item
 
-    with at_work(broken, [0, 1, 2], jobs) as waits:
+    with submit_jobs(broken, [0, 1, 2], jobs) as waits:
         first, second, third = waits
         assert first(no_progress) == 0
         with pytest.raises(InputError, match="no"):
@@ -93,7 +93,7 @@ def test_who_leaves_early_stops_what_is_at_work_and_starts_nothing_more() -> Non
             ended.append(item)
             raise
 
-    with contextlib.suppress(KeyboardInterrupt), at_work(endless, list(range(9)), 2) as waits:
+    with contextlib.suppress(KeyboardInterrupt), submit_jobs(endless, list(range(9)), 2) as waits:
         next(waits)
         assert started.wait(PATIENCE)
         raise KeyboardInterrupt
@@ -116,7 +116,7 @@ def test_progress_is_told_to_who_waits(jobs: int) -> None:
     def listen(stage: str, share: float) -> None:
         told.append((stage, share))
 
-    with at_work(tell, [4], jobs) as waits:
+    with submit_jobs(tell, [4], jobs) as waits:
         wait = next(waits)
         threading.Timer(0.05, go_on.set).start()
         assert wait(listen) == 4
@@ -124,7 +124,7 @@ def test_progress_is_told_to_who_waits(jobs: int) -> None:
 
 
 def test_waiting_behind_a_bar_gives_the_results() -> None:
-    with in_turn(lambda item, progress: item + 1, [1, 2], ["a", "b"], 2, no_display) as turns:
+    with run_jobs(lambda item, progress: item + 1, [1, 2], ["a", "b"], 2, no_display) as turns:
         assert [turn() for turn in turns] == [2, 3]
 
 
@@ -164,7 +164,7 @@ def counting(made: list[int], most: int = 50, error: BaseException | None = None
 
 def test_items_are_made_ahead_in_order_and_not_too_far() -> None:
     made: list[int] = []
-    with ahead(counting(made), 3) as items:
+    with prefetch(counting(made), 3) as items:
         assert next(items) == 0
         deadline = time.monotonic() + PATIENCE
         while len(made) < 5 and time.monotonic() < deadline:
@@ -178,7 +178,7 @@ def test_items_are_made_ahead_in_order_and_not_too_far() -> None:
 def test_items_that_nobody_takes_are_not_made() -> None:
     made: list[int] = []
     before = threading.active_count()
-    with ahead(counting(made), 2) as items:
+    with prefetch(counting(made), 2) as items:
         next(items)
     assert threading.active_count() == before
     assert made[-1] == -1
@@ -187,7 +187,7 @@ def test_items_that_nobody_takes_are_not_made() -> None:
 
 @pytest.mark.parametrize("error", [InputError("cut off"), KeyboardInterrupt("now")])
 def test_errors_come_where_the_next_item_would(error: BaseException) -> None:
-    with ahead(counting([], 4, error), 2) as items:
+    with prefetch(counting([], 4, error), 2) as items:
         assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
         with pytest.raises(type(error), match=str(error)):
             next(items)

@@ -24,8 +24,8 @@ from quantgpu.clustering.octree import running_sums
 from quantgpu.clustering.points import weighted_points
 from quantgpu.dithering import diffusion_gpu, error_diffusion_gpu, lookup_gpu, ordered_gpu
 from quantgpu.dithering.diffusion import no_errors
-from quantgpu.dithering.diffusion_matrices import KERNELS
-from quantgpu.dithering.nearest_grid import Cells, Scheme
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
+from quantgpu.dithering.nearest_grid import ColorGrid, NearestGrid
 from quantgpu.kernels import launch as launch_module
 from quantgpu.palette import MOST_COLORS
 from quantgpu.pixels import counting_gpu
@@ -143,10 +143,10 @@ def recording_cupy(made: set[Launch]) -> dict[str, ModuleType]:
 
 
 def diffuse_nothing(name: str, axes: int, dtype: Any) -> None:
-    """Launch `diffuse` for a row of `KERNELS`."""
-    none, kernel = np.zeros(0, np.int32), KERNELS[name]
-    cells = Cells(none, 0, (1,) * axes, none, np.zeros(1, np.int32), none)
-    scheme = Scheme(np.zeros((axes, 5), np.int32), np.zeros((axes, 9), np.int32), cells, 5)
+    """Launch `diffuse` for a row of `DIFFUSION_MATRICES`."""
+    none, kernel = np.zeros(0, np.int32), DIFFUSION_MATRICES[name]
+    cells = NearestGrid(none, 0, (1,) * axes, none, np.zeros(1, np.int32), none)
+    scheme = ColorGrid(np.zeros((axes, 5), np.int32), np.zeros((axes, 9), np.int32), cells, 5)
     rows = np.zeros((3, 5), np.int32)
     diffusion_gpu.diffuse(rows, rows, kernel, scheme, no_errors(kernel, axes, 5), dtype)
 
@@ -256,7 +256,7 @@ def everything() -> dict[Row, Compiled]:
     return dict(zip(rows, compile_apart(jobs), strict=True))
 
 
-OTHER_ROWS = [name for name in KERNELS if name not in ("adaptive", "stevenson-arce")]
+OTHER_ROWS = [name for name in DIFFUSION_MATRICES if name not in ("adaptive", "stevenson-arce")]
 
 
 def test_every_row_of_diffusion_compiles_for_the_oldest_and_the_newest_without_spills() -> None:

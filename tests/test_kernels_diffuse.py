@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from quantgpu.arrays.namespace import to_host
 from quantgpu.dithering import diffusion_gpu, nearest_grid
 from quantgpu.dithering.diffusion import diffuse
-from quantgpu.dithering.diffusion_matrices import FULL, KERNELS, Kernel
-from quantgpu.dithering.nearest_grid import Scheme
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES, FULL, DiffusionMatrix
+from quantgpu.dithering.nearest_grid import ColorGrid
 
 COLORS = 200
 REACH = 90
 
 
 @lru_cache
-def some_scheme(axes: int, k: int, parted: bool = False) -> Scheme:
+def some_scheme(axes: int, k: int, parted: bool = False) -> ColorGrid:
     """Random colors and centers on a small grid, in wide cells, many of which have several; a few
     centers are there twice.
 
@@ -36,18 +36,18 @@ def some_scheme(axes: int, k: int, parted: bool = False) -> Scheme:
     groups = [(half, np.arange(k)[part::2]) for part, half in enumerate(halves)]
     with patch.object(nearest_grid, "MOST_CELLS", 1 << 9):
         cells, first = nearest_grid.cells_around(points, centers, REACH, groups if parted else None)
-    return Scheme(points, np.ascontiguousarray(centers.T), cells, REACH, first)
+    return ColorGrid(points, np.ascontiguousarray(centers.T), cells, REACH, first)
 
 
-def on_device(gpu: Any, scheme: Scheme) -> Scheme:
+def on_device(gpu: Any, scheme: ColorGrid) -> ColorGrid:
     """The scheme's arrays uploaded."""
     first = None if scheme.first is None else gpu.asarray(scheme.first)
     points, centers = gpu.asarray(scheme.points), gpu.asarray(scheme.centers)
-    return Scheme(points, centers, scheme.cells.on(gpu.cupy), scheme.reach, first)
+    return ColorGrid(points, centers, scheme.cells.on(gpu.cupy), scheme.reach, first)
 
 
 def some_rows(
-    kernel: Kernel, axes: int, shape: tuple[int, ...]
+    kernel: DiffusionMatrix, axes: int, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
     """Colors and strengths of frames, and errors above them."""
     rng = np.random.default_rng(shape)
@@ -63,7 +63,7 @@ def check_frames(
     parted: bool = False,
 ) -> None:  # fmt: skip
     """Several frames at once are what NumPy makes of one after the other."""
-    kernel, scheme = KERNELS[name], some_scheme(axes, k, parted)
+    kernel, scheme = DIFFUSION_MATRICES[name], some_scheme(axes, k, parted)
     rows = some_rows(kernel, axes, shape)
     expected = [
         diffuse(colors, strength, kernel, scheme, above)
@@ -80,7 +80,7 @@ def check_frames(
 
 def check_slabs(gpu: Any, name: str, heights: list[int], axes: int = 3) -> None:
     """Slabs, each with the errors of the last, are what NumPy makes of all rows at once."""
-    kernel, scheme = KERNELS[name], some_scheme(axes, 40)
+    kernel, scheme = DIFFUSION_MATRICES[name], some_scheme(axes, 40)
     [colors], [strength], [above] = some_rows(kernel, axes, (1, sum(heights), 21))
     index, below = diffuse(colors, strength, kernel, scheme, above)
     there, errors, start = on_device(gpu, scheme), gpu.asarray(above), 0
@@ -95,7 +95,10 @@ def check_slabs(gpu: Any, name: str, heights: list[int], axes: int = 3) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    rows = [*(diffusion(name) for name in KERNELS), *(diffusion(name, 4) for name in FEW)]
+    rows = [
+        *(diffusion(name) for name in DIFFUSION_MATRICES),
+        *(diffusion(name, 4) for name in FEW),
+    ]
     build_ahead([(text_of("diffuse"), options_for(row), "fiber") for row in rows])
 
 
@@ -103,7 +106,7 @@ FEW = "adaptive", "stevenson-arce"
 """The rows of the table with the least and the most errors to remember."""
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", DIFFUSION_MATRICES)
 def test_each_kernel_diffuses_as_numpy_does(gpu: Any, name: str) -> None:
     check_frames(gpu, name, (1, 35, 23))
 
@@ -136,7 +139,7 @@ def test_slabs_continue_the_errors_of_the_last(gpu: Any, name: str, heights: lis
 
 
 def test_diffusion_never_waits_for_the_host(gpu: Any) -> None:
-    kernel, scheme = KERNELS["adaptive"], on_device(gpu, some_scheme(3, 40))
+    kernel, scheme = DIFFUSION_MATRICES["adaptive"], on_device(gpu, some_scheme(3, 40))
     [colors], [strength], [above] = some_rows(kernel, 3, (1, 34, 12))
     there = gpu.asarray(colors), gpu.asarray(strength)
     errors = gpu.asarray(above)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from quantgpu.color.packing import pack
 from quantgpu.dithering import error_diffusion_gpu, lookup_gpu, ordered_gpu
 from quantgpu.dithering.diffusion_matrices import FULL
-from quantgpu.dithering.error_diffusion_plan import tempered
+from quantgpu.dithering.error_diffusion_plan import local_strength
 from quantgpu.pixels import counting_gpu
 from quantgpu.pixels.counting import packed
-from quantgpu.pixels.perceptual import activity, lightness, pixel_weights, rows_around
+from quantgpu.pixels.perceptual import lightness, local_contrast, pixel_weights, rows_around
 
 
 def check_histogram(gpu: Any, colors: NDArray[np.uint8], keys: int = 1 << 17) -> None:
@@ -67,8 +67,8 @@ def check_temper(gpu: Any, height: int, width: int) -> None:
     ranks = rng.integers(0, 50, height * width).astype(np.int32)
     full, wanted = rng.integers(0, FULL + 1, (2, 50)).astype(np.uint8)
     tables = gpu.asarray(full), gpu.asarray(wanted)
-    busy = activity(lightness(picture), 0, height).reshape(-1)
-    expected = tempered(full[ranks], wanted[ranks], busy).reshape(height, width)
+    busy = local_contrast(lightness(picture), 0, height).reshape(-1)
+    expected = local_strength(full[ranks], wanted[ranks], busy).reshape(height, width)
     there = gpu.asarray(picture.reshape(-1, 3))
     for start, stop in ((0, height), (height // 2, height), (1, max(height - 2, 1))):
         first, last = rows_around(start, stop, height)

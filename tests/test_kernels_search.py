@@ -31,7 +31,7 @@ from quantgpu.kernels import launch as launch_module
 def check_spread(gpu: Any, given: Problem) -> None:
     """Variances, lines and the error have the bits of array code; moments are cleared."""
     k, axes, unused = given.k, given.axes, 2
-    mean, variance, deviation = split_merge.spread(given.points, given.labels, k)
+    mean, variance, deviation = split_merge.widest_axis(given.points, given.labels, k)
     sums = kmeans.cluster_sums(given.points, given.labels, k)
     error = np.array([1 << 50], np.uint64)
     expected = np.uint64((1 << 50) + kmeans.total_error(given.centers, *sums))
@@ -68,7 +68,7 @@ def test_of_equally_long_lines_the_first_counts(gpu: Any, axes: int) -> None:
     points = weighted_points(coordinates.astype(np.float32), np.full(2 * axes + 5, 3))
     at = np.array([[301], [-700], [0], [7]], np.float32)
     given = solved(points, np.repeat(at, axes, axis=1))
-    _, variance, deviation = split_merge.spread(points, given.labels, 4)
+    _, variance, deviation = split_merge.widest_axis(points, given.labels, 4)
     assert variance.tolist() == [3 * 2 * 256] * 2 + [0, 0]
     first, second = np.eye(axes)[:2]
     assert_array_equal(np.sign(deviation), [first, second, lonely[:, 0] * 0, lonely[:, 0] * 0])
@@ -82,7 +82,7 @@ def check_lines(gpu: Any, axes: int) -> None:
     coordinates = np.concatenate([scale * lines, -scale * lines]).T.astype(np.float32)
     points = weighted_points(coordinates, np.full(2 * len(lines), 5))
     labels = np.tile(np.arange(len(lines)), 2)
-    _, _, deviation = split_merge.spread(points, labels, len(lines))
+    _, _, deviation = split_merge.widest_axis(points, labels, len(lines))
     assert_array_equal(np.sign(deviation), lines)
     moments = naive_moments(points, labels, len(lines))
     centers = np.zeros((len(lines), axes), np.float32)

@@ -16,7 +16,7 @@ from quantgpu.clustering.kmeans_gpu import LABELS, SUMS, values
 from quantgpu.clustering.kmeans_gpu import THREADS as REDUCE_THREADS
 from quantgpu.clustering.points import Points
 from quantgpu.dithering import diffusion_gpu
-from quantgpu.dithering.diffusion_matrices import KERNELS
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
 from quantgpu.kernels import launch
 
 FOLDER = Path(launch.__file__).parent
@@ -126,7 +126,7 @@ def test_mapping_reads_each_pixel_once_and_its_entry_once() -> None:
 
 
 def test_diffusion_reads_each_color_and_strength_once_and_writes_each_index_once() -> None:
-    kernel, scheme = KERNELS["adaptive"], some_scheme(3, 40)
+    kernel, scheme = DIFFUSION_MATRICES["adaptive"], some_scheme(3, 40)
     colors, strength, _ = some_rows(kernel, 3, (2, 70, 50))
     errors, counter = np.zeros((2, 4, 1, 3, 50), np.int32), np.zeros(1, np.uint64)
     codes, entries = diffusion_gpu.chained(scheme.cells)

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize
-from quantgpu.clustering.color_classes import KINDS, Kinds, made_opaque, nearest_grays
+from quantgpu.clustering.color_classes import (
+    COLOR_CLASSES,
+    ColorClasses,
+    made_opaque,
+    nearest_grays,
+)
 from quantgpu.clustering.points import weighted_points
-from quantgpu.color.spaces import COLOR_SPACES, PAPER, grid_centers
+from quantgpu.color.spaces import COLOR_SPACES, WHITE_SHARE, grid_points
 from quantgpu.errors import UsageError
 
 RGBA = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(4)))
@@ -186,7 +191,7 @@ def test_of_too_many_flat_colors_the_most_frequent_are_kept() -> None:
 def test_locked_grays_stay_gray(k: int, color_space: str) -> None:
     picture = photo()
     picture[20:, 20:60] = picture[20:, 20:60, :1]
-    is_gray = KINDS["gray"].holds(picture.reshape(-1, 3)).reshape(picture.shape[:2])
+    is_gray = COLOR_CLASSES["gray"].holds(picture.reshape(-1, 3)).reshape(picture.shape[:2])
     plain = quantize(picture, k, color_space=color_space, device="cpu").to_array()
     locked = quantize(picture, k, color_space=color_space, lock_grays=True, device="cpu").to_array()
     assert (locked[is_gray] == locked[is_gray][:, :1]).all()
@@ -223,8 +228,8 @@ def test_opaque_comes_before_gray_where_no_palette_color_is_both() -> None:
     space = COLOR_SPACES["srgb"]
     points = weighted_points(space.points(colors), np.ones(2, np.int64))
     entries = np.array([[9, 9, 9, 254], [200, 0, 0, 255]], np.uint8)
-    kinds = Kinds(["opaque", "gray"], colors)
-    assert kinds.assign(points, grid_centers(entries, space), entries).tolist() == [1, 0]
+    kinds = ColorClasses(["opaque", "gray"], colors)
+    assert kinds.assign(points, grid_points(entries, space), entries).tolist() == [1, 0]
 
 
 def test_the_nearest_gray_is_the_nearest() -> None:
@@ -232,9 +237,7 @@ def test_the_nearest_gray_is_the_nearest() -> None:
     levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     for space in COLOR_SPACES.values():
         found = nearest_grays(colors, space)
-        distances = ((grid_centers(colors, space)[:, None] - grid_centers(levels, space)) ** 2).sum(
-            2
-        )
+        distances = ((grid_points(colors, space)[:, None] - grid_points(levels, space)) ** 2).sum(2)
         np.testing.assert_array_equal(found[:, 0], distances.argmin(axis=1))
 
 
@@ -247,21 +250,21 @@ def test_the_nearest_opaque_color_has_none_around_it_that_is_nearer_by_a_grid_st
         assert (found[:, 3] == 255).all()
         others = np.clip(found[:, None, :3].astype(int) + around, 0, 255).reshape(-1, 3)
         opaque = np.insert(others, 3, 255, axis=1).astype(np.uint8)
-        grid = grid_centers(opaque, space).reshape(50, 27, 4)
-        distances = np.sqrt(((grid - grid_centers(colors, space)[:, None]) ** 2).sum(2))
+        grid = grid_points(opaque, space).reshape(50, 27, 4)
+        distances = np.sqrt(((grid - grid_points(colors, space)[:, None]) ** 2).sum(2))
         assert (distances[:, 13] - distances.min(axis=1) < 1).all()  # grid steps
     half = np.array([[0, 0, 0, 128]], np.uint8)
-    assert (abs(made_opaque(half, COLOR_SPACES["srgb"]) - 255 * PAPER / 2) < 1)[0, :3].all()
+    assert (abs(made_opaque(half, COLOR_SPACES["srgb"]) - 255 * WHITE_SHARE / 2) < 1)[0, :3].all()
 
 
 def test_kinds_do_not_matter_where_no_palette_color_is_of_them() -> None:
     colors = np.array([[9, 9, 9], [10, 9, 9], [200, 9, 9]], np.uint8)
     space = COLOR_SPACES["srgb"]
     points = weighted_points(space.points(colors), np.ones(3, np.int64))
-    kinds = Kinds(["gray"], colors)
+    kinds = ColorClasses(["gray"], colors)
     entries = np.array([[12, 9, 9], [199, 9, 9]], np.uint8)
-    labels = kinds.assign(points, grid_centers(entries, space), entries)
+    labels = kinds.assign(points, grid_points(entries, space), entries)
     assert labels.tolist() == [0, 0, 1]
     entries = np.array([[12, 9, 9], [250, 250, 250]], np.uint8)
-    labels = kinds.assign(points, grid_centers(entries, space), entries)
+    labels = kinds.assign(points, grid_points(entries, space), entries)
     assert labels.tolist() == [1, 0, 0]

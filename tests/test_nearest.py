@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from quantgpu.dithering.nearest_grid import (
     MOST_CELLS,
-    Cells,
+    NearestGrid,
     cells_around,
+    cells_in_reach,
     expanded,
     halved,
     nearest_entries,
-    reached,
 )
 
 
@@ -26,7 +26,7 @@ def naive_entries(points: NDArray[Any], centers: NDArray[Any]) -> NDArray[np.int
 
 
 def found_entries(
-    points: NDArray[np.int32], cells: Cells, centers: NDArray[np.int32], first: Any = None
+    points: NDArray[np.int32], cells: NearestGrid, centers: NDArray[np.int32], first: Any = None
 ) -> NDArray[np.int32]:
     return nearest_entries(points, cells, np.ascontiguousarray(centers.T), first)
 
@@ -129,7 +129,7 @@ def test_all_cells_that_a_point_can_be_moved_to_are_reached(
     points, _ = problem(seed, 3, 9, 1, 60)
     origin = points.min(axis=1) - np.int32(reach)
     sides = tuple((((points.max(axis=1) + reach - origin) >> shift) + 1).tolist())
-    mask = reached(points, origin, shift, sides, reach)
+    mask = cells_in_reach(points, origin, shift, sides, reach)
     rng = np.random.default_rng(seed)
     moved = points + rng.integers(-reach, reach + 1, points.shape)
     assert mask[tuple((moved - origin[:, None]) >> shift)].all()

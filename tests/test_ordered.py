@@ -11,9 +11,9 @@ from pictures import photo, soft_photo
 
 from quantgpu import Indexed, apply_palette, quantize
 from quantgpu.color.packing import pack
-from quantgpu.color.spaces import COLOR_SPACES, grid_centers
+from quantgpu.color.spaces import COLOR_SPACES, grid_points
 from quantgpu.dithering import ordered
-from quantgpu.dithering.base import Dithering, Mapping
+from quantgpu.dithering.base import ColorMap, Dithering
 from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.mixtures import SHARES, mixtures
 from quantgpu.dithering.threshold_matrices import BAYER_SIZES, bayer, blue_noise
@@ -47,21 +47,21 @@ def seen(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return colors * (colors[..., -1:] > 0) if colors.shape[-1] == 4 else colors
 
 
-def mapping_for(picture: NDArray[np.uint8], colors: NDArray[np.uint8]) -> Mapping:
+def mapping_for(picture: NDArray[np.uint8], colors: NDArray[np.uint8]) -> ColorMap:
     histogram = count_colors(Pixels(picture))
     labels = apply_palette(histogram.colors[None].copy(), colors, device="cpu").index[0]
     space = COLOR_SPACES["oklab"]
-    return Mapping(histogram, Palette(colors), labels.astype(np.intp), space, (), 2)
+    return ColorMap(histogram, Palette(colors), labels.astype(np.intp), space, (), 2)
 
 
 def naive_index(
-    picture: NDArray[np.uint8], mapping: Mapping, strength: int, ranks: NDArray[np.uint16]
+    picture: NDArray[np.uint8], mapping: ColorMap, strength: int, ranks: NDArray[np.uint16]
 ) -> NDArray[np.int64]:
     """Pixel by pixel, with fractions."""
     histogram, palette, labels, space, *_ = mapping
     entries, colors = palette.colors, histogram.colors
     exact = (colors == entries[labels]).all(axis=1) | ((colors[:, 3:] == 0).any(axis=1))
-    points, centers = space.points(colors), grid_centers(entries, space)
+    points, centers = space.points(colors), grid_points(entries, space)
     mixed = mixtures(points, centers, labels, exact, strength)
     keys = pack(np.ascontiguousarray(picture).reshape(-1, picture.shape[-1]))
     rank_of = {int(key): rank for rank, key in enumerate(histogram.keys.tolist())}

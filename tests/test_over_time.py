@@ -10,7 +10,7 @@ from pictures import photo
 from quantgpu.palette import distinct
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.video.palettes import cells_of, in_places_of, is_cut, lacking
+from quantgpu.video.palettes import cells_of, is_cut, match_order, missing_colors
 
 
 @given(st.integers(0, 999), st.integers(1, 40), st.integers(1, 40))
@@ -19,7 +19,7 @@ def test_colors_take_the_places_of_near_ones(seed: int, before: int, after: int)
     rng = np.random.default_rng(seed)
     old = distinct(rng.integers(0, 256, (before, 3), dtype=np.uint8))
     new = distinct(rng.integers(0, 256, (after, 3), dtype=np.uint8))
-    colors, rows = in_places_of(old, new)
+    colors, rows = match_order(old, new)
     assert len(colors) == max(len(old), len(new))
     assert len(set(rows.tolist())) == len(new)
     np.testing.assert_array_equal(colors[rows], new)
@@ -30,14 +30,14 @@ def test_colors_take_the_places_of_near_ones(seed: int, before: int, after: int)
 def test_colors_that_move_a_little_keep_their_places() -> None:
     old = np.array([[0, 0, 0], [100, 0, 0], [0, 200, 0], [250, 250, 250]], np.uint8)
     moved = old[[2, 0, 3, 1]] + np.array([3, 1, 5], np.uint8)
-    colors, rows = in_places_of(old, moved)
+    colors, rows = match_order(old, moved)
     assert rows.tolist() == [2, 0, 3, 1]
     np.testing.assert_array_equal(colors, old + np.array([3, 1, 5], np.uint8))
 
 
 def test_opaque_and_transparent_palettes_are_matched() -> None:
     old = np.array([[0, 0, 0, 0], [9, 9, 9, 255]], np.uint8)
-    colors, rows = in_places_of(old, np.array([[10, 9, 9, 255]], np.uint8))
+    colors, rows = match_order(old, np.array([[10, 9, 9, 255]], np.uint8))
     assert rows.tolist() == [1]
     assert colors.tolist() == [[0, 0, 0, 0], [10, 9, 9, 255]]
 
@@ -53,8 +53,8 @@ def test_another_scene_is_a_cut_and_motion_is_not() -> None:
 def test_lacking_are_the_colors_that_are_new() -> None:
     first = count_colors(Pixels(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)))
     second = count_colors(Pixels(np.array([[9, 0, 0], [4, 5, 6], [0, 0, 9]], np.uint8)))
-    assert lacking(first, first) is None
-    new = lacking(first, second)
+    assert missing_colors(first, first) is None
+    new = missing_colors(first, second)
     assert new is not None
     assert new.colors.tolist() == [[9, 0, 0], [0, 0, 9]]
     assert new.counts.tolist() == [1, 1]

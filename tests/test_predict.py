@@ -21,7 +21,7 @@ from prediction.clocks import Timeline
 from prediction.needs import KERNELS, Facts, Need, array_need, keys_of, sectors
 
 from quantgpu.dithering.diffusion_gpu import defines
-from quantgpu.dithering.diffusion_matrices import KERNELS as ROWS_OF
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES as ROWS_OF
 from quantgpu.video import gpu_stream
 
 SMALL = ["--megapixels", "0.01", "-k", "16"]

@@ -16,7 +16,7 @@ from quantgpu.clustering.split_merge import (
     nearest_others,
     search,
     split,
-    spread,
+    widest_axis,
 )
 
 
@@ -34,7 +34,7 @@ def test_the_directions_are_all_lines_through_a_cube_and_none_twice(axes: int, c
 def test_the_spread_along_a_line_is_the_weighted_variance(axes: int) -> None:
     points, centers = random_points(600, axes=axes), random_centers(7, axes=axes)
     labels = naive_assignment(points, centers)
-    mean, variance, deviation = spread(points, labels, 7)
+    mean, variance, deviation = widest_axis(points, labels, 7)
     lines = [np.array(line) for line in directions(axes)]
     for cluster in range(7):
         x = points.columns[:-1, labels == cluster].T.astype(np.float64)

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from pictures import photo
 
 from quantgpu import quantize
-from quantgpu.clustering.color_weights import FEW, GRAY, SCALE, cell_density, color_cells, raised
-from quantgpu.clustering.points import MOST_WEIGHT, bounded
+from quantgpu.clustering.color_weights import (
+    FEW,
+    GRAY,
+    SCALE,
+    boost_rare_colors,
+    cell_density,
+    color_cells,
+)
+from quantgpu.clustering.points import WEIGHT_LIMIT, capped
 from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram
 from quantgpu.pixels.counting import count_colors
@@ -20,7 +27,9 @@ from quantgpu.pixels.pixels import Pixels
 
 
 def raised_of(found: Histogram, k: int) -> NDArray[np.int64]:
-    weights: NDArray[np.int64] = raised(found.colors, found.counts, bounded(found.counts), k)
+    weights: NDArray[np.int64] = boost_rare_colors(
+        found.colors, found.counts, capped(found.counts), k
+    )
     return weights
 
 
@@ -58,9 +67,9 @@ def test_weights_of_the_largest_pictures_do_not_overflow() -> None:
     """A thousand gigapixels of each of very many colors."""
     keys = np.arange(0, 1 << 24, 97)
     found = Histogram(keys, np.full(len(keys), 10**12))
-    weights = bounded(found.counts)
-    assert int(weights.sum()) < MOST_WEIGHT
-    sums = raised(found.colors, found.counts, weights, 3)
+    weights = capped(found.counts)
+    assert int(weights.sum()) < WEIGHT_LIMIT
+    sums = boost_rare_colors(found.colors, found.counts, weights, 3)
     assert sums.min() > 0
     assert float(sums.sum()) == pytest.approx(sums.astype(float).sum())
 

@@ -11,8 +11,8 @@ from quantgpu import quantize
 from quantgpu.clustering import rounding as settle_module
 from quantgpu.clustering.points import Points, weighted_points
 from quantgpu.clustering.problem import Problem
-from quantgpu.clustering.rounding import settle, worst_served
-from quantgpu.color.spaces import COLOR_SPACES, grid_centers
+from quantgpu.clustering.rounding import round_to_palette, worst_served
+from quantgpu.color.spaces import COLOR_SPACES, grid_points
 
 SRGB = COLOR_SPACES["srgb"]
 
@@ -26,7 +26,7 @@ def settled(
     points: Points, colors: NDArray[np.uint8], centers: NDArray[np.float32], k: int, steps: int
 ) -> tuple[NDArray[np.uint8], Any]:
     kept = np.empty((0, colors.shape[1]), np.uint8)
-    return settle(Problem(points, colors, k, SRGB, kept), centers, steps)
+    return round_to_palette(Problem(points, colors, k, SRGB, kept), centers, steps)
 
 
 def grays(*levels: int) -> NDArray[np.uint8]:
@@ -35,7 +35,7 @@ def grays(*levels: int) -> NDArray[np.uint8]:
 
 def test_colors_that_rounding_made_equal_give_way_to_the_worst_served() -> None:
     colors = grays(10, 11, 12, 200, 250)
-    centers = grid_centers(grays(10, 10, 11), SRGB) + np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    centers = grid_points(grays(10, 10, 11), SRGB) + np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])
     found, labels = settled(points_of(colors), colors, centers.astype(np.float32), 3, 0)
     assert found[:, 0].tolist() == [10, 11, 250]
     assert labels.tolist() == [0, 1, 1, 2, 2]
@@ -43,7 +43,7 @@ def test_colors_that_rounding_made_equal_give_way_to_the_worst_served() -> None:
 
 def test_colors_that_nothing_is_nearest_to_give_way() -> None:
     colors = grays(10, 12, 200, 240)
-    centers = grid_centers(grays(11, 90, 220), SRGB)
+    centers = grid_points(grays(11, 90, 220), SRGB)
     found, _ = settled(points_of(colors), colors, centers, 3, 0)
     assert found[:, 0].tolist() == [11, 200, 220]
 
@@ -53,7 +53,7 @@ def test_colors_that_nothing_is_nearest_to_give_way() -> None:
 def test_there_are_always_k_distinct_colors(
     k: int, repairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle_module, "REPAIRS", repairs)
+    monkeypatch.setattr(settle_module, "MOST_REPAIRS", repairs)
     rng = np.random.default_rng(k)
     colors = np.unique(rng.integers(0, 4, (60, 3)).astype(np.uint8), axis=0)[:31]
     assert len(colors) == 31
@@ -61,7 +61,7 @@ def test_there_are_always_k_distinct_colors(
     points = points_of(colors)
     found, labels = settled(points, colors, centers, k, 3)
     assert len({tuple(color) for color in found.tolist()}) == k
-    np.testing.assert_array_equal(labels, naive_assignment(points, grid_centers(found, SRGB)))
+    np.testing.assert_array_equal(labels, naive_assignment(points, grid_points(found, SRGB)))
 
 
 @pytest.mark.parametrize("color_space", COLOR_SPACES)
@@ -82,20 +82,20 @@ def test_settling_lowers_the_error_of_the_rounded_palette() -> None:
     rng = np.random.default_rng(0)
     colors = np.unique(rng.integers(100, 140, (3000, 3)).astype(np.uint8), axis=0)
     points = points_of(colors)
-    start = grid_centers(colors[::100], SRGB)
+    start = grid_points(colors[::100], SRGB)
     errors = []
     for steps in (0, 1, 6):
         found, _ = settled(points, colors, start, len(start), steps)
-        errors.append(naive_error(points, grid_centers(found, SRGB)))
+        errors.append(naive_error(points, grid_points(found, SRGB)))
     assert errors[0] > errors[1] > errors[2]
 
 
 def test_the_worst_served_have_the_greatest_weighted_error() -> None:
     points = points_of(grays(0, 10, 20, 30, 30), [1, 100, 1, 1, 7])
-    served_by = grid_centers(grays(0, 11, 0, 30, 31), SRGB)
+    served_by = grid_points(grays(0, 11, 0, 30, 31), SRGB)
     nowhere = np.zeros(5, bool)
     assert worst_served(points, served_by, nowhere, 2).tolist() == [2, 1]
     assert worst_served(points, served_by, np.arange(5) == 2, 2).tolist() == [1, 4]
     tied = points_of(grays(5, 5, 5))
-    served_by = grid_centers(grays(6, 6, 6), SRGB)
+    served_by = grid_points(grays(6, 6, 6), SRGB)
     assert worst_served(tied, served_by, nowhere[:3], 2).tolist() == [0, 1]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantgpu.video.sinks.apng import apng, fitting
-from quantgpu.video.sinks.base import Clip
+from quantgpu.video.sinks.base import ClipInfo
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 
@@ -44,7 +44,7 @@ def test_the_parts_are_there_in_order() -> None:
     stream = io.BytesIO()
     frames: list[Any] = [np.zeros((20, 30), np.uint8) for _ in range(3)]
     frames[1][5, 7] = frames[2][5, 7] = 1
-    with apng(stream, Clip(30, 20, loop=4)) as write:
+    with apng(stream, ClipInfo(30, 20, loop=4)) as write:
         for index in frames:
             write(index, COLORS, Fraction(1, 30))
     found = parts(stream.getvalue())

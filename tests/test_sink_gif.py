@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from quantgpu.video.sinks.base import Clip, bounds
+from quantgpu.video.sinks.base import ClipInfo, bounds
 from quantgpu.video.sinks.gif import gif
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
@@ -20,10 +20,10 @@ OTHERS = np.array([[0, 240, 0], [250, 0, 0], [9, 9, 9]], np.uint8)
 FRAME = Fraction(1, 25)
 
 
-def encoded(frames: list[tuple[Any, Any, Fraction]], **options: Any) -> tuple[bytes, Clip]:
+def encoded(frames: list[tuple[Any, Any, Fraction]], **options: Any) -> tuple[bytes, ClipInfo]:
     """A GIF file."""
     height, width = frames[0][0].shape
-    stream, clip = io.BytesIO(), Clip(width, height, **options)
+    stream, clip = io.BytesIO(), ClipInfo(width, height, **options)
     with gif(stream, clip) as write:
         for frame in frames:
             write(*frame)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from quantgpu.errors import OutputError
-from quantgpu.video.sinks.base import Clip, colors_of
+from quantgpu.video.sinks.base import ClipInfo, colors_of
 from quantgpu.video.sinks.open import open_sink
 from quantgpu.video.sinks.pyav import Encoding, video
 
@@ -48,7 +48,7 @@ def test_a_codec_that_is_not_there_is_said(tmp_path: Path) -> None:
     with (
         open(tmp_path / "a.mp4", "wb") as stream,
         pytest.raises(OutputError, match=r"cannot be written .*no_such_codec"),
-        video(stream, Clip(4, 4), how),
+        video(stream, ClipInfo(4, 4), how),
     ):
         pass
 

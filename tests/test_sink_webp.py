@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.video.sinks.base import Clip
+from quantgpu.video.sinks.base import ClipInfo
 from quantgpu.video.sinks.webp import webp
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
@@ -37,7 +37,7 @@ def encoded(frames: list[tuple[Any, Any, Fraction]], **options: Any) -> bytes:
     """A WebP file."""
     height, width = frames[0][0].shape
     stream = io.BytesIO()
-    with webp(stream, Clip(width, height, **options)) as write:
+    with webp(stream, ClipInfo(width, height, **options)) as write:
         for frame in frames:
             write(*frame)
     return stream.getvalue()

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quantgpu.metrics.palette_error import seen
-from quantgpu.video.flicker import Stillness, squared_error
+from quantgpu.metrics.palette_error import composited
+from quantgpu.video.flicker import FlickerFilter, squared_error
 
 SIZES = (1, 1), (1, 19), (23, 1), (17, 31)
 
@@ -49,11 +49,11 @@ def test_pixels_are_held_by_the_stated_rule(
     seed: int, size: tuple[int, int], hold: float, still: bool
 ) -> None:
     first, second, entries, palette = case(seed, size)
-    follower = Stillness(hold, still, False)
+    follower = FlickerFilter(hold, still, False)
     now = entries[0]
-    assert follower.follow(first, now, palette) is now
+    assert follower.apply(first, now, palette) is now
     before = entries.copy()
-    found = follower.follow(second, entries[1], palette)
+    found = follower.apply(second, entries[1], palette)
     np.testing.assert_array_equal(
         found, held_one_by_one(first, second, entries, palette, hold, still)
     )
@@ -64,10 +64,10 @@ def test_threads_change_nothing() -> None:
     first, second, entries, palette = case(5, (700, 400))
     results = []
     for threads in (1, 3):
-        follower = Stillness(20, True, True, threads)
-        follower.follow(first, entries[0], palette)
+        follower = FlickerFilter(20, True, True, threads)
+        follower.apply(first, entries[0], palette)
         results.append(
-            (follower.follow(second, entries[1], palette), follower.still, follower.change)
+            (follower.apply(second, entries[1], palette), follower.still, follower.change)
         )
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1:] == results[1][1:]
@@ -75,18 +75,18 @@ def test_threads_change_nothing() -> None:
 
 def test_still_pixels_do_not_keep_the_entry_of_another_palette() -> None:
     first, _, entries, palette = case(3, (17, 31))
-    follower = Stillness(0, True, False)
-    follower.follow(first, entries[0], palette)
-    found = follower.follow(first, entries[1], palette[::-1].copy())
+    follower = FlickerFilter(0, True, False)
+    follower.apply(first, entries[0], palette)
+    found = follower.apply(first, entries[1], palette[::-1].copy())
     np.testing.assert_array_equal(found, entries[1])
 
 
 def test_flicker_is_the_mean_change_of_what_is_still() -> None:
     first, second, entries, palette = case(7, (17, 31))
-    follower = Stillness(0, False, True)
+    follower = FlickerFilter(0, False, True)
     assert follower.flicker == 0
-    follower.follow(first, entries[0], palette)
-    follower.follow(second, entries[1], palette)
+    follower.apply(first, entries[0], palette)
+    follower.apply(second, entries[1], palette)
     still = (first == second).all(axis=2)
     shown = palette[entries].astype(int)
     assert follower.flicker == pytest.approx(np.abs(shown[1] - shown[0])[still].mean())
@@ -95,10 +95,10 @@ def test_flicker_is_the_mean_change_of_what_is_still() -> None:
 
 def test_nothing_is_done_where_nothing_can_be_held() -> None:
     first, second, entries, palette = case(9, (17, 31))
-    follower = Stillness(0, False, False)
+    follower = FlickerFilter(0, False, False)
     now = entries[1]
-    follower.follow(first, entries[0], palette)
-    assert follower.follow(second, now, palette) is now
+    follower.apply(first, entries[0], palette)
+    assert follower.apply(second, now, palette) is now
     assert follower.flicker == 0
 
 
@@ -106,6 +106,6 @@ def test_nothing_is_done_where_nothing_can_be_held() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_squared_error_is_that_of_what_is_seen(channels: int, size: tuple[int, int]) -> None:
     first, _, entries, palette = case(11, size, channels)
-    gaps = seen(first.reshape(-1, channels)) - seen(palette[entries[0].reshape(-1)])
+    gaps = composited(first.reshape(-1, channels)) - composited(palette[entries[0].reshape(-1)])
     expected = int((gaps * gaps).sum()) // (channels - 2)
     assert squared_error(first, entries[0], palette, 2) == expected

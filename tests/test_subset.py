@@ -12,12 +12,12 @@ from pictures import photo, soft_photo
 
 from quantgpu import apply_palette, quantize
 from quantgpu.clustering.k_medoids import (
-    choose,
-    exchanged,
-    grown,
+    grow,
+    k_medoids,
     losses_of_swaps,
     scaled,
     squared_distances,
+    swap,
 )
 from quantgpu.clustering.points import weighted_points
 from quantgpu.errors import UsageError
@@ -49,7 +49,7 @@ def test_no_single_exchange_makes_the_choice_better_and_it_is_near_the_best(
     seed: int, k: int
 ) -> None:
     distances, masses = small_problem(seed)
-    found = exchanged(distances, masses, grown(distances, masses, [], k), 0)
+    found = swap(distances, masses, grow(distances, masses, [], k), 0)
     error = error_of(distances, masses, found)
     for place in range(k):
         for other in range(9):
@@ -81,7 +81,7 @@ def test_of_many_candidates_those_near_the_points_and_the_kept_ones_are_looked_a
     points = weighted_points(rng.integers(-50, 50, (3, 300)), rng.integers(1, 9, 300))
     candidates = rng.integers(-1000, 1000, (5000, 3)).astype(np.float32)
     free = points.columns[:-1, :6].T.copy()
-    found = choose(points, candidates, free, 8, 2)
+    found = k_medoids(points, candidates, free, 8, 2)
     assert found[:2] == [0, 1]
     assert len(set(found)) == 8
 

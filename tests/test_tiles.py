@@ -15,8 +15,8 @@ from test_cluster import assert_same_histogram
 
 from quantgpu.arrays.namespace import to_host
 from quantgpu.color.alpha import AlphaOptions
-from quantgpu.distributed.blocks import count_block, recipe_for, remap_block
-from quantgpu.distributed.tiles import Halo, edge_of, pieced
+from quantgpu.distributed.blocks import count_block, mapper_for_blocks, remap_block
+from quantgpu.distributed.tiles import Halo, assemble, edge
 from quantgpu.dithering.methods import parse_dither
 from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import DeviceError
@@ -74,7 +74,7 @@ def test_a_block_on_a_gpu_is_remapped_as_here_and_stays_there(
 ) -> None:
     counted = count_block(picture, Halo()).result
     shared = shared_palette(counted, 6, device="cpu")
-    recipe = recipe_for(counted, shared, MapOptions(dithering=parse_dither(dither)))
+    recipe = mapper_for_blocks(counted, shared, MapOptions(dithering=parse_dither(dither)))
     here = remap_block(picture, recipe, (23, 5), KEEP)
     there = remap_block(picture, recipe, (23, 5), KEEP, Compute(device="gpu"))
     resident = remap_block(gpu.asarray(picture), recipe, (23, 5), KEEP)
@@ -100,7 +100,7 @@ def test_a_block_whose_gpu_fails_is_done_here_and_indices_go_back(
     assert "went on with the CPU: ZeroDivisionError" in counted.notes[0]
     assert_same_histogram(counted.result, count_block(picture, Halo()).result)
     shared = shared_palette(counted.result, 6, device="cpu")
-    recipe = recipe_for(counted.result, shared, MapOptions(dithering=parse_dither("bayer")))
+    recipe = mapper_for_blocks(counted.result, shared, MapOptions(dithering=parse_dither("bayer")))
     found = remap_block(there, recipe, (5, 3), KEEP)
     assert isinstance(found.result.index, gpu.ndarray)
     expected = remap_block(picture, recipe, (5, 3), KEEP).result.index
@@ -119,20 +119,19 @@ def test_edges_are_laid_around_the_block_that_they_lie_beside(gpu: Any, on_gpu: 
     )
     block = picture[3:6, 4:8]
     lines: list[list[Any]] = [
-        [edge_of(picture[rows[1 + d], columns[1 + r]], d, r) for r in (-1, 0, 1)]
-        for d in (-1, 0, 1)
+        [edge(picture[rows[1 + d], columns[1 + r]], d, r) for r in (-1, 0, 1)] for d in (-1, 0, 1)
     ]
     lines[1][1] = gpu.asarray(block) if on_gpu else block
 
-    found, halo = pieced(lines)
+    found, halo = assemble(lines)
     assert isinstance(found, gpu.ndarray if on_gpu else np.ndarray)
     host = to_host(found)
     assert halo == Halo(1, 2, 1, 2)
     assert np.array_equal(host, picture[2:8, 3:10])
     assert np.array_equal(halo.cut_from(host), block)
     nothing: list[Any] = [None] * 3
-    found, halo = pieced([nothing, [lines[1][0], *lines[1][1:2], None], nothing])
+    found, halo = assemble([nothing, [lines[1][0], *lines[1][1:2], None], nothing])
     assert halo == Halo(left=1)
-    found, halo = pieced([nothing, [None, block, None], nothing])
+    found, halo = assemble([nothing, [None, block, None], nothing])
     assert found is block
     assert halo == Halo()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantgpu.color.alpha import ALPHAS, Color, apply_alpha
-from quantgpu.io.decode import read_image, without_palette
+from quantgpu.io.decode import read_image, to_rgb
 
 PIXELS = noise(13, 11, 4)
 PIXELS[:2, :, 3] = np.tile(np.array([0, 1, 127, 128, 129, 254, 255, 0, 255, 128, 127]), (2, 1))
@@ -123,4 +123,4 @@ def test_alpha_of_other_modes_is_kept(mode: str) -> None:
         expected = np.asarray(image.convert("RGBA"))
     found = Image.open(io.BytesIO(encoded(image, "PNG"))) if mode in ("LA", "P") else image
     assert found.mode == mode
-    assert np.array_equal(np.asarray(without_palette(found, [], "keep")), expected)
+    assert np.array_equal(np.asarray(to_rgb(found, [], "keep")), expected)

@@ -334,7 +334,7 @@ WITHOUT = "gpu:0 ran out of memory; went on with the CPU"
 
 def failing(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the fourth batch on, a GPU fails so many times."""
-    calls, flight = [], gpu_stream.Flight.sent
+    calls, flight = [], gpu_stream.GpuFrameStream.sent
 
     def sent(self: Any, turns: Any) -> Any:
         calls.append(turns)
@@ -342,7 +342,7 @@ def failing(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> No
             raise error
         return flight(self, turns)
 
-    monkeypatch.setattr(gpu_stream.Flight, "sent", sent)
+    monkeypatch.setattr(gpu_stream.GpuFrameStream, "sent", sent)
     monkeypatch.setattr(gpu_stream, "BATCH", 1)
 
 
@@ -361,7 +361,7 @@ def test_a_gpu_with_little_memory_takes_frames_one_by_one(
     def none(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(gpu_stream.Flight, "sent", none)
+    monkeypatch.setattr(gpu_stream.GpuFrameStream, "sent", none)
     monkeypatch.setattr(gpu_stream, "IN_BUDGET", 1 << 30)
     with gpu_double.installed():
         assert_a_gpu_gives_the_same_bytes(clip, [], k=8)

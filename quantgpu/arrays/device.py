@@ -88,7 +88,7 @@ def gpu_count() -> int:
         DeviceError: There is none; the message says why and what to do.
     """
     cupy = import_cupy()
-    with translated_errors():
+    with translate_gpu_errors():
         return int(cupy.cuda.runtime.getDeviceCount())
 
 
@@ -142,7 +142,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
+def translate_gpu_errors() -> Iterator[None]:
     """Whatever CUDA, NVRTC, CuPy or the system raise inside becomes a DeviceError of one line.
 
     The caller's own mistakes (a UsageError) and a host without memory stay what they are.
@@ -176,13 +176,13 @@ def free_memory(number: int) -> int:
     """Bytes of a GPU's memory that nobody uses."""
     import cupy
 
-    with translated_errors(), cupy.cuda.Device(number):
+    with translate_gpu_errors(), cupy.cuda.Device(number):
         held_unused = int(cupy.get_default_memory_pool().free_bytes())
         return int(cupy.cuda.runtime.memGetInfo()[0]) + held_unused
 
 
 @contextlib.contextmanager
-def using(device: Device) -> Iterator[ModuleType]:
+def device_context(device: Device) -> Iterator[ModuleType]:
     """The array module of a device, which is the current one inside."""
     if device.gpu is None:
         yield np
@@ -193,9 +193,9 @@ def using(device: Device) -> Iterator[ModuleType]:
         yield cupy
 
 
-def give_back(device: Device) -> None:
+def free_cached_memory(device: Device) -> None:
     """Return memory that CuPy holds but does not use."""
-    with using(device) as xp:
+    with device_context(device) as xp:
         if xp is not np:
             xp.get_default_memory_pool().free_all_blocks()
 

@@ -24,7 +24,7 @@ def on_host(array: Any) -> bool:
     return isinstance(array, np.ndarray)
 
 
-def beside(array: Any) -> contextlib.AbstractContextManager[Any]:
+def device_of(array: Any) -> contextlib.AbstractContextManager[Any]:
     """The GPU that `array` is on, if it is on one, is the current one inside."""
     return contextlib.nullcontext() if on_host(array) else array.device
 

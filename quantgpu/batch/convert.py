@@ -17,19 +17,19 @@ from quantgpu.batch.destination import Destination, check_output
 from quantgpu.batch.report import Report
 from quantgpu.clustering.options import DEFAULT_K
 from quantgpu.clustering.target import parse_target
-from quantgpu.color.alpha import HELD, fitted
+from quantgpu.color.alpha import ALPHA_LIMITS, limited
 from quantgpu.indexed import Indexed
-from quantgpu.io.atomic import replacing, writing
-from quantgpu.io.decode import ReadOptions, reading
+from quantgpu.io.atomic import atomic_write, translate_write_errors
+from quantgpu.io.decode import ReadOptions, translate_read_errors
 from quantgpu.io.encode import Format, check_sides, encode
-from quantgpu.io.metadata import HOLDERS, METADATA, left_out
-from quantgpu.io.streams import STREAM, naming, read_standard_input
+from quantgpu.io.metadata import METADATA, METADATA_SUPPORT, left_out
+from quantgpu.io.streams import STREAM, prefix_errors, read_standard_input
 from quantgpu.options import QuantizeOptions
 from quantgpu.pipeline.quantize import quantize_with
 from quantgpu.progress import Progress
 
 
-class Work(NamedTuple):
+class ConversionJob(NamedTuple):
     """What is done with every image."""
 
     convert: Callable[..., list[Indexed]]
@@ -46,9 +46,9 @@ class Work(NamedTuple):
     """What the smallest K is looked for."""
 
 
-def quantizing(
+def quantize_job(
     ks: Sequence[int | None], options: QuantizeOptions, read: ReadOptions, weights: Any = None
-) -> Work:
+) -> ConversionJob:
     """`quantize_with` to each K, of images that are read, as work."""
     tags: list[int | str] = [DEFAULT_K if k is None else k for k in ks]
     target = options.goals.sought
@@ -56,13 +56,13 @@ def quantizing(
         tags = [str(target).replace("=", "")]
     most = max(1 if k is None else k for k in ks)
     convert = partial(quantize_with, ks=ks, options=options, weights=weights)
-    return Work(convert, most, tags, read, target=None if target is None else str(target))
+    return ConversionJob(convert, most, tags, read, target=None if target is None else str(target))
 
 
 def convert_file(
     name: str,
     destination: Destination,
-    work: Work,
+    work: ConversionJob,
     progress: Progress,
     kept: Sequence[str] = (),
 ) -> Iterator[Report]:
@@ -76,7 +76,7 @@ def convert_file(
     progress("read", 0)
     started = time.perf_counter()
     source = read_standard_input() if name == STREAM else name
-    with reading(name):
+    with translate_read_errors(name):
         bytes_in = (
             len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
         )
@@ -91,11 +91,11 @@ def convert_file(
     if image.mode == "RGBA" and opening.alpha.alpha == "keep" and opening.alpha.matte:
         notes.append("--matte has no effect with --alpha keep; use binary or flatten")
     width, height = image.size
-    with naming(name):
+    with prefix_errors(name):
         check_sides(form, width, height)
     seconds = {"read": time.perf_counter() - started}
 
-    with naming(name):
+    with prefix_errors(name):
         results = work.convert(image, progress=progress)
     del image
     for turn, output in enumerate(outputs):
@@ -109,7 +109,7 @@ def convert_file(
             encode, result.index, result.palette.colors, form, level=destination.compress_level,
             metadata=metadata,
         )  # fmt: skip
-        with naming(name):
+        with prefix_errors(name):
             bytes_out, skipped = write(encoded, output, destination, bytes_in, progress)
         seconds["write"] = time.perf_counter() - started
         yield Report(
@@ -152,7 +152,7 @@ def write(
     Nothing is written if `progress` raises when it is encoded.
     """
     if output != STREAM and not destination.skip_if_larger:
-        with replacing(Path(output), destination.force) as file:
+        with atomic_write(Path(output), destination.force) as file:
             bytes_out = encoded(file)
             progress("write", 1)
             return bytes_out, False
@@ -162,24 +162,24 @@ def write(
     if destination.skip_if_larger and bytes_out > bytes_in:
         return bytes_out, True
     if output == STREAM:
-        with writing("standard output"):
+        with translate_write_errors("standard output"):
             sys.stdout.buffer.write(stream.getbuffer())
             sys.stdout.buffer.flush()
     else:
-        with replacing(Path(output), destination.force) as file:
+        with atomic_write(Path(output), destination.force) as file:
             file.write(stream.getbuffer())
     return bytes_out, False
 
 
-def reading_for(form: Format, work: Work) -> tuple[ReadOptions, dict[str, str]]:
+def reading_for(form: Format, work: ConversionJob) -> tuple[ReadOptions, dict[str, str]]:
     """How images are read for a format, and the reasons for which that is not as asked for."""
     found, reasons = work.read, {}
-    if found.icc == "keep" and "profile" not in HOLDERS[form.name].fields:
+    if found.icc == "keep" and "profile" not in METADATA_SUPPORT[form.name].fields:
         found, reasons["icc"] = replace(found, icc="convert"), f"{form.name} holds no color profile"
     asked = found.alpha.alpha
     for holder, limit in ((form.name, form.alpha), ("the palette", work.alpha)):
-        if fitted(asked, limit) != asked:
-            alpha = replace(found.alpha, alpha=fitted(found.alpha.alpha, limit))
+        if limited(asked, limit) != asked:
+            alpha = replace(found.alpha, alpha=limited(found.alpha.alpha, limit))
             found = replace(found, alpha=alpha)
-            reasons["alpha"] = f"{holder} holds {HELD[limit]}"
+            reasons["alpha"] = f"{holder} holds {ALPHA_LIMITS[limit]}"
     return found, reasons

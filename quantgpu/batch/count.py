@@ -9,18 +9,18 @@ from types import ModuleType
 from typing import NamedTuple
 
 from quantgpu.arrays.device import Device
-from quantgpu.batch.jobs import in_turn
+from quantgpu.batch.jobs import run_jobs
 from quantgpu.color.alpha import AlphaOptions
 from quantgpu.errors import OnError, report_errors
-from quantgpu.execution.fallback import carried, on_device
+from quantgpu.execution.fallback import guard_progress, run_on_device
 from quantgpu.execution.selection import Compute, choose_device
 from quantgpu.histogram import Histogram
 from quantgpu.io.decode import ReadOptions
 from quantgpu.io.histogram_files import Counted, read_histogram
 from quantgpu.io.masks import as_mask
-from quantgpu.io.streams import STREAM, naming, read_standard_input
+from quantgpu.io.streams import STREAM, prefix_errors, read_standard_input
 from quantgpu.pixels.counting import CountOptions, count_colors
-from quantgpu.pixels.gpu import GpuPixels, attended
+from quantgpu.pixels.gpu import GpuPixels, synchronize_on_error
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Display, Progress, no_display
 
@@ -44,7 +44,7 @@ class FileCountOptions:
         return replace(found, alpha=self.read.alpha.alpha, matte=self.read.alpha.backdrop)
 
 
-class Counting(NamedTuple):
+class CountResult(NamedTuple):
     """What an image counts."""
 
     counted: Counted
@@ -54,7 +54,7 @@ class Counting(NamedTuple):
     """Why it was not counted where it was meant to be."""
 
 
-class Total(NamedTuple):
+class CountTotal(NamedTuple):
     """What several files count together."""
 
     counted: Counted | None
@@ -66,7 +66,7 @@ class Total(NamedTuple):
     """Which of the images could not be counted."""
 
 
-def count_file(name: str, progress: Progress, way: FileCountOptions) -> Counting:
+def count_file(name: str, progress: Progress, way: FileCountOptions) -> CountResult:
     """The colors of one image."""
     progress("read", 0)
     decoded = way.read.read(read_standard_input() if name == STREAM else name)
@@ -74,32 +74,32 @@ def count_file(name: str, progress: Progress, way: FileCountOptions) -> Counting
     if way.reason and "alpha" in decoded.effective:
         notes.append(f"{name}: {way.reason}")
     pixels, mask = Pixels(decoded.image), way.counting.mask
-    with naming(name):
+    with prefix_errors(name):
         pixels.mask = None if mask is None else as_mask(mask, pixels.shape)
     histogram, device_notes = count_pixels(pixels, progress, way)
     transparent = decoded.image.mode == "RGBA" or "alpha" in decoded.effective
-    return Counting(way.counted(histogram, transparent), notes, device_notes)
+    return CountResult(way.counted(histogram, transparent), notes, device_notes)
 
 
 def count_pixels(
     pixels: Pixels, progress: Progress, way: FileCountOptions
 ) -> tuple[Histogram, list[str]]:
     """The colors of pixels, counted on a device, and why it was another than was meant."""
-    threads, tell = Compute(threads=way.read.threads).thread_count, carried(progress)
+    threads, tell = Compute(threads=way.read.threads).thread_count, guard_progress(progress)
     perceptual = way.counting.perceptual
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Histogram:
-        with attended(GpuPixels(pixels, xp, device, keep=False)) as there:
+        with synchronize_on_error(GpuPixels(pixels, xp, device, keep=False)) as there:
             return count_colors(there, threads, tell, perceptual).to_host()
 
     def on_cpu() -> Histogram:
         return count_colors(pixels, threads, tell, perceptual)
 
-    histogram, _, notes = on_device(way.compute.device, way.compute.memory, on_gpu, on_cpu)
+    histogram, _, notes = run_on_device(way.compute.device, way.compute.memory, on_gpu, on_cpu)
     return histogram, notes
 
 
-CountImages = Callable[[Sequence[str], FileCountOptions], Total]
+CountImages = Callable[[Sequence[str], FileCountOptions], CountTotal]
 """From names of image files, and how they are counted, to the colors of all of them."""
 
 
@@ -110,7 +110,7 @@ def count_images(
     jobs: int = 1,
     display: Display = no_display,
     on_error: OnError | None = None,
-) -> Total:
+) -> CountTotal:
     """The colors of images together, on this machine; a GPU that is not there is told once.
 
     Args:
@@ -125,7 +125,7 @@ def count_images(
     total: Counted | None = None
     notes: list[str] = []
     failed = []
-    with in_turn(partial(count_file, way=way), images, images, jobs, display) as turns:
+    with run_jobs(partial(count_file, way=way), images, images, jobs, display) as turns:
         for number, turn in enumerate(turns):
             failed.append(number)
             with report_errors(on_error):
@@ -133,7 +133,7 @@ def count_images(
                 total = counted if total is None else total + counted
                 notes += [*said, *(note for note in of_device if note not in notes)]
                 failed.pop()
-    return Total(total, notes, failed)
+    return CountTotal(total, notes, failed)
 
 
 def count_files(
@@ -141,7 +141,7 @@ def count_files(
     histograms: Sequence[str],
     way: FileCountOptions,
     count: CountImages = count_images,
-) -> Total:
+) -> CountTotal:
     """The colors of images and histogram files together, added in this order.
 
     Args:
@@ -155,7 +155,7 @@ def count_files(
     """
     total, notes, failed = count(images, way)
     for name in histograms:
-        with naming(name):
+        with prefix_errors(name):
             counted = read_histogram(name).weighed(way.counting.perceptual)
             total = counted if total is None else total + counted
-    return Total(total, notes, failed)
+    return CountTotal(total, notes, failed)

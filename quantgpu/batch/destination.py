@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from quantgpu.errors import UsageError, check_choice
-from quantgpu.io.atomic import check_target
+from quantgpu.io.atomic import check_writable
 from quantgpu.io.encode import FORMATS, Format, check_colors, format_for
 from quantgpu.io.metadata import METADATA
 from quantgpu.io.streams import STREAM
 
-K_HERE = "{k}"
+K_PLACEHOLDER = "{k}"
 """What becomes K in the name of an output."""
 
 
@@ -28,7 +28,7 @@ class Destination:
     """
 
     output: str | None = None
-    """A file, `STREAM`, or None for NAME-K.png; `K_HERE` in it becomes K."""
+    """A file, `STREAM`, or None for NAME-K.png; `K_PLACEHOLDER` in it becomes K."""
     output_dir: Path | None = None
     """Where NAME-K.png is written; None for beside the input."""
     force: bool = False
@@ -44,7 +44,11 @@ class Destination:
     def of(self, name: str, tag: int | str) -> str:
         """The output for the input `name`; NAME-K.png, or with another tag than K."""
         if self.output is not None:
-            return self.output.replace(K_HERE, str(tag)) if isinstance(tag, int) else self.output
+            return (
+                self.output.replace(K_PLACEHOLDER, str(tag))
+                if isinstance(tag, int)
+                else self.output
+            )
         if name == STREAM and self.output_dir is None:
             return STREAM
         source = Path("stdin" if name == STREAM else name)
@@ -55,25 +59,25 @@ class Destination:
         """Raise a UsageError unless there is a name for each of the outputs."""
         if self.output is not None and (len(inputs) > 1 or self.output_dir is not None):
             raise UsageError("-o names one file; use --output-dir alone for several inputs")
-        if self.output is not None and K_HERE in self.output and target is not None:
+        if self.output is not None and K_PLACEHOLDER in self.output and target is not None:
             raise UsageError(
-                f"-o {self.output}: K is found by --target; use a name without {K_HERE}"
+                f"-o {self.output}: K is found by --target; use a name without {K_PLACEHOLDER}"
             )
         if len(ks) == 1:
             return
-        if self.output is not None and K_HERE not in self.output:
+        if self.output is not None and K_PLACEHOLDER not in self.output:
             raise UsageError(
-                f"-o {self.output} is one name for {len(ks)} results; put {K_HERE} in it, as in "
-                f"-o out-{K_HERE}.png, or use --output-dir"
+                f"-o {self.output} is one name for {len(ks)} results; put {K_PLACEHOLDER} in it, "
+                f"as in -o out-{K_PLACEHOLDER}.png, or use --output-dir"
             )
         if STREAM in inputs and self.output is None and self.output_dir is None:
             raise UsageError(
                 f"standard output takes one result, not {len(ks)}; use --output-dir, or "
-                f"-o out-{K_HERE}.png"
+                f"-o out-{K_PLACEHOLDER}.png"
             )
 
 
-def identity(path: str) -> Any:
+def file_id(path: str) -> Any:
     """What tells one file from another, whatever names it goes by."""
     try:
         status = os.stat(path)
@@ -89,5 +93,5 @@ def check_output(output: str, k: int, force: bool) -> Format:
     form = FORMATS[".png"] if output == STREAM else format_for(output)
     check_colors(form, k)
     if output != STREAM:
-        check_target(Path(output), force)
+        check_writable(Path(output), force)
     return form

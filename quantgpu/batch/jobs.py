@@ -17,7 +17,7 @@ from quantgpu.threads import MOST_THREADS, Stopped, default_threads
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Waiting = Callable[[Progress], Result]
+Pending = Callable[[Progress], Result]
 """Waits for a result while it tells a progress of it."""
 
 MOST_JOBS = 4
@@ -51,7 +51,7 @@ def shared_out(
     return (1, threads) if used == 1 else (used, max(total // used, 1))
 
 
-class Relay:
+class JobProgress:
     """The progress of one job, told to whoever waits for it; it also ends the job."""
 
     def __init__(self, stopped: Event) -> None:
@@ -75,9 +75,9 @@ class Relay:
 
 
 @contextlib.contextmanager
-def at_work(
+def submit_jobs(
     function: Callable[[Item, Progress], Result], items: Sequence[Item], jobs: int
-) -> Iterator[Iterator[Waiting[Result]]]:
+) -> Iterator[Iterator[Pending[Result]]]:
     """For each item, in order, what waits for the result of ``function(item, progress)``.
 
     With one job, the work is done when it is waited for. Whoever leaves the context early stops
@@ -89,23 +89,23 @@ def at_work(
     stopped = Event()
     pool = ThreadPoolExecutor(jobs)
     try:
-        yield waited_for(function, items, pool, AHEAD * jobs, stopped)
+        yield pending_jobs(function, items, pool, AHEAD * jobs, stopped)
     finally:
         stopped.set()
         pool.shutdown(cancel_futures=True)
 
 
-def waited_for(
+def pending_jobs(
     function: Callable[[Item, Progress], Result],
     items: Sequence[Item],
     pool: ThreadPoolExecutor,
     most: int,
     stopped: Event,
-) -> Iterator[Waiting[Result]]:
-    """`at_work` in a pool, with at most so many results that were not asked for."""
-    pending: deque[Waiting[Result]] = deque()
+) -> Iterator[Pending[Result]]:
+    """`submit_jobs` in a pool, with at most so many results that were not asked for."""
+    pending: deque[Pending[Result]] = deque()
     for item in items:
-        relay = Relay(stopped)
+        relay = JobProgress(stopped)
         pending.append(partial(relay.wait, pool.submit(function, item, relay)))
         if len(pending) >= most:
             yield pending.popleft()
@@ -114,19 +114,19 @@ def waited_for(
 
 
 @contextlib.contextmanager
-def in_turn(
+def run_jobs(
     function: Callable[[Item, Progress], Result],
     items: Sequence[Item],
     names: Sequence[str],
     jobs: int,
     display: Display,
 ) -> Iterator[Iterator[Callable[[], Result]]]:
-    """`at_work`, but what waits tells a display with the item's name meanwhile."""
+    """`submit_jobs`, but what waits tells a display with the item's name meanwhile."""
 
-    def shown(number: int, wait: Waiting[Result]) -> Result:
+    def shown(number: int, wait: Pending[Result]) -> Result:
         of_many = f"{number + 1}/{len(names)}  " if len(names) > 1 else ""
         with display(of_many + names[number]) as progress:
             return wait(progress)
 
-    with at_work(function, items, jobs) as waits:
+    with submit_jobs(function, items, jobs) as waits:
         yield (partial(shown, number, wait) for number, wait in enumerate(waits))

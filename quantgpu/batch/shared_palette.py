@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.batch.convert import Work, reading_for
+from quantgpu.batch.convert import ConversionJob, reading_for
 from quantgpu.batch.count import CountImages, FileCountOptions
 from quantgpu.batch.destination import check_output
 from quantgpu.batch.tasks import Task
@@ -69,13 +69,13 @@ def check_shared(shared: bool, goals: Goals) -> None:
 
 
 def with_shared_palettes(
-    work: Work,
+    work: ConversionJob,
     tasks: list[Task],
     sharing: SharedPaletteOptions,
     force: bool,
     count: CountImages,
     display: Display,
-) -> tuple[Work, list[Task]]:
+) -> tuple[ConversionJob, list[Task]]:
     """Count all images and find their palettes; the work that remaps to them, and what is left.
 
     Images that `count` leaves out are left out. Nothing is done if everything is there, in one
@@ -115,7 +115,7 @@ def check_palettes(task: Task, palettes: Sequence[SharedPalette], force: bool) -
     Others are made again if they may be replaced, else they are the task's error.
     """
     for output, shared in zip(task.outputs, palettes, strict=True):
-        if output in task.kept and not shows(output, shared.palette.colors):
+        if output in task.kept and not has_palette(output, shared.palette.colors):
             task.kept.remove(output)
             if not force:
                 task.error = OutputError(
@@ -130,7 +130,7 @@ def have_one_palette(tasks: Sequence[Task]) -> bool:
     return all(len({palette_in(output) for output in column}) == 1 for column in columns)
 
 
-def shows(output: str, colors: NDArray[np.uint8]) -> bool:
+def has_palette(output: str, colors: NDArray[np.uint8]) -> bool:
     """Whether a picture has this palette, (K, 3 | 4); what is written as true color is not asked.
 
     Alpha does not matter.

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from quantgpu.batch.convert import Work, convert_file
-from quantgpu.batch.destination import Destination, identity
+from quantgpu.batch.convert import ConversionJob, convert_file
+from quantgpu.batch.destination import Destination, file_id
 from quantgpu.batch.report import Report
 from quantgpu.errors import OutputError, QuantgpuError, UsageError
 from quantgpu.io.streams import STREAM
@@ -34,11 +34,11 @@ class Task:
         return self.error is None and len(self.kept) < len(self.outputs)
 
 
-def planned(
+def plan_tasks(
     inputs: Sequence[str],
     others: Sequence[str],
     destination: Destination,
-    work: Work,
+    work: ConversionJob,
     resume: bool,
 ) -> list[Task]:
     """A task for each input; its error is set if an output is a file that is read or made already.
@@ -46,24 +46,24 @@ def planned(
     With `resume`, outputs that are complete are kept.
     """
     taken = {
-        identity(name): "is an input; originals are never replaced" for name in [*inputs, *others]
+        file_id(name): "is an input; originals are never replaced" for name in [*inputs, *others]
     }
     tasks = []
     for name in inputs:
         task = Task(name, [destination.of(name, tag) for tag in work.tags])
-        places = [identity(output) for output in task.outputs if output != STREAM]
+        places = [file_id(output) for output in task.outputs if output != STREAM]
         for output, place in zip(task.outputs, places, strict=False):
             if place in taken:
                 task.error = UsageError(f"{name}: {output} {taken[place]}")
         if task.error is None:
             taken |= dict.fromkeys(places, f"is made from {name} already; rename one of them")
             if resume:
-                keep_complete(task, destination.force)
+                mark_complete(task, destination.force)
         tasks.append(task)
     return tasks
 
 
-def keep_complete(task: Task, force: bool) -> None:
+def mark_complete(task: Task, force: bool) -> None:
     """Keep outputs that are there: they are complete, as files are moved into place as a whole.
 
     One that is older than its input is made again if it may be replaced, else it is the task's
@@ -79,7 +79,9 @@ def keep_complete(task: Task, force: bool) -> None:
                 )
 
 
-def convert_task(task: Task, progress: Progress, destination: Destination, work: Work) -> None:
+def convert_task(
+    task: Task, progress: Progress, destination: Destination, work: ConversionJob
+) -> None:
     """Make what is to be made of an image, and report on it in the task."""
     if task.error is not None:
         raise task.error

@@ -82,7 +82,7 @@ def apply(
     """Write each image in the colors of a palette file."""
     keywords = locals()
     from quantgpu.arrays.device import check_device
-    from quantgpu.batch.convert import Work
+    from quantgpu.batch.convert import ConversionJob
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.jobs import shared_out
     from quantgpu.color.alpha import alpha_of
@@ -109,7 +109,7 @@ def apply(
     if verbose:
         say(f"quantgpu {__version__}: {len(colors):,} colors, {o.decided(given)}", err=True)
     target = Palette(colors)
-    work = Work(
+    work = ConversionJob(
         lambda image, progress: [map_to_palette(image, target, options, progress=progress)],
         len(colors), [Path(palette).stem], read, alpha=alpha_of(colors),
     )  # fmt: skip

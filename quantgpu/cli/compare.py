@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantgpu.cli.app import app
-from quantgpu.cli.console import complaining, orderly_stop, say
+from quantgpu.cli.console import orderly_stop, print_errors, say
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compare(
 
     gc.enable()
     failures: list[QuantgpuError] = []
-    with complaining(failures):
+    with print_errors(failures):
         check_map(error_map, (image_a, image_b), force)
         with Bar("compare", shown=not as_json) as bar:
             bar("read", 0)
@@ -83,8 +83,8 @@ def compare(
 
 def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> None:
     """Raise unless both images can be read and the map can be written as asked."""
-    from quantgpu.batch.destination import identity
-    from quantgpu.io.atomic import check_target
+    from quantgpu.batch.destination import file_id
+    from quantgpu.io.atomic import check_writable
     from quantgpu.io.streams import STREAM
 
     if inputs == (STREAM, STREAM):
@@ -93,9 +93,9 @@ def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> No
         return
     if Path(error_map).suffix.lower() != ".png":
         raise UsageError(f"{error_map}: maps are PNG files; use a name that ends in .png")
-    if identity(error_map) in [identity(name) for name in inputs if name != STREAM]:
+    if file_id(error_map) in [file_id(name) for name in inputs if name != STREAM]:
         raise UsageError(f"{error_map}: is an input; originals are never replaced")
-    check_target(Path(error_map), force)
+    check_writable(Path(error_map), force)
 
 
 def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]:
@@ -117,8 +117,8 @@ def write_map(levels: NDArray[np.uint8], error_map: str, force: bool) -> None:
     """Write (H, W) gray levels as a PNG file, whole or not at all."""
     from PIL import Image
 
-    from quantgpu.io.atomic import replacing
+    from quantgpu.io.atomic import atomic_write
     from quantgpu.io.encode import COMPRESS_LEVEL
 
-    with replacing(Path(error_map), force) as stream:
+    with atomic_write(Path(error_map), force) as stream:
         Image.fromarray(levels).save(stream, "PNG", compress_level=COMPRESS_LEVEL)

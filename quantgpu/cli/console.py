@@ -54,13 +54,13 @@ def orderly_stop() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def complaining(failures: list[QuantgpuError]) -> Iterator[None]:
+def print_errors(failures: list[QuantgpuError]) -> Iterator[None]:
     """An error inside is printed and appended to `failures`."""
-    with report_errors(complaint(failures)):
+    with report_errors(error_printer(failures)):
         yield
 
 
-def complaint(failures: list[QuantgpuError]) -> OnError:
+def error_printer(failures: list[QuantgpuError]) -> OnError:
     """What prints an error and appends it to `failures`."""
 
     def report(error: QuantgpuError) -> None:

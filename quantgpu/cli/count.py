@@ -12,14 +12,14 @@ import typer
 
 from quantgpu.cli import options as o
 from quantgpu.cli.app import app
-from quantgpu.cli.console import Output, complaining, orderly_stop, say
+from quantgpu.cli.console import Output, orderly_stop, print_errors, say
 from quantgpu.cli.options import Place
 from quantgpu.cli.run import counter_for
-from quantgpu.cli.workers import counted_in_blocks, crew_for
+from quantgpu.cli.workers import counted_in_blocks, workers_for
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.batch.count import Total
+    from quantgpu.batch.count import CountTotal
     from quantgpu.io.decode import ReadOptions
     from quantgpu.pixels.counting import CountOptions
 
@@ -66,7 +66,7 @@ def count(
     gc.enable()
     inputs, histograms, shown = images or [], histogram or [], Output(quiet, as_json)
     failures: list[QuantgpuError] = []
-    with complaining(failures):
+    with print_errors(failures):
         check_suffix(output)
         budget = None if memory is None else parse_bytes(memory)
         place = o.Place(scheduler, device, budget, quiet, jobs)
@@ -87,12 +87,12 @@ def count(
 
 def check_written(inputs: list[str], output: str, force: bool) -> None:
     """Raise unless an output may be written, which no input ever may."""
-    from quantgpu.batch.destination import identity
-    from quantgpu.io.atomic import check_target
+    from quantgpu.batch.destination import file_id
+    from quantgpu.io.atomic import check_writable
 
-    if identity(output) in map(identity, inputs):
+    if file_id(output) in map(file_id, inputs):
         raise UsageError(f"{output} is an input; originals are never replaced")
-    check_target(Path(output), force)
+    check_writable(Path(output), force)
 
 
 def count_inputs(
@@ -103,7 +103,7 @@ def count_inputs(
     place: Place,
     shown: Output,
     holder: tuple[str, str] = ("keep", ""),
-) -> tuple[Total, str]:
+) -> tuple[CountTotal, str]:
     """The colors of images and histogram files, as far as their holder shows transparency.
 
     And the device for what is done with them here.
@@ -112,7 +112,7 @@ def count_inputs(
 
     from quantgpu.batch.count import FileCountOptions, count_files
     from quantgpu.batch.jobs import shared_out
-    from quantgpu.color.alpha import HELD, fitted
+    from quantgpu.color.alpha import ALPHA_LIMITS, limited
     from quantgpu.execution.selection import Compute
     from quantgpu.io.streams import STREAM
 
@@ -121,11 +121,11 @@ def count_inputs(
         raise UsageError("nothing to count: name images, or histogram files with --histogram")
     limit, name = holder
     asked = read.alpha.alpha
-    alpha = replace(read.alpha, alpha=fitted(asked, limit))
-    reason = f"{name} holds {HELD[limit]}" if alpha.alpha != asked else ""
+    alpha = replace(read.alpha, alpha=limited(asked, limit))
+    reason = f"{name} holds {ALPHA_LIMITS[limit]}" if alpha.alpha != asked else ""
     at_once, threads = shared_out(place.jobs, read.threads, len(inputs), STREAM in inputs)
     there = here = place.first
-    with crew_for(
+    with workers_for(
         place.scheduler, inputs, place.device, inputs, counted_in_blocks, shown.quiet, place.jobs
     ) as crew:
         if crew is not None:
@@ -145,17 +145,22 @@ def count_inputs(
 
 def check_holder(alpha: str | None, limit: str, name: str) -> None:
     """Raise a UsageError unless what became of transparency is held by a file of a `name`."""
-    from quantgpu.color.alpha import HELD, fitted
+    from quantgpu.color.alpha import ALPHA_LIMITS, limited
 
-    if alpha is not None and fitted(alpha, limit) != alpha:
+    if alpha is not None and limited(alpha, limit) != alpha:
         raise UsageError(
-            f"{name} holds {HELD[limit]}, but the histogram has others; write .png, or count the "
-            f"images again with --alpha {limit}"
+            f"{name} holds {ALPHA_LIMITS[limit]}, but the histogram has others; write .png, or "
+            f"count the images again with --alpha {limit}"
         )
 
 
 def tell_of_count(
-    inputs: list[str], histograms: list[str], output: str, total: Total, size: int, as_json: bool
+    inputs: list[str],
+    histograms: list[str],
+    output: str,
+    total: CountTotal,
+    size: int,
+    as_json: bool,
 ) -> None:
     """Print what a histogram file holds, for people or for machines."""
     from quantgpu.batch.report import as_bytes

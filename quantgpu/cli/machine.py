@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from quantgpu.cli.app import app
-from quantgpu.cli.console import complaining, fail, orderly_stop, say
+from quantgpu.cli.console import fail, orderly_stop, print_errors, say
 from quantgpu.errors import DeviceError, QuantgpuError
 
 
@@ -32,7 +32,7 @@ def demo(
 
     gc.enable()
     failures: list[QuantgpuError] = []
-    with complaining(failures):
+    with print_errors(failures):
         run_demo(megapixels, output, force, say, partial(Bar, shown=True))
     if failures:
         raise typer.Exit(failures[0].exit_code)

@@ -15,12 +15,12 @@ import typer
 
 from quantgpu.cli import options as o
 from quantgpu.cli.app import app, keys_of
-from quantgpu.cli.console import Output, complaining, orderly_stop, say
+from quantgpu.cli.console import Output, orderly_stop, print_errors, say
 from quantgpu.cli.count import count_inputs
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
-    from quantgpu.batch.count import Total
+    from quantgpu.batch.count import CountTotal
     from quantgpu.clustering.options import PaletteOptions
     from quantgpu.execution.selection import Compute
     from quantgpu.histogram import Histogram
@@ -97,7 +97,7 @@ def palette(
     gc.enable()
     inputs, histograms, shown = images or [], histogram or [], Output(quiet, as_json)
     failures: list[QuantgpuError] = []
-    with complaining(failures):
+    with print_errors(failures):
         given = o.parsed(keywords)
         compute = from_keywords(Compute, chosen(given, Compute))
         options = from_keywords(PaletteOptions, chosen(given, PaletteOptions))
@@ -136,10 +136,10 @@ def check_palette_output(
     k: int | None, output: str | None, sort: str, force: bool, inputs: list[str]
 ) -> None:
     """Raise for what is wrong before anything was read."""
-    from quantgpu.batch.destination import identity
+    from quantgpu.batch.destination import file_id
     from quantgpu.clustering.options import DEFAULT_K
     from quantgpu.errors import check_choice, check_number
-    from quantgpu.io.atomic import check_target
+    from quantgpu.io.atomic import check_writable
     from quantgpu.io.palette_files import check_entries
     from quantgpu.palette import MOST_COLORS
     from quantgpu.pipeline.shared_palette import SORTS
@@ -150,22 +150,22 @@ def check_palette_output(
     if output is None:
         return
     check_entries(output, DEFAULT_K if k is None else k)
-    if identity(output) in map(identity, inputs):
+    if file_id(output) in map(file_id, inputs):
         raise UsageError(f"{output} is an input; originals are never replaced")
-    check_target(Path(output), force)
+    check_writable(Path(output), force)
 
 
 def checked_mask(
     weights: str | None, options: PaletteOptions, output: str | None, max_pixels: int
 ) -> Any:
     """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
-    from quantgpu.batch.destination import identity
+    from quantgpu.batch.destination import file_id
     from quantgpu.io.masks import read_mask
 
     options.check_weighing(weights)
     if weights is None:
         return None
-    if output is not None and identity(output) == identity(weights):
+    if output is not None and file_id(output) == file_id(weights):
         raise UsageError(f"{output} is an input; originals are never replaced")
     return read_mask(weights, max_pixels)
 
@@ -182,7 +182,7 @@ def holder_of(output: str | None) -> tuple[str, str]:
 def print_palette(
     inputs: list[str],
     histograms: list[str],
-    total: Total,
+    total: CountTotal,
     found: SharedPalette,
     output: str | None,
     force: bool,
@@ -212,9 +212,9 @@ def takes_colors() -> bool:
 
 def show(lines: list[str]) -> None:
     """Print lines that may hold a terminal's codes."""
-    from quantgpu.io.atomic import writing
+    from quantgpu.io.atomic import translate_write_errors
 
-    with writing("standard output"):
+    with translate_write_errors("standard output"):
         typer.echo("\n".join(lines))
 
 

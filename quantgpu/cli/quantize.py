@@ -14,7 +14,7 @@ from quantgpu.cli import options as o
 from quantgpu.cli.app import app
 from quantgpu.cli.console import Output, fail, orderly_stop, say
 from quantgpu.cli.run import Batch, convert_each
-from quantgpu.cli.workers import convert_store, crew_for, in_blocks, refuse_for_blocks
+from quantgpu.cli.workers import convert_store, in_blocks, refuse_for_blocks, workers_for
 from quantgpu.errors import QuantgpuError
 from quantgpu.version import __version__
 
@@ -101,7 +101,7 @@ def quantize(
 ) -> None:
     """Write each image with its best K colors."""
     keywords = locals()
-    from quantgpu.batch.convert import quantizing
+    from quantgpu.batch.convert import quantize_job
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.jobs import shared_out
     from quantgpu.batch.shared_palette import SharedPaletteOptions, check_shared
@@ -127,7 +127,7 @@ def quantize(
         read = o.read_options(alpha, matte, icc, max_pixels, of_each)
         mask = None if weights is None else read_mask(weights, max_pixels)
         crew = stack.enter_context(
-            crew_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet, jobs)
+            workers_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet, jobs)
         )
         compute = options.compute
         each = replace(compute, threads=of_each)
@@ -139,7 +139,7 @@ def quantize(
     if verbose:
         say(f"quantgpu {__version__}: k {k}, weights {weights}, {o.decided(given)}", err=True)
     options = replace(options, compute=each)
-    work = quantizing(ks, options, read, mask)
+    work = quantize_job(ks, options, read, mask)
     with stack:
         if crew is not None and in_blocks(inputs):
             refuse_for_blocks(weights=weights, resume=resume, shared_palette=shared_palette)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from quantgpu.cli.console import Output, complaining, complaint, fail, say
+from quantgpu.cli.console import Output, error_printer, fail, print_errors, say
 from quantgpu.errors import SKIPPED, PartialError, QuantgpuError
 
 if TYPE_CHECKING:
-    from quantgpu.batch.convert import Work
+    from quantgpu.batch.convert import ConversionJob
     from quantgpu.batch.count import CountImages
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.report import Report
     from quantgpu.batch.shared_palette import SharedPaletteOptions
     from quantgpu.batch.tasks import Task
-    from quantgpu.distributed.workers import Crew
+    from quantgpu.distributed.workers import Workers
 
 
 class Batch(NamedTuple):
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     """Leave outputs that are complete."""
     sharing: SharedPaletteOptions | None = None
     """How they get one palette; None if each has its own."""
-    crew: Crew | None = None
+    crew: Workers | None = None
     """Workers of a cluster that do it; None for this machine."""
 
     def counter(self, **telling: Any) -> CountImages:
@@ -40,21 +40,21 @@ class Batch(NamedTuple):
         return counter_for(self.crew, self.jobs, **telling)
 
 
-def counter_for(crew: Crew | None, jobs: int, **telling: Any) -> CountImages:
+def counter_for(crew: Workers | None, jobs: int, **telling: Any) -> CountImages:
     """What counts images: this machine, several at a time, or the workers of a cluster."""
     if crew is None:
         from quantgpu.batch.count import count_images
 
         return partial(count_images, jobs=jobs, **telling)
-    from quantgpu.distributed.files import counted_there
+    from quantgpu.distributed.files import count_images_on
 
-    return partial(counted_there, crew=crew, **telling)
+    return partial(count_images_on, crew=crew, **telling)
 
 
 def convert_each(
     inputs: list[str],
     destination: Destination,
-    work: Work,
+    work: ConversionJob,
     shown: Output,
     batch: Batch = Batch(),
     others: Sequence[str] = (),
@@ -73,11 +73,11 @@ def convert_each(
     """
     import logging
 
-    from quantgpu.batch.tasks import planned
+    from quantgpu.batch.tasks import plan_tasks
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
     failures: list[QuantgpuError] = []
-    tasks = planned(inputs, others, destination, work, batch.resume)
+    tasks = plan_tasks(inputs, others, destination, work, batch.resume)
     if batch.sharing is not None:
         work, tasks = share_palettes(work, tasks, destination, shown, batch, failures)
     tell_each(tasks, turns_of(tasks, destination, work, shown, batch), shown, failures)
@@ -90,20 +90,20 @@ def convert_each(
 
 
 def share_palettes(
-    work: Work,
+    work: ConversionJob,
     tasks: list[Task],
     destination: Destination,
     shown: Output,
     batch: Batch,
     failures: list[QuantgpuError],
-) -> tuple[Work, list[Task]]:
+) -> tuple[ConversionJob, list[Task]]:
     """The work and the tasks, once all images are counted and their palettes found."""
     from quantgpu.batch.shared_palette import with_shared_palettes
 
     assert batch.sharing is not None
     fatal: list[QuantgpuError] = []
-    count = batch.counter(display=shown.display, on_error=complaint(failures))
-    with complaining(fatal):
+    count = batch.counter(display=shown.display, on_error=error_printer(failures))
+    with print_errors(fatal):
         work, tasks = with_shared_palettes(
             work, tasks, batch.sharing, destination.force, count, shown.display
         )
@@ -113,18 +113,18 @@ def share_palettes(
 
 
 def turns_of(
-    tasks: list[Task], destination: Destination, work: Work, shown: Output, batch: Batch
+    tasks: list[Task], destination: Destination, work: ConversionJob, shown: Output, batch: Batch
 ) -> AbstractContextManager[Iterator[Callable[[], None]]]:
     """What waits for each task, in order; all of them are at work meanwhile."""
     if batch.crew is not None:
-        from quantgpu.distributed.files import converted
+        from quantgpu.distributed.files import convert_tasks
 
-        return converted(batch.crew, tasks, destination, work, shown.display)
-    from quantgpu.batch.jobs import in_turn
+        return convert_tasks(batch.crew, tasks, destination, work, shown.display)
+    from quantgpu.batch.jobs import run_jobs
     from quantgpu.batch.tasks import convert_task
 
     convert = partial(convert_task, destination=destination, work=work)
-    return in_turn(convert, tasks, [task.name for task in tasks], batch.jobs, shown.display)
+    return run_jobs(convert, tasks, [task.name for task in tasks], batch.jobs, shown.display)
 
 
 def tell_each(
@@ -137,7 +137,7 @@ def tell_each(
     said: set[str] = set()
     with done as turns:
         for task, turn in zip(tasks, turns, strict=True):
-            with complaining(failures):
+            with print_errors(failures):
                 try:
                     turn()
                 finally:

@@ -10,7 +10,7 @@ import typer
 
 from quantgpu.cli import options as o
 from quantgpu.cli.app import app, keys_of
-from quantgpu.cli.console import Output, complaining, orderly_stop, say
+from quantgpu.cli.console import Output, orderly_stop, print_errors, say
 from quantgpu.cli.progress_bar import Bar
 from quantgpu.errors import DamagedError, QuantgpuError
 from quantgpu.version import __version__
@@ -168,7 +168,7 @@ def video(
     shown = Output(quiet, as_json, verbose)
     given = chosen(keywords, VideoOptions) | {"scheduler": scheduler}
     failures: list[QuantgpuError] = []
-    with complaining(failures):
+    with print_errors(failures):
         options = o.parsed(given) | {"device": device}
         if verbose:
             say(f"quantgpu {__version__}: k {k}, {o.decided(given)}", err=True)
@@ -184,11 +184,11 @@ def video(
 
 def check_apart(source: str, output: str) -> None:
     """Raise if a clip would be written over what it is made of."""
-    from quantgpu.batch.destination import identity
+    from quantgpu.batch.destination import file_id
     from quantgpu.errors import UsageError
     from quantgpu.io.streams import STREAM
 
-    if source != STREAM and output != STREAM and identity(source) == identity(output):
+    if source != STREAM and output != STREAM and file_id(source) == file_id(output):
         raise UsageError(f"{output} is the input; originals are never replaced")
 
 

@@ -14,13 +14,13 @@ from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
     from quantgpu.batch.destination import Destination
-    from quantgpu.distributed.workers import Crew
+    from quantgpu.distributed.workers import Workers
     from quantgpu.io.decode import ReadOptions
     from quantgpu.options import QuantizeOptions
 
 
 @contextlib.contextmanager
-def crew_for(
+def workers_for(
     scheduler: str | None,
     names: Sequence[str | None],
     device: str = "auto",
@@ -28,7 +28,7 @@ def crew_for(
     is_divided: Callable[[Sequence[str]], bool] = lambda inputs: False,
     quiet: bool = True,
     jobs: int | None = None,
-) -> Iterator[Crew | None]:
+) -> Iterator[Workers | None]:
     """The workers that a command asks for, by its scheduler or by several GPUs; or None.
 
     Args:
@@ -47,13 +47,13 @@ def crew_for(
         yield None
         return
     from quantgpu.distributed.files import check_names
-    from quantgpu.distributed.workers import crew_of, crew_of_gpus
+    from quantgpu.distributed.workers import connect_workers, start_gpu_workers
 
     check_names(names, "--scheduler" if scheduler is not None else f"--device {device}")
     with (
-        crew_of_gpus(device, numbers, jobs)
+        start_gpu_workers(device, numbers, jobs)
         if scheduler is None
-        else crew_of(scheduler, device=device)
+        else connect_workers(scheduler, device=device)
     ) as crew:
         yield crew
 
@@ -96,7 +96,7 @@ def counted_in_blocks(inputs: Sequence[str]) -> bool:
 
 
 def convert_store(
-    crew: Crew,
+    crew: Workers,
     name: str,
     destination: Destination,
     ks: Sequence[int | None],

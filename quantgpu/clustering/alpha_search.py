@@ -34,7 +34,7 @@ ALPHA = 3
 """The axis of opacity."""
 
 
-class Sides(NamedTuple):
+class OpacitySplit(NamedTuple):
     """Opaque points and all others, on the host."""
 
     opaque: Points
@@ -47,7 +47,7 @@ def has_soft_edges(colors: Any) -> bool:
     return bool((alphas == 255).any()) and bool(((alphas > 0) & (alphas < 255)).any())
 
 
-def sides(points: Points, codes: Any, is_opaque: Any, most: int) -> Sides:
+def split_by_opacity(points: Points, codes: Any, is_opaque: Any, most: int) -> OpacitySplit:
     """At most `most` leaves on either side of Morton-sorted `points` with their `codes`."""
     xp = array_module(codes)
     parts = []
@@ -57,16 +57,16 @@ def sides(points: Points, codes: Any, is_opaque: Any, most: int) -> Sides:
             sums = running_sums(part)
             part = leaves(octree(codes[chosen], sums, most), sums, most)
         parts.append(part.to_host())
-    return Sides(*parts)
+    return OpacitySplit(*parts)
 
 
-def are_opaque(centers: NDArray[np.float32], both: Sides) -> NDArray[np.bool_]:
+def are_opaque(centers: NDArray[np.float32], both: OpacitySplit) -> NDArray[np.bool_]:
     """(K,) bool: whether centers may serve opaque points."""
     opaque: NDArray[np.bool_] = centers[:, ALPHA] == both.opaque.columns[ALPHA, 0]
     return opaque
 
 
-def sums_apart(both: Sides, centers: NDArray[np.float32]) -> tuple[Any, Any]:
+def sums_by_opacity(both: OpacitySplit, centers: NDArray[np.float32]) -> tuple[Any, Any]:
     """`cluster_sums` of all points, the opaque ones being served by opaque centers only."""
     serving = np.flatnonzero(are_opaque(centers, both))
     labels = serving[assign(both.opaque, centers[serving])]
@@ -75,12 +75,12 @@ def sums_apart(both: Sides, centers: NDArray[np.float32]) -> tuple[Any, Any]:
     return mass + more, sums + added
 
 
-def lloyd_apart(
-    both: Sides, centers: NDArray[np.float32], fixed: int
+def lloyd_by_opacity(
+    both: OpacitySplit, centers: NDArray[np.float32], fixed: int
 ) -> tuple[int, NDArray[np.float32]]:
     """The error, and centers after `STEPS`; the first `fixed` stay, and opaque ones stay opaque."""
     opaque = are_opaque(centers, both)
-    mass, sums = sums_apart(both, centers)
+    mass, sums = sums_by_opacity(both, centers)
     for _ in range(STEPS):
         moved = step_to_means(centers, mass, sums)
         moved[:fixed] = centers[:fixed]
@@ -88,12 +88,12 @@ def lloyd_apart(
         if (moved == centers).all():
             break
         centers = moved
-        mass, sums = sums_apart(both, centers)
+        mass, sums = sums_by_opacity(both, centers)
     return total_error(centers, mass, sums), centers
 
 
-def find_apart(
-    both: Sides,
+def search_opaque_count(
+    both: OpacitySplit,
     centers: NDArray[np.float32],
     level: Level,
     seeding: Seeding,
@@ -106,7 +106,7 @@ def find_apart(
     Those of each number are found for the opaque points; the rest around them, for the others.
 
     Args:
-        both: What `sides` gives.
+        both: What `split_by_opacity` gives.
         centers: (K, 4) float32 on the host, some of them opaque.
         level: What each search may cost.
         fixed: So many centers, the first ones and less than K, stay as they are.
@@ -123,12 +123,12 @@ def find_apart(
     def found(count: int) -> tuple[int, NDArray[np.float32]]:
         serving = grown(both.opaque, held, count)[len(held) :]
         around = np.concatenate([kept, serving])
-        return lloyd_apart(both, grown(both.others, around, free - count), fixed)
+        return lloyd_by_opacity(both, grown(both.others, around, free - count), fixed)
 
     fewest = max(0 if len(held) else 1, free - len(both.others))
     most = min(free, len(both.opaque))
     start = min(max(int(are_opaque(centers[fixed:], both).sum()), fewest), most)
-    least, best = lloyd_apart(both, centers, fixed)
+    least, best = lloyd_by_opacity(both, centers, fixed)
     number = start
     for numbers in (range(start, fewest - 1, -1), range(start + 1, most + 1)):
         for count in numbers:

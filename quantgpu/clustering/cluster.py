@@ -11,22 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module, to_host
-from quantgpu.clustering.alpha_search import FEW_COLORS_LIMIT, find_apart, has_soft_edges, sides
-from quantgpu.clustering.coarse_to_fine import EFFORTS, CenterSearch, find_centers, followed
-from quantgpu.clustering.color_classes import Kinds, kinds_of
-from quantgpu.clustering.color_weights import evened, raised
-from quantgpu.clustering.dither_aware import anticipate, smoothness
-from quantgpu.clustering.k_medoids import MOST_POINTS, POINTS_PER_COLOR, choose
+from quantgpu.clustering.alpha_search import (
+    FEW_COLORS_LIMIT,
+    has_soft_edges,
+    search_opaque_count,
+    split_by_opacity,
+)
+from quantgpu.clustering.coarse_to_fine import EFFORTS, CenterSearch, find_centers, update_centers
+from quantgpu.clustering.color_classes import ColorClasses, classes_for
+from quantgpu.clustering.color_weights import boost_rare_colors, damp_common_colors
+from quantgpu.clustering.dither_aware import dither_aware_centers, smoothness
+from quantgpu.clustering.k_medoids import MOST_POINTS, POINTS_PER_COLOR, k_medoids
 from quantgpu.clustering.kmeans import assign, lloyd
 from quantgpu.clustering.octree import leaves, octree, running_sums
 from quantgpu.clustering.options import PaletteOptions
-from quantgpu.clustering.points import Points, bounded, weighted_points
+from quantgpu.clustering.points import Points, capped, weighted_points
 from quantgpu.clustering.problem import Problem
-from quantgpu.clustering.rounding import settle
+from quantgpu.clustering.rounding import round_to_palette
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.color.morton import morton_codes, order_of
 from quantgpu.color.packing import CLEAR, pack, unpack
-from quantgpu.color.spaces import COLOR_SPACES, ColorSpace, grid_centers
+from quantgpu.color.spaces import COLOR_SPACES, ColorSpace, grid_points
 from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette, distinct, in_order, is_transparent, of_channels
 from quantgpu.progress import Progress, no_progress
@@ -57,9 +62,9 @@ def cluster(
     given = [colors.colors for colors in (options.keep, options.from_palette) if colors is not None]
     if any(map(is_transparent, given)):
         histogram = replace(histogram, channels=4)
-    kept = kept_colors(histogram, options, k)
+    kept = fixed_colors(histogram, options, k)
     if options.from_palette is None and (palette := exact_palette(histogram, kept, k)) is not None:
-        return palette, own_entries(histogram, palette.colors, None)
+        return palette, map_exact_colors(histogram, palette.colors, None)
     codes = morton_codes(histogram.colors)
     order = order_of(codes)
     codes = codes[order]
@@ -78,14 +83,16 @@ def cluster(
         if mixes:
             weights, smooth = (v[order] for v in smoothness(histogram, options.weighs_pixels))
             points = problem.points
-            centers = anticipate(points, codes, weights, smooth, centers, len(kept), threads)
+            centers = dither_aware_centers(
+                points, codes, weights, smooth, centers, len(kept), threads
+            )
         steps = 0 if mixes or options.salient or effort is None else effort.settling
-        colors, labels = settle(problem, centers, steps, replace_unused=not mixes)
+        colors, labels = round_to_palette(problem, centers, steps, replace_unused=not mixes)
     progress("cluster", 1)
     xp = array_module(labels)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
-    return Palette(colors), own_entries(histogram, colors, in_key_order)
+    return Palette(colors), map_exact_colors(histogram, colors, in_key_order)
 
 
 def exact_palette(histogram: Histogram, kept: NDArray[np.uint8], k: int) -> Palette | None:
@@ -109,17 +116,17 @@ def problem_of(
     plain = options.effort == "none" or histogram.weights is None
     weights = even = histogram.counts if plain else histogram.weights
     if options.salient or (options.perceptual and not plain):
-        even = evened(colors, histogram.counts, weights)
+        even = damp_common_colors(colors, histogram.counts, weights)
     point_colors = colors.T.take(order, axis=1).T
-    points = weighted_points(space.points(point_colors), bounded(even)[order])
+    points = weighted_points(space.points(point_colors), capped(even)[order])
     del even  # 8 bytes for each color, which are wanted below
-    names = kinds_of(histogram.channels, options.lock_grays)
-    classes = Kinds(names, point_colors) if names else None
+    names = classes_for(histogram.channels, options.lock_grays)
+    classes = ColorClasses(names, point_colors) if names else None
     problem = Problem(points, point_colors, k, space, kept, classes, threads)
     if not options.salient:
         return problem, points
-    above = raised(colors, histogram.counts, bounded(weights), k)
-    return problem, replace(points, weights=bounded(above)[order])
+    above = boost_rare_colors(colors, histogram.counts, capped(weights), k)
+    return problem, replace(points, weights=capped(above)[order])
 
 
 def search_centers(
@@ -140,17 +147,19 @@ def search_centers(
     if start is None or len(start) < found or len(kept):
         centers = find_centers(sought, codes, found, problem.fixed[:found], how, progress)
     else:
-        near = grid_centers(of_channels(start[:found], channels), problem.space)
-        centers = followed(sought, codes, xp.asarray(near), how.threads)
+        near = grid_points(of_channels(start[:found], channels), problem.space)
+        centers = update_centers(sought, codes, xp.asarray(near), how.threads)
     few = len(kept) < found <= FEW_COLORS_LIMIT and channels == 4
     if not (few and problem.classes and how.effort and has_soft_edges(problem.colors)):
         return centers
     space, level = problem.space, how.effort.levels[0]
     rounded = np.concatenate([kept, space.colors(to_host(centers)[len(kept) :])])
-    imposed = problem.classes.imposed(sought, rounded, space, len(kept), how.threads)
-    both = sides(sought, codes, problem.colors[:, 3] == 255, max(level.leaves * found, level.least))
-    first = grid_centers(imposed, space)
-    return xp.asarray(find_apart(both, first, level, how.seeding, how.rng, len(kept)))
+    enforced = problem.classes.enforce(sought, rounded, space, len(kept), how.threads)
+    both = split_by_opacity(
+        sought, codes, problem.colors[:, 3] == 255, max(level.leaves * found, level.least)
+    )
+    first = grid_points(enforced, space)
+    return xp.asarray(search_opaque_count(both, first, level, how.seeding, how.rng, len(kept)))
 
 
 def choose_from_set(
@@ -169,7 +178,7 @@ def choose_from_set(
         sums = running_sums(sought)
         coarse = leaves(octree(codes, sums, most), sums, most)
     free = to_host(centers)
-    places = choose(coarse.to_host(), grid_centers(candidates, space), free, k, len(kept))
+    places = k_medoids(coarse.to_host(), grid_points(candidates, space), free, k, len(kept))
     colors = in_order(candidates[places])
     labels = problem.assign(sought, colors)
     used = to_host(xp.bincount(labels, minlength=len(colors))) > 0
@@ -177,7 +186,7 @@ def choose_from_set(
     return colors[used], xp.asarray(np.cumsum(used) - 1)[labels]
 
 
-def kept_colors(histogram: Histogram, options: PaletteOptions, k: int) -> NDArray[np.uint8]:
+def fixed_colors(histogram: Histogram, options: PaletteOptions, k: int) -> NDArray[np.uint8]:
     """(m, channels) uint8: at most K colors that are in the palette whatever the others are.
 
     Those that were given, what cannot be seen, and flat colors with at least such a share of the
@@ -199,7 +208,7 @@ def kept_colors(histogram: Histogram, options: PaletteOptions, k: int) -> NDArra
     return distinct(np.concatenate(kept))[:k]
 
 
-def own_entries(histogram: Histogram, colors: NDArray[np.uint8], labels: Any) -> Any:
+def map_exact_colors(histogram: Histogram, colors: NDArray[np.uint8], labels: Any) -> Any:
     """(n,): the labels, but colors that are in the palette are mapped to themselves.
 
     In a working space they may be on the same point of the grid as others. Without labels all
@@ -229,7 +238,7 @@ def nearest_entries(
     colors = unpack(histogram.keys[order], channels)
     entries = of_channels(palette.colors, channels)
     points = weighted_points(space.points(colors), xp.ones(len(order), xp.int64))
-    labels = assign(points, xp.asarray(grid_centers(entries, space)), threads)
+    labels = assign(points, xp.asarray(grid_points(entries, space)), threads)
     in_key_order = xp.empty_like(labels)
     in_key_order[order] = labels
     return in_key_order

@@ -122,11 +122,11 @@ def find_centers(
     return centers
 
 
-FOLLOWING = Level(24, 5000, 16, 4, 2)
+UPDATE = Level(24, 5000, 16, 4, 2)
 """What is done when centers follow slowly changing points."""
 
 
-def followed(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
+def update_centers(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
     """K centers, (K, d) float32, near others that served points much like these.
 
     Args:
@@ -135,7 +135,7 @@ def followed(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
         centers: (K, d) float32.
         threads: At least 1.
     """
-    level = FOLLOWING
+    level = UPDATE
     most = max(level.leaves * len(centers), level.least)
     if len(points) > most:
         sums = running_sums(points)

@@ -1,4 +1,4 @@
-"""Kinds of colors that keep to themselves: a pixel of a kind gets a palette entry of that kind.
+"""Classes of colors that keep to themselves: a pixel of a class gets a palette entry of that class.
 
 Opaque pixels stay opaque, and grays stay gray, if they are asked to.
 """
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.clustering.kmeans import assign, weighted_sums
 from quantgpu.clustering.points import Points, weighted_points
-from quantgpu.color.spaces import ColorSpace, grid_centers
+from quantgpu.color.spaces import ColorSpace, grid_points
 
 
-class Kind(NamedTuple):
+class ColorClass(NamedTuple):
     """A property that some colors have."""
 
     holds: Callable[[Any], Any]
@@ -28,8 +28,8 @@ class Kind(NamedTuple):
 
 def made_opaque(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:
     """The opaque colors nearest to colors: they look as these do on what lies behind them."""
-    top = grid_centers(np.array([[0, 0, 0, 255]], np.uint8), space)
-    centers = grid_centers(colors, space)
+    top = grid_points(np.array([[0, 0, 0, 255]], np.uint8), space)
+    centers = grid_points(colors, space)
     centers[:, 3] = top[:, 3]
     return space.colors(centers)
 
@@ -43,23 +43,23 @@ def nearest_grays(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.ui
     return grays
 
 
-KINDS = {
-    "opaque": Kind(lambda colors: colors[:, -1] == 255, made_opaque),
-    "gray": Kind(
+COLOR_CLASSES = {
+    "opaque": ColorClass(lambda colors: colors[:, -1] == 255, made_opaque),
+    "gray": ColorClass(
         lambda colors: (colors[:, 0] == colors[:, 1]) & (colors[:, 1] == colors[:, 2]),
         nearest_grays,
     ),
 }
-"""Name to kind. Only colors of four channels can be asked whether they are opaque."""
+"""Name to class. Only colors of four channels can be asked whether they are opaque."""
 
 
-def kinds_of(channels: int, lock_grays: bool) -> list[str]:
-    """The kinds of colors of so many channels, of `KINDS`, that are kept apart."""
+def classes_for(channels: int, lock_grays: bool) -> list[str]:
+    """The classes of colors of so many channels, of `COLOR_CLASSES`, that are kept apart."""
     return ["opaque"] * (channels == 4) + ["gray"] * lock_grays
 
 
 ROUNDS = 16
-"""How often further palette colors may become of a kind: those that gain most, and then again, as
+"""How often further palette colors may become of a class: those that gain most, and then again, as
 each takes from what the others gain."""
 
 
@@ -69,13 +69,13 @@ def distances_to(points: Points, others: Any) -> Any:
     return (differences * differences).sum(axis=0)
 
 
-class Kinds:
+class ColorClasses:
     """Which points may be served by which palette colors."""
 
     def __init__(self, names: Sequence[str], point_colors: Any) -> None:
-        """`names`: of `KINDS`; `point_colors`: (n, channels) uint8."""
+        """`names`: of `COLOR_CLASSES`; `point_colors`: (n, channels) uint8."""
         xp = array_module(point_colors)
-        self.kinds = [KINDS[name] for name in names]
+        self.classes = [COLOR_CLASSES[name] for name in names]
         self.codes = self.codes_of(point_colors)
         present = xp.flatnonzero(xp.bincount(self.codes, minlength=1 << len(names)))
         self.members = {
@@ -83,19 +83,19 @@ class Kinds:
         }
 
     def codes_of(self, colors: Any) -> Any:
-        """(n,) integers: a bit for each kind that a color is of."""
+        """(n,) integers: a bit for each class that a color is of."""
         xp = array_module(colors)
         codes = xp.zeros(len(colors), xp.int64)
-        for bit, kind in enumerate(self.kinds):
-            codes |= kind.holds(colors).astype(xp.int64) << bit
+        for bit, color_class in enumerate(self.classes):
+            codes |= color_class.holds(colors).astype(xp.int64) << bit
         return codes
 
     def assign(
         self, points: Points, centers: Any, colors: NDArray[np.uint8], threads: int = 1
     ) -> Any:
-        """`kmeans.assign` among the palette colors that are of all the kinds that a point is of.
+        """`kmeans.assign` among the palette colors that are of all the classes that a point is of.
 
-        If there are none, the last of the kinds does not matter, and so on.
+        If there are none, the last of the classes does not matter, and so on.
         """
         xp = array_module(centers)
         labels = assign(points, centers, threads)
@@ -107,10 +107,10 @@ class Kinds:
         return labels
 
     def allowed(self, code: int, colors: NDArray[np.uint8]) -> NDArray[np.intp]:
-        """The palette colors that may serve points of the kinds in `code`; see `assign`."""
+        """The palette colors that may serve points of the classes in `code`; see `assign`."""
         entries = self.codes_of(colors)
         allowed = np.flatnonzero((entries & code) == code)
-        for bit in range(len(self.kinds) - 1, 0, -1):
+        for bit in range(len(self.classes) - 1, 0, -1):
             if not len(allowed):
                 fewer = code & ((1 << bit) - 1)
                 allowed = np.flatnonzero((entries & fewer) == fewer)
@@ -123,29 +123,29 @@ class Kinds:
         found = [(rest, np.arange(len(colors)))] if len(rest) else []
         return found + [(m, self.allowed(code, colors)) for code, m in self.members.items()]
 
-    def imposed(
+    def enforce(
         self, points: Points, colors: NDArray[np.uint8], space: ColorSpace, fixed: int, threads: int
     ) -> NDArray[np.uint8]:
-        """Palette colors, of which some become of a kind; the first `fixed` stay as they are.
+        """Palette colors, of which some become of a class; the first `fixed` stay as they are.
 
-        Those all of whose points are of the kind; that with most of them if there is none; and then
-        others, as long as it lowers the error. At last, for points of several kinds, that with most
+        Those all of whose points are of the class; that with most of them if there is none; and then
+        others, as long as it lowers the error. At last, for points of several classes, that with most
         of them if there is none of all these.
         """
         xp = array_module(points.weights)
-        for bit, kind in enumerate(self.kinds):
+        for bit, color_class in enumerate(self.classes):
             members = xp.flatnonzero(self.codes >> bit & 1)
             inside = points.take(members)
-            centers = xp.asarray(grid_centers(colors, space))
+            centers = xp.asarray(grid_points(colors, space))
             labels = assign(points, centers, threads)
             total = to_host(xp.bincount(labels, points.masses, minlength=len(colors)))
             mass = to_host(xp.bincount(labels[members], inside.masses, minlength=len(colors)))
             free = np.arange(len(colors)) >= fixed
-            chosen = kind.holds(colors) | (free & (mass >= total) & (mass > 0))
+            chosen = color_class.holds(colors) | (free & (mass >= total) & (mass > 0))
             if not chosen.any() and free.any() and len(inside):
                 chosen[fixed + int(mass[fixed:].argmax())] = True
-            changed = kind.nearest(colors, space)
-            there = xp.asarray(grid_centers(changed, space))
+            changed = color_class.nearest(colors, space)
+            there = xp.asarray(grid_points(changed, space))
             if not chosen.any():
                 continue
             before = distances_to(points, centers[labels])
@@ -166,18 +166,18 @@ class Kinds:
             if fixed == len(colors) or ((self.codes_of(colors) & code) == code).any():
                 continue
             inside = points.take(members)
-            labels = assign(inside, xp.asarray(grid_centers(colors, space)), threads)
+            labels = assign(inside, xp.asarray(grid_points(colors, space)), threads)
             mass = to_host(xp.bincount(labels, inside.masses, minlength=len(colors)))
             codes = np.where(np.arange(len(colors)) == fixed + mass[fixed:].argmax(), code, 0)
-            colors = self.kept(colors, codes, space)
+            colors = self.project(colors, codes, space)
         return colors
 
-    def kept(
+    def project(
         self, colors: NDArray[np.uint8], codes: NDArray[np.int64], space: ColorSpace
     ) -> NDArray[np.uint8]:
-        """Colors that are made to be of the kinds in their `codes`."""
+        """Colors that are made to be of the classes in their `codes`."""
         colors = colors.copy()
-        for bit, kind in enumerate(self.kinds):
+        for bit, color_class in enumerate(self.classes):
             chosen = (codes >> bit & 1).astype(bool)
-            colors[chosen] = kind.nearest(colors[chosen], space)
+            colors[chosen] = color_class.nearest(colors[chosen], space)
         return colors

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module, to_host
-from quantgpu.pixels.perceptual import on_gray
+from quantgpu.pixels.perceptual import over_gray
 
 FEW = 5
 """So many colors and fewer are too few for all that stands out."""
@@ -52,7 +52,7 @@ SCALE = 1 << 20
 """The factor of the rarest colors."""
 
 
-def raised(colors: Any, counts: Any, weights: Any, k: int) -> Any:
+def boost_rare_colors(colors: Any, counts: Any, weights: Any, k: int) -> Any:
     """(n,) int64: `weights` over a root of how common colors like these are, times saturation.
 
     Roots and quotients of float64 are rounded the same way everywhere. No sum reaches 2^60.
@@ -70,7 +70,7 @@ def raised(colors: Any, counts: Any, weights: Any, k: int) -> Any:
     root = np.sqrt(density[masses > 0].min() / density)
     share = root * np.sqrt(root) if k <= FEW else root
     factors = np.maximum(np.floor(SCALE * share), 1).astype(np.int64)
-    channels = on_gray(colors).T.astype(xp.int64)
+    channels = over_gray(colors).T.astype(xp.int64)
     saturation = channels.max(axis=0) - channels.min(axis=0)
     return weights * xp.asarray(factors)[cells] * (GRAY + saturation * saturation // 255)
 
@@ -83,7 +83,7 @@ SCALE = 1 << 16
 """What weights are multiplied with before they are divided by the root of a density."""
 
 
-def evened(colors: Any, counts: Any, weights: Any) -> Any:
+def damp_common_colors(colors: Any, counts: Any, weights: Any) -> Any:
     """(n,) int64: `weights` over the fourth root of how common colors like these are.
 
     What the eye notices first is where error is greatest, and that is among rare colors. The
@@ -105,7 +105,7 @@ def evened(colors: Any, counts: Any, weights: Any) -> Any:
 def color_cells(colors: Any) -> Any:
     """(n,) int64: the cells, 0 to 4095, of (n, 3) or (n, 4) uint8 colors."""
     cells = array_module(colors).zeros(len(colors), "int64")
-    for channel in on_gray(colors).T:
+    for channel in over_gray(colors).T:
         cells <<= CELL_BITS
         cells |= channel >> (8 - CELL_BITS)
     return cells

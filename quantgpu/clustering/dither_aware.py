@@ -62,7 +62,7 @@ def strength_for(weighed: Any, smooth: Any) -> Any:
     return (LEAST + (MOST - LEAST) * above // (SMOOTH - BUSY)).astype(xp.int32)
 
 
-def anticipate(
+def dither_aware_centers(
     points: Points,
     codes: Any,
     weighed: Any,

@@ -31,7 +31,7 @@ TOTAL = 1 << 28
 """Weights are scaled down to less than that together, so that float64 holds all sums exactly."""
 
 
-def choose(
+def k_medoids(
     points: Points, candidates: NDArray[np.float32], free: NDArray[np.float32], k: int, fixed: int
 ) -> list[int]:
     """Indices of at most K of the `candidates`, all on the host; the first `fixed` are among them.
@@ -51,8 +51,8 @@ def choose(
     masses = scaled(points.weights)
     chosen = list(range(fixed))
     chosen += [c for c in np.searchsorted(usable, first).tolist() if c >= fixed][: k - fixed]
-    chosen = grown(distances, masses, chosen, min(k, len(usable)))
-    chosen = exchanged(distances, masses, chosen, fixed)
+    chosen = grow(distances, masses, chosen, min(k, len(usable)))
+    chosen = swap(distances, masses, chosen, fixed)
     indices: list[int] = usable[chosen].tolist()
     return indices
 
@@ -80,7 +80,7 @@ def squared_distances(points: Points, candidates: NDArray[np.float32]) -> NDArra
     return total
 
 
-def grown(
+def grow(
     distances: NDArray[np.float64], masses: NDArray[np.float64], chosen: list[int], k: int
 ) -> list[int]:
     """K choices: always that which lowers the error most, ties to the first; fewer if none does."""
@@ -96,7 +96,7 @@ def grown(
     return chosen
 
 
-def exchanged(
+def swap(
     distances: NDArray[np.float64], masses: NDArray[np.float64], chosen: list[int], fixed: int
 ) -> list[int]:
     """The choices after the exchanges that lower the error most; the first `fixed` stay."""

@@ -18,7 +18,7 @@ import numpy as np
 from quantgpu.arrays.namespace import array_module, on_host
 from quantgpu.clustering import kmeans_gpu
 from quantgpu.clustering.points import Points, distance_matrix
-from quantgpu.threads import each_range, ranges
+from quantgpu.threads import chunks, parallel_chunks
 
 DISTANCES = 1 << 16
 """Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS does
@@ -96,7 +96,7 @@ def each_product(
     threads = threads if size > PARALLEL else 1
 
     def multiply(first: int, last: int, factors: Any, candidates: Any) -> None:
-        for start, stop in ranges(first, last, max(DISTANCES // factors.shape[1], 1)):
+        for start, stop in chunks(first, last, max(DISTANCES // factors.shape[1], 1)):
             distances = points.columns[:, start:stop].T @ factors
             use(slice(start, stop), distances, candidates)
 
@@ -104,7 +104,7 @@ def each_product(
         multiply(*interval, matrix, None)
 
     def possible_centers(interval: tuple[int, int]) -> None:
-        for first, last in ranges(*interval, BOXES):
+        for first, last in chunks(*interval, BOXES):
             low, high = lows[:, first:last], highs[:, first:last]
             around = low.min(axis=1, keepdims=True), high.max(axis=1, keepdims=True)
             near = xp.flatnonzero(possible_in_boxes(*around, centers, rank))
@@ -117,9 +117,9 @@ def each_product(
     if xp is np and len(centers) > MANY and size > LARGE:
         box_size = min(max(4 * len(points) // len(centers), BOX[0]), BOX[1])
         lows, highs = points.boxes(box_size)
-        each_range(possible_centers, lows.shape[1], threads)
+        parallel_chunks(possible_centers, lows.shape[1], threads)
     else:
-        each_range(all_centers, len(points), threads)
+        parallel_chunks(all_centers, len(points), threads)
 
 
 def possible_in_boxes(low: Any, high: Any, centers: Any, rank: int) -> Any:

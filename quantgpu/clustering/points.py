@@ -10,7 +10,7 @@ import numpy as np
 
 from quantgpu.arrays.namespace import array_module, to_host
 
-MOST_WEIGHT = 1 << 31
+WEIGHT_LIMIT = 1 << 31
 """Below it, sums of weight times two coordinates (2^11 each) stay exact in float64."""
 
 
@@ -21,7 +21,7 @@ class Points:
     columns: Any
     """(d + 1, n) float32: integer coordinates, and a last row of ones."""
     weights: Any
-    """(n,) int64, at least 1; their sum is below `MOST_WEIGHT`."""
+    """(n,) int64, at least 1; their sum is below `WEIGHT_LIMIT`."""
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -56,9 +56,9 @@ class Points:
         return Points(to_host(self.columns), to_host(self.weights))
 
 
-def bounded(weights: Any) -> Any:
-    """(n,) int64: `weights` halved until their sum is below `MOST_WEIGHT`; 1 is the least."""
-    shift = max(0, int(weights.sum()).bit_length() - MOST_WEIGHT.bit_length() + 2)
+def capped(weights: Any) -> Any:
+    """(n,) int64: `weights` halved until their sum is below `WEIGHT_LIMIT`; 1 is the least."""
+    shift = max(0, int(weights.sum()).bit_length() - WEIGHT_LIMIT.bit_length() + 2)
     return array_module(weights).maximum(weights >> shift, 1) if shift else weights
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module
-from quantgpu.clustering.color_classes import Kinds
+from quantgpu.clustering.color_classes import ColorClasses
 from quantgpu.clustering.kmeans import assign
 from quantgpu.clustering.points import Points
-from quantgpu.color.spaces import ColorSpace, grid_centers
+from quantgpu.color.spaces import ColorSpace, grid_points
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Problem:
     space: ColorSpace
     kept: NDArray[np.uint8]
     """(m, channels): colors of the palette that stay as they are, m <= K."""
-    classes: Kinds | None = None
+    classes: ColorClasses | None = None
     """Which points may be served by which colors; None for all by all."""
     threads: int = 1
 
     @property
     def fixed(self) -> Any:
         """(m, d) float32: the centers of the colors that stay, where the points are."""
-        return array_module(self.points.weights).asarray(grid_centers(self.kept, self.space))
+        return array_module(self.points.weights).asarray(grid_points(self.kept, self.space))
 
     def assign(self, points: Points, colors: NDArray[np.uint8], centers: Any = None) -> Any:
         """(n,) integers: the palette entry that serves each point; ties go to the first.
@@ -46,7 +46,7 @@ class Problem:
         """
         if centers is None:
             xp = array_module(points.weights)
-            centers = xp.asarray(grid_centers(colors, self.space))
+            centers = xp.asarray(grid_points(colors, self.space))
         if self.classes is None:
             return assign(points, centers, self.threads)
         return self.classes.assign(points, centers, colors, self.threads)

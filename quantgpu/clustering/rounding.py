@@ -12,18 +12,18 @@ from quantgpu.clustering.kmeans import cluster_sums, nearest_sums, step_to_means
 from quantgpu.clustering.points import Points
 from quantgpu.clustering.problem import Problem
 from quantgpu.color.packing import pack
-from quantgpu.color.spaces import grid_centers
+from quantgpu.color.spaces import grid_points
 from quantgpu.palette import distinct, in_order
 
-REPAIRS = 8
+MOST_REPAIRS = 8
 """How often unused colors may be replaced; one that is then still unused stays."""
 
 
-KIND_STEPS = 2
-"""Lloyd's steps at least from one 8-bit color to another where kinds of colors are kept apart."""
+CLASS_STEPS = 2
+"""Lloyd's steps at least from one 8-bit color to another where classes of colors are kept apart."""
 
 
-def settle(
+def round_to_palette(
     problem: Problem, centers: Any, steps: int = 0, replace_unused: bool = True
 ) -> tuple[NDArray[np.uint8], Any]:
     """Exactly K distinct 8-bit colors near `centers`, and the (n,) index of each point's nearest.
@@ -41,12 +41,12 @@ def settle(
         steps: Lloyd's steps at most.
         replace_unused: False leaves colors that are nearest to no point: mixing may need them.
     """
-    space, kept, kinds = problem.space, problem.kept, problem.classes
+    space, kept, classes = problem.space, problem.kept, problem.classes
     free = space.colors(to_host(centers)[len(kept) :])
-    if kinds is not None:
-        steps = max(steps, KIND_STEPS)
+    if classes is not None:
+        steps = max(steps, CLASS_STEPS)
         rounded = np.concatenate([kept, free])
-        free = kinds.imposed(problem.points, rounded, space, len(kept), problem.threads)[
+        free = classes.enforce(problem.points, rounded, space, len(kept), problem.threads)[
             len(kept) :
         ]
     colors = in_order(distinct(np.concatenate([kept, free])))
@@ -60,32 +60,32 @@ def settle(
 
 def one_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The colors, in order, after one of Lloyd's steps and rounding; those that are kept stay."""
-    points, space, kinds = problem.points, problem.space, problem.classes
-    old = array_module(points.weights).asarray(grid_centers(colors, space))
-    if kinds is None:
+    points, space, classes = problem.points, problem.space, problem.classes
+    old = array_module(points.weights).asarray(grid_points(colors, space))
+    if classes is None:
         sums = nearest_sums(points, old, problem.threads)
     else:
         sums = cluster_sums(points, problem.assign(points, colors, old), len(colors))
     stays = np.isin(pack(colors), pack(problem.kept))
     free = space.colors(to_host(step_to_means(old, *sums))[~stays])
-    if kinds is not None:
-        free = kinds.kept(free, kinds.codes_of(colors[~stays]), space)
+    if classes is not None:
+        free = classes.project(free, classes.codes_of(colors[~stays]), space)
     return in_order(distinct(np.concatenate([problem.kept, free])))
 
 
 def without_unused(
     problem: Problem, colors: NDArray[np.uint8], replace_unused: bool
 ) -> tuple[NDArray[np.uint8], Any]:
-    """K colors, in order, and the index of each point's nearest, see `settle`."""
+    """K colors, in order, and the index of each point's nearest, see `collect_result`."""
     points, kept = problem.points, problem.kept
     xp = array_module(points.weights)
-    for repair in range(REPAIRS + 1):
-        served_by = xp.asarray(grid_centers(colors, problem.space))
+    for repair in range(MOST_REPAIRS + 1):
+        served_by = xp.asarray(grid_points(colors, problem.space))
         labels = problem.assign(points, colors, served_by)
         used = xp.zeros(len(colors), bool)
         used[labels] = True
         is_kept = np.isin(pack(colors), pack(kept))
-        served = to_host(used) | is_kept | (repair == REPAIRS or not replace_unused)
+        served = to_host(used) | is_kept | (repair == MOST_REPAIRS or not replace_unused)
         missing = problem.k - int(served.sum())
         if missing == 0:
             break

@@ -28,7 +28,7 @@ from quantgpu.clustering.kmeans import (
     weighted_sums,
 )
 from quantgpu.clustering.points import Points, distance_matrix
-from quantgpu.threads import ranges
+from quantgpu.threads import chunks
 
 OFFSET = 0.8
 """How far the halves of a split cluster lie from its mean, in standard deviations along the line
@@ -55,7 +55,7 @@ def directions(axes: int) -> tuple[tuple[int, ...], ...]:
     return tuple(lines)
 
 
-def spread(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, Any]:
+def widest_axis(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, Any]:
     """Each cluster's mean, (K, d) float64, and greatest weighted variance along a line.
 
     The line is given as a vector, (K, d) float64, one standard deviation long.
@@ -99,7 +99,7 @@ def split(points: Points, centers: Any, labels: Any, more: int, fixed: int = 0) 
     The first `fixed` centers stay where they are.
     """
     xp = array_module(centers)
-    mean, variance, deviation = spread(points, labels, len(centers))
+    mean, variance, deviation = widest_axis(points, labels, len(centers))
     largest = xp.argsort(-variance, kind="stable")[:more]
     offset = OFFSET * deviation[largest]
     halves = centers.astype(float)
@@ -138,7 +138,7 @@ def nearest_others(centers: Any) -> Any:
     xp = array_module(centers)
     matrix = distance_matrix(centers)
     nearest = xp.empty(len(centers), xp.intp)
-    for start, stop in ranges(0, len(centers), max(DISTANCES // len(centers), 64)):
+    for start, stop in chunks(0, len(centers), max(DISTANCES // len(centers), 64)):
         distances = centers[start:stop] @ matrix[:-1] + matrix[-1]
         distances[xp.arange(stop - start), xp.arange(start, stop)] = xp.inf
         nearest[start:stop] = distances.argmin(axis=1)

@@ -76,7 +76,7 @@ class AlphaOptions:
         return self.matte or (WHITE if self.alpha == "flatten" else None)
 
 
-HELD = {
+ALPHA_LIMITS = {
     "keep": "all transparent colors",
     "binary": "fully transparent colors only",
     "flatten": "no transparent colors",
@@ -84,7 +84,7 @@ HELD = {
 """A way of `ALPHAS` to what is held by that which can hold no more."""
 
 
-def fitted(alpha: str, limit: str) -> str:
+def limited(alpha: str, limit: str) -> str:
     """That of two ways of `ALPHAS` which keeps less."""
     return max(alpha, limit, key=list(ALPHAS).index)
 

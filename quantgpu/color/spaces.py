@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module
-from quantgpu.threads import ranges
+from quantgpu.threads import chunks
 
 SRGB_SCALE = 8
 """Grid steps per 8-bit level: three axes of 255 * 8 give 12.5 million < 2^24."""
@@ -40,7 +40,7 @@ OKLAB_CHROMA = 1.0, 0.85
 CIELAB_SCALE = 14
 """Grid steps for a unit of L*, a* and b*."""
 
-PAPER = 0.548
+WHITE_SHARE = 0.548
 """The share of errors on white, the rest being those on black, of pictures that are not opaque:
 pages are white more often. Squared errors on black and on white of a vignette and of a gradient of
 opacity, K = 16: with 0.5 604, 670 and 526, 515; with 0.548 656, 623 and 549, 494; with 0.61 679,
@@ -145,7 +145,7 @@ class ColorSpace(NamedTuple):
 def backdrop(space: ColorSpace) -> tuple[tuple[int, int, int], int]:
     """What is behind colors that are not opaque, and the grid steps from clear to opaque.
 
-    The error of such colors is what is seen of it on white and on black, weighted `PAPER` to
+    The error of such colors is what is seen of it on white and on black, weighted `WHITE_SHARE` to
     ``1 - PAPER``. With w for that share, p for coordinates times opacity and a for opacity, it is::
 
         w |dp - white da|^2 + (1 - w) |dp - black da|^2
@@ -156,12 +156,12 @@ def backdrop(space: ColorSpace) -> tuple[tuple[int, int, int], int]:
     """
     ends = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
     black, white = space.to_grid(ends).T.astype(float)
-    x, y, z = np.floor(black + PAPER * (white - black) + 0.5).astype(int).tolist()
+    x, y, z = np.floor(black + WHITE_SHARE * (white - black) + 0.5).astype(int).tolist()
     distance = math.sqrt(((white - black) ** 2).sum())
-    return (x, y, z), math.floor(math.sqrt(PAPER * (1 - PAPER)) * distance + 0.5)
+    return (x, y, z), math.floor(math.sqrt(WHITE_SHARE * (1 - WHITE_SHARE)) * distance + 0.5)
 
 
-def grid_centers(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.float32]:
+def grid_points(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.float32]:
     """(K, d) float32: palette colors as centers in a working space."""
     return np.ascontiguousarray(space.points(colors).T)
 
@@ -226,7 +226,7 @@ def rounded(unrounded: Callable[[Any], Any], colors: Any) -> Any:
     """The nearest grid points, (3, n) float32, of (n, 3) uint8 colors."""
     xp = array_module(colors)
     grid = xp.empty((3, len(colors)), xp.float32)
-    for start, stop in ranges(0, len(colors), CHUNK):
+    for start, stop in chunks(0, len(colors), CHUNK):
         grid[:, start:stop] = xp.floor(unrounded(colors[start:stop]) + 0.5)
     return grid
 
@@ -274,7 +274,7 @@ def nearest_colors(
     the same way everywhere. Far outside of all colors the steps may end at one next to the nearest.
     """
     found = np.empty(points.shape, np.uint8)
-    for start, stop in ranges(0, len(points), POINTS):
+    for start, stop in chunks(0, len(points), POINTS):
         part = points[start:stop]
         best = np.stack([np.searchsorted(HALFWAY, channel) for channel in back(part)], axis=1)
         for offsets in STEPS:

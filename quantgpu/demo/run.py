@@ -10,7 +10,7 @@ from quantgpu.api import quantize
 from quantgpu.demo.contact_sheet import contact_sheet
 from quantgpu.demo.scene import render_scene
 from quantgpu.demo.scenery import FRAME_WIDTH
-from quantgpu.io.atomic import check_target, replacing
+from quantgpu.io.atomic import atomic_write, check_writable
 from quantgpu.progress import Display, no_display
 
 COLORS = 4, 16, 64, 256
@@ -30,7 +30,7 @@ def run_demo(
     Raises:
         OutputError: `output` exists and `force` is not given, or cannot be written.
     """
-    check_target(output, force)
+    check_writable(output, force)
     height = max(round(math.sqrt(megapixels * 1e6 / FRAME_WIDTH)), 1)
     width = max(round(height * FRAME_WIDTH), 1)
     with display("built-in scene") as progress:
@@ -47,6 +47,6 @@ def run_demo(
         )
         label = f"K = {k}  MSE {picture.mse:.1f}"
         results.append((label, picture.to_array(), picture.palette.colors))
-    with replacing(output, force) as stream:
+    with atomic_write(output, force) as stream:
         contact_sheet(scene, results, min(PANEL_WIDTH, width)).save(stream, "PNG")
     tell(f"{output}: all of them side by side, with their palettes")

@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device
-from quantgpu.arrays.namespace import array_module, beside, on_host
+from quantgpu.arrays.namespace import array_module, device_of, on_host
 from quantgpu.color.alpha import AlphaOptions, visible
 from quantgpu.color.packing import KEYS, pack, transparent_keys
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.distributed.tiles import GpuTile, Halo, Tile
-from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally, tally_of
-from quantgpu.dithering.diffusion_matrices import KERNELS
+from quantgpu.dithering.base import ColorMap, Dithering, Mapper, MapResult, MapStats, stats_of
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
 from quantgpu.dithering.methods import mapper_for
-from quantgpu.dithering.options import MapOptions, mapping_for
+from quantgpu.dithering.options import MapOptions, color_map_for
 from quantgpu.errors import UsageError
-from quantgpu.execution.fallback import on_device
+from quantgpu.execution.fallback import run_on_device
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram, sum_of
 from quantgpu.io.histogram_files import (
@@ -41,7 +41,7 @@ from quantgpu.io.histogram_files import (
 from quantgpu.palette import Palette
 from quantgpu.pipeline.shared_palette import SharedPalette
 from quantgpu.pixels.counting import count_colors
-from quantgpu.pixels.gpu import GpuPixels, attended
+from quantgpu.pixels.gpu import GpuPixels, synchronize_on_error
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import no_progress
 
@@ -60,43 +60,43 @@ MANY = 1 << 20
 """Colors together from which on histograms are added in bins."""
 
 
-class Parcel(Histogram):
+class CompressedHistogram(Histogram):
     """A histogram that is compressed when it leaves the process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return parcel_of, (parcel_bytes(self), self.channels)
+        return decompress, (compressed_bytes(self), self.channels)
 
     def __sizeof__(self) -> int:
         columns = self.keys, self.counts, self.weights
         return sum(column.nbytes for column in columns if column is not None)
 
 
-def parcel(histogram: Histogram) -> Parcel:
+def compress(histogram: Histogram) -> CompressedHistogram:
     """The same histogram, on the host."""
     here = histogram.to_host()
-    return Parcel(here.keys, here.counts, here.weights, here.channels)
+    return CompressedHistogram(here.keys, here.counts, here.weights, here.channels)
 
 
-def parcel_bytes(histogram: Histogram) -> bytes:
+def compressed_bytes(histogram: Histogram) -> bytes:
     """What crosses a network for a histogram: a histogram file, see `histogram_files`."""
     return encode_histogram(Counted(histogram, masked=histogram.weights is not None))
 
 
-def parcel_of(data: bytes, channels: int) -> Parcel:
-    """The histogram that `parcel_bytes` were made of."""
+def decompress(data: bytes, channels: int) -> CompressedHistogram:
+    """The histogram that `compressed_bytes` were made of."""
     found = decode_histogram(data).histogram
-    return Parcel(found.keys, found.counts, found.weights, channels)
+    return CompressedHistogram(found.keys, found.counts, found.weights, channels)
 
 
-def added(parts: Sequence[Histogram]) -> Parcel:
+def add_histograms(parts: Sequence[Histogram]) -> CompressedHistogram:
     """The sum of some histograms."""
-    here = [parcel(part) for part in parts]
+    here = [compress(part) for part in parts]
     if sum(len(part) for part in here) < MANY or any(part.keys[-1] >= KEYS for part in here):
-        return parcel(sum_of(list(here)))
-    return added_in_bins(here)
+        return compress(sum_of(list(here)))
+    return add_in_bins(here)
 
 
-def added_in_bins(parts: Sequence[Parcel]) -> Parcel:
+def add_in_bins(parts: Sequence[CompressedHistogram]) -> CompressedHistogram:
     """The sum of histograms of opaque colors, in a bin for each that there is.
 
     Four of 2.8 million colors each take 0.8 s, and 4 s if their keys are sorted; of memory 128 MiB
@@ -104,7 +104,7 @@ def added_in_bins(parts: Sequence[Parcel]) -> Parcel:
     """
     bins = np.zeros(KEYS, np.int64)
 
-    def sums(values: Callable[[Parcel], Any]) -> NDArray[np.int64]:
+    def sums(values: Callable[[CompressedHistogram], Any]) -> NDArray[np.int64]:
         bins[:] = 0
         for part in parts:
             bins[part.keys] += values(part)
@@ -116,13 +116,13 @@ def added_in_bins(parts: Sequence[Parcel]) -> Parcel:
     counts = sums(lambda part: part.counts)
     weighed = any(part.weights is not None for part in parts)
     weights = sums(lambda part: part.full_weights) if weighed else None
-    return Parcel(keys, counts, weights, max(part.channels for part in parts))
+    return CompressedHistogram(keys, counts, weights, max(part.channels for part in parts))
 
 
 ON_CPU = Compute(device="cpu")
 
 
-class Done(NamedTuple):
+class BlockResult(NamedTuple):
     """What was done with a block."""
 
     result: Any
@@ -132,7 +132,7 @@ class Done(NamedTuple):
     """Why it was not done where it was meant to be."""
 
 
-def where(block: Any, device: str) -> str:
+def device_for_block(block: Any, device: str) -> str:
     """The device for a block: on the host the one that is named, else the GPU that it is on."""
     return device if on_host(block) else "auto"
 
@@ -143,8 +143,8 @@ def count_block(
     perceptual: bool = True,
     alpha: AlphaOptions = AlphaOptions(),
     compute: Compute = ON_CPU,
-) -> Done:
-    """The colors of a block, with the weights that they have in the whole picture: a `Parcel`.
+) -> BlockResult:
+    """The colors of a block, with the weights that they have in the whole picture.
 
     Args:
         around: (h, w, 3 | 4) uint8: the block and its halo; on a GPU it is counted there.
@@ -157,23 +157,27 @@ def count_block(
         UsageError: It is of another type or shape.
         DeviceError: The GPU that was asked for cannot be used.
     """
-    tile = Tile(opened(around, alpha), halo)
+    tile = Tile(apply_alpha_options(around, alpha), halo)
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Parcel:
-        with attended(GpuTile(tile, xp, device)) as there:
-            return parcel(count_colors(there, perceptual=perceptual))
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> CompressedHistogram:
+        with synchronize_on_error(GpuTile(tile, xp, device)) as there:
+            return compress(count_colors(there, perceptual=perceptual))
 
-    def on_cpu() -> Parcel:
-        return counted_here(tile.to_host(), perceptual)
+    def on_cpu() -> CompressedHistogram:
+        return count_on_host(tile.to_host(), perceptual)
 
-    return Done(*on_device(where(around, compute.device), compute.memory, on_gpu, on_cpu, tile.gpu))
+    return BlockResult(
+        *run_on_device(
+            device_for_block(around, compute.device), compute.memory, on_gpu, on_cpu, tile.gpu
+        )
+    )
 
 
-def counted_here(tile: Tile, perceptual: bool) -> Parcel:
+def count_on_host(tile: Tile, perceptual: bool) -> CompressedHistogram:
     """The colors of a block on the host."""
     if len(tile) > FEW:
-        return parcel(count_colors(tile, 1, perceptual=perceptual))
-    return parcel(sum_of([count_few(*slab) for slab in slabs_of(tile, perceptual)]))
+        return compress(count_colors(tile, 1, perceptual=perceptual))
+    return compress(sum_of([count_few(*slab) for slab in slabs_of(tile, perceptual)]))
 
 
 def slabs_of(tile: Tile, perceptual: bool) -> Iterator[tuple[Any, Any]]:
@@ -197,10 +201,10 @@ def count_few(colors: NDArray[np.uint8], weights: NDArray[np.uint8] | None) -> H
     return Histogram(found, counts, sums, channels)
 
 
-def opened(block: Any, options: AlphaOptions) -> Any:
+def apply_alpha_options(block: Any, options: AlphaOptions) -> Any:
     """The pixels of a block, where it is; with a fourth channel if one of them is not opaque."""
     check_pixels(block.dtype, block.shape)
-    with beside(block):
+    with device_of(block):
         return block if block.shape[2] == 3 else visible(block, options.alpha, options.matte)
 
 
@@ -212,7 +216,7 @@ def check_pixels(dtype: Any, shape: tuple[Any, ...]) -> None:
         raise UsageError(f"blocks of shape {shape}: they are (height, width, 3 or 4)")
 
 
-class Recipe:
+class BlockMapper:
     """What blocks are remapped by; a table is built once in each process, for all blocks.
 
     It travels as the colors that occur and the palette entry of each, compressed.
@@ -236,7 +240,7 @@ class Recipe:
     def __reduce__(self) -> tuple[Any, ...]:
         size, width = len(self.keys), self.colors.shape[1]
         how = self.options, self.channels
-        return recipe_of, (recipe_bytes(self), size, self.colors.tobytes(), width, *how)
+        return unpickle_mapper, (mapper_bytes(self), size, self.colors.tobytes(), width, *how)
 
     def __sizeof__(self) -> int:
         return int(self.keys.nbytes + self.labels.nbytes)
@@ -248,12 +252,12 @@ class Recipe:
             if gpu not in self.built:
                 keys, labels = xp.asarray(self.keys), xp.asarray(self.labels)
                 histogram = Histogram(keys, xp.ones(len(keys), xp.int64), None, self.channels)
-                mapping = mapping_for(histogram, Palette(self.colors), labels, self.options)
+                mapping = color_map_for(histogram, Palette(self.colors), labels, self.options)
                 self.built[gpu] = mapper_for(mapping, self.options.dithering)
             return self.built[gpu]
 
 
-def recipe_bytes(recipe: Recipe) -> bytes:
+def mapper_bytes(recipe: BlockMapper) -> bytes:
     """The keys and labels of a recipe, compressed."""
     gaps = np.diff(recipe.keys, prepend=-1) - 1
     columns = gaps, recipe.labels.astype(np.int64)
@@ -261,29 +265,31 @@ def recipe_bytes(recipe: Recipe) -> bytes:
 
 
 @lru_cache(maxsize=2)
-def recipe_of(
+def unpickle_mapper(
     data: bytes, length: int, colors: bytes, width: int, options: MapOptions, channels: int
-) -> Recipe:
+) -> BlockMapper:
     """The recipe that was pickled; the same one each time, with the table that it has built."""
     gaps, labels = columns_of(zlib.decompress(data), length, 2)
     entries = np.frombuffer(colors, np.uint8).reshape(-1, width)
-    return Recipe(np.cumsum(gaps + 1) - 1, labels, entries, options, channels)
+    return BlockMapper(np.cumsum(gaps + 1) - 1, labels, entries, options, channels)
 
 
-def recipe_for(histogram: Histogram, shared: SharedPalette, options: MapOptions) -> Recipe:
+def mapper_for_blocks(
+    histogram: Histogram, shared: SharedPalette, options: MapOptions
+) -> BlockMapper:
     """What maps the pixels of a histogram to its palette."""
     colors = shared.palette.colors
-    return Recipe(histogram.keys, shared.labels, colors, options, histogram.channels)
+    return BlockMapper(histogram.keys, shared.labels, colors, options, histogram.channels)
 
 
 def remap_block(
     block: Any,
-    recipe: Recipe,
+    recipe: BlockMapper,
     place: tuple[int, int],
     alpha: AlphaOptions,
     compute: Compute = ON_CPU,
-) -> Done:
-    """The palette entries, (h, w), of a block's pixels, where they are: a `Mapped`.
+) -> BlockResult:
+    """The palette entries, (h, w), of a block's pixels, where they are: a `MapResult`.
 
     Args:
         block: (h, w, 3 | 4) uint8, without a halo; on a GPU it is mapped there.
@@ -292,48 +298,50 @@ def remap_block(
         alpha: As `count_block`.
         compute: As `count_block`.
     """
-    pixels = Pixels(opened(block, alpha))
+    pixels = Pixels(apply_alpha_options(block, alpha))
     pixels.place = place
-    return remapped(pixels, recipe, replace(compute, device=where(block, compute.device)))
+    return map_pixels(
+        pixels, recipe, replace(compute, device=device_for_block(block, compute.device))
+    )
 
 
-def remapped(pixels: Pixels, recipe: Recipe, compute: Compute) -> Done:
-    """The palette entries, (h, w), of pixels, where they are: a `Mapped`."""
+def map_pixels(pixels: Pixels, recipe: BlockMapper, compute: Compute) -> BlockResult:
+    """The palette entries, (h, w), of pixels, where they are: a `MapResult`."""
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Mapped:
-        with attended(GpuPixels(pixels, xp, device, keep=False)) as there:
+    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> MapResult:
+        with synchronize_on_error(GpuPixels(pixels, xp, device, keep=False)) as there:
             stay = pixels.gpu is not None
             found = recipe.mapper(xp, device.gpu)(there, stay, no_progress)
             there.wait()
             return found
 
-    def on_cpu() -> Mapped:
+    def on_cpu() -> MapResult:
         index, tally = recipe.mapper()(pixels.to_host(), False, no_progress)
         if pixels.gpu is None:
-            return Mapped(index, tally)
-        with beside(pixels.source):
-            return Mapped(array_module(pixels.source).asarray(index), tally)
+            return MapResult(index, tally)
+        with device_of(pixels.source):
+            return MapResult(array_module(pixels.source).asarray(index), tally)
 
-    return Done(*on_device(compute.device, compute.memory, on_gpu, on_cpu, pixels.gpu))
+    return BlockResult(*run_on_device(compute.device, compute.memory, on_gpu, on_cpu, pixels.gpu))
 
 
-def tally_in_all(
-    histogram: Histogram, shared: SharedPalette, parts: Sequence[Tally | None]
-) -> Tally:
+def total_stats(
+    histogram: Histogram, shared: SharedPalette, parts: Sequence[MapStats | None]
+) -> MapStats:
     """What all blocks of a picture add up to."""
     tallies = [part for part in parts if part is not None]
     if not tallies:
         space = COLOR_SPACES["srgb"]  # not asked for: each color has its own entry
-        return tally_of(Mapping(histogram, shared.palette, shared.labels, space))
+        return stats_of(ColorMap(histogram, shared.palette, shared.labels, space))
     counts = np.sum([part.counts for part in tallies], axis=0)
     halves = sum(2 * part.squared_error + part.rest for part in tallies)
-    return Tally(counts, halves // 2, halves % 2)
+    return MapStats(counts, halves // 2, halves % 2)
 
 
-def index_of(remapped: Done, dtype: Any) -> Any:
+def index_of(remapped: BlockResult, dtype: Any) -> Any:
     """The indices, where the block is, in the type that was promised."""
     index = remapped.result.index
-    with beside(index):
+    with device_of(index):
         return array_module(index).asarray(index, dtype=dtype)
 
 
@@ -346,7 +354,7 @@ def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
 
 def check_blockwise(dithering: Dithering) -> None:
     """Raise a UsageError for methods that run through a picture in order."""
-    if dithering.method in KERNELS:
+    if dithering.method in DIFFUSION_MATRICES:
         raise UsageError(
             f"dither = {dithering.method!r} runs through a whole picture in order, not through "
             "blocks; use --dither none, bayer or blue-noise"

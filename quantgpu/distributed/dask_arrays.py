@@ -14,21 +14,21 @@ from quantgpu.batch.count import FileCountOptions, count_file
 from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
 from quantgpu.color.alpha import AlphaOptions, Color
 from quantgpu.distributed.blocks import (
-    Done,
-    Parcel,
-    added,
+    BlockResult,
+    CompressedHistogram,
+    add_histograms,
     check_blockwise,
     check_pixels,
+    compress,
     count_block,
     index_of,
-    parcel,
-    recipe_for,
+    mapper_for_blocks,
     remap_block,
-    tally_in_all,
+    total_stats,
     tree,
 )
 from quantgpu.distributed.frame_ranges import FrameCountOptions, FrameRange, counted_frames
-from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, edge_of, pieced
+from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, assemble, edge
 from quantgpu.distributed.workers import INSTALL
 from quantgpu.dithering.base import index_dtype
 from quantgpu.dithering.options import DitherOptions, MapOptions
@@ -116,7 +116,7 @@ def histogram(
         parts = [count(name, way) for name in names]
         frames = FrameCountOptions(perceptual=perceptual, alpha=transparency, compute=compute)
         parts += counted_frames(dask, places, frames)
-    return tree(dask.delayed(added), parts)
+    return tree(dask.delayed(add_histograms), parts)
 
 
 def palette(
@@ -227,7 +227,7 @@ def quantize(
     dithered = mapping.dithering.method != "none"
     found = delayed_palette(counted, k, how, transparency, dithered)
     if is_array(source):
-        recipe = dask.delayed(recipe_for)(counted, found, mapping)
+        recipe = dask.delayed(mapper_for_blocks)(counted, found, mapping)
         dtype = index_dtype(DEFAULT_K if k is None else k)
         return remapped_blocks(dask, checked(source), (counted, found, recipe), dtype, transparency)
     remap = dask.delayed(
@@ -303,25 +303,25 @@ def at_least(array: Any, rows: int, columns: int) -> Any:
 
 
 def with_edges(dask: Any, blocks: Any, at: tuple[int, ...]) -> list[list[Any]]:
-    """A block of a grid, Delayed, and what those around it lend, as `pieced` takes them.
+    """A block of a grid, Delayed, and what those around it lend, as `assemble` takes them.
 
     Edges are fetched to the host, so that blocks need not be all on GPUs, or all not.
     """
-    edge = dask.delayed(edge_of)
+    delayed_edge = dask.delayed(edge)
 
     def piece(down: int, right: int) -> Any:
         row, column = at[0] + down, at[1] + right
         if not (0 <= row < blocks.shape[0] and 0 <= column < blocks.shape[1]):
             return None
         block = blocks[row, column]
-        return edge(block, down, right) if down or right else block
+        return delayed_edge(block, down, right) if down or right else block
 
     return [[piece(down, right) for right in (-1, 0, 1)] for down in (-1, 0, 1)]
 
 
-def count_pieces(lines: Sequence[Sequence[Any]], **way: Any) -> Parcel:
-    """The histogram of a block between edges of others, see `pieced`."""
-    histogram: Parcel = count_block(*pieced(lines), **way).result
+def count_pieces(lines: Sequence[Sequence[Any]], **way: Any) -> CompressedHistogram:
+    """The histogram of a block between edges of others, see `assemble`."""
+    histogram: CompressedHistogram = count_block(*assemble(lines), **way).result
     return histogram
 
 
@@ -340,7 +340,7 @@ def remapped_blocks(
         done = remap(block, recipe, (rows[row], columns[column]), alpha)
         index[row, column] = entries(done, dtype)
         tallies.append(tallied(done))
-    tally = dask.delayed(tally_in_all)(counted, found, tallies)
+    tally = dask.delayed(total_stats)(counted, found, tallies)
     return Remapped(of_blocks(dask, index, array, dtype), found, tally)
 
 
@@ -356,14 +356,14 @@ def of_blocks(dask: Any, blocks: dict[tuple[int, int], Any], like: Any, dtype: A
     return dask.array.Array(graph, name, like.chunks[:2], meta=meta)
 
 
-def tally_of_block(done: Done) -> Any:
+def tally_of_block(done: BlockResult) -> Any:
     """What `remap_block` says beside the indices."""
     return done.result.tally
 
 
 def count_one(name: str, way: FileCountOptions) -> Histogram:
     """The histogram of an image file."""
-    return parcel(count_file(name, no_progress, way).counted.histogram)
+    return compress(count_file(name, no_progress, way).counted.histogram)
 
 
 def remap_file(

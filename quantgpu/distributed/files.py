@@ -14,19 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quantgpu.batch.convert import Work
-from quantgpu.batch.count import FileCountOptions, Total, count_file
+from quantgpu.batch.convert import ConversionJob
+from quantgpu.batch.count import CountTotal, FileCountOptions, count_file
 from quantgpu.batch.destination import Destination
 from quantgpu.batch.report import Report
 from quantgpu.batch.tasks import Task, convert_task
-from quantgpu.distributed.blocks import added, parcel
+from quantgpu.distributed.blocks import add_histograms, compress
 from quantgpu.distributed.stores import Picture, Region, count_region, inspect, is_zarr, regions
 from quantgpu.distributed.workers import (
-    Crew,
-    as_told,
+    Workers,
     check_workers,
-    done_there,
-    notes_told,
+    name_device,
+    name_notes,
+    run_block,
     worker_name,
 )
 from quantgpu.errors import (
@@ -38,7 +38,7 @@ from quantgpu.errors import (
     UsageError,
     report_errors,
 )
-from quantgpu.io.atomic import check_target
+from quantgpu.io.atomic import check_writable
 from quantgpu.io.decode import ReadOptions
 from quantgpu.io.histogram_files import Counted
 from quantgpu.io.streams import STREAM
@@ -63,23 +63,27 @@ class Outcome(NamedTuple):
 
 
 @contextlib.contextmanager
-def converted(
-    crew: Crew, tasks: Sequence[Task], destination: Destination, work: Work, display: Display
+def convert_tasks(
+    crew: Workers,
+    tasks: Sequence[Task],
+    destination: Destination,
+    work: ConversionJob,
+    display: Display,
 ) -> Iterator[Iterator[Callable[[], None]]]:
-    """`jobs.in_turn` of `batches.convert_task` on the workers: what waits for each, in order."""
-    there = placed(destination)
-    carried: Any = parceled(work)
+    """`jobs.run_jobs` of `batches.convert_task` on the workers: what waits for each, in order."""
+    there = absolute_destination(destination)
+    carried: Any = compress_shared_histogram(work)
     if carried is not work:
-        carried = crew.submit(parceled, carried)  # once to each worker
+        carried = crew.submit(compress_shared_histogram, carried)  # once to each worker
     futures: list[Any] = []
     for task in tasks:
         task.error = task.error or trouble_with(task, destination.force)
         waiting = task.is_open
         futures.append(
-            crew.submit(convert_there, absolute(task), there, carried) if waiting else None
+            crew.submit(convert_on_worker, absolute_task(task), there, carried) if waiting else None
         )
     try:
-        yield (partial(settle, *each, display) for each in zip(tasks, futures, strict=True))
+        yield (partial(collect_result, *each, display) for each in zip(tasks, futures, strict=True))
     finally:
         crew.client.cancel([future for future in futures if future is not None])
 
@@ -89,13 +93,13 @@ def trouble_with(task: Task, force: bool) -> QuantgpuError | None:
     try:
         for output in task.outputs:
             if output not in task.kept:
-                check_target(Path(output), force)
+                check_writable(Path(output), force)
     except QuantgpuError as error:
         return error
     return None
 
 
-def placed(destination: Destination) -> Destination:
+def absolute_destination(destination: Destination) -> Destination:
     """The destination, wherever a worker runs."""
     output, folder = destination.output, destination.output_dir
     return replace(
@@ -106,44 +110,44 @@ def placed(destination: Destination) -> Destination:
     )
 
 
-def absolute(task: Task) -> Task:
+def absolute_task(task: Task) -> Task:
     """The task, wherever a worker runs."""
     outputs, kept = ([*map(os.path.abspath, names)] for names in (task.outputs, task.kept))
     return Task(os.path.abspath(task.name), outputs, kept)
 
 
-def parceled(work: Work) -> Work:
+def compress_shared_histogram(work: ConversionJob) -> ConversionJob:
     """The work; a histogram that the images share is compressed on the way."""
     convert: Any = work.convert
     if "histogram" not in getattr(convert, "keywords", {}):
         return work
-    shared = {**convert.keywords, "histogram": parcel(convert.keywords["histogram"])}
+    shared = {**convert.keywords, "histogram": compress(convert.keywords["histogram"])}
     return work._replace(convert=partial(convert.func, **shared))
 
 
-def convert_there(task: Task, destination: Destination, work: Work) -> Outcome:
+def convert_on_worker(task: Task, destination: Destination, work: ConversionJob) -> Outcome:
     """Make what is to be made of an image, on a worker."""
     error: QuantgpuError | None = None
     try:
-        with telling_worker():
+        with name_worker_on_error():
             convert_task(task, no_progress, destination, work)
     except DeviceError as trouble:
-        error = DeviceError(*notes_told([str(trouble)]))
+        error = DeviceError(*name_notes([str(trouble)]))
     except QuantgpuError as trouble:
         error = trouble
     except MemoryError:
         error = QuantgpuError("not enough memory; try a smaller picture or fewer threads")
-    return Outcome([told_there(report) for report in task.reports], error)
+    return Outcome([with_worker_name(report) for report in task.reports], error)
 
 
-def told_there(report: Report) -> Report:
+def with_worker_name(report: Report) -> Report:
     """What a worker says of a device, told so that the worker is named."""
-    notes = notes_told(report.device_notes)
-    return report._replace(device=as_told(report.device), device_notes=notes)
+    notes = name_notes(report.device_notes)
+    return report._replace(device=name_device(report.device), device_notes=notes)
 
 
 @contextlib.contextmanager
-def telling_worker() -> Iterator[None]:
+def name_worker_on_error() -> Iterator[None]:
     """What cannot be written inside is told with the worker's name: others may write there."""
     try:
         yield
@@ -151,7 +155,7 @@ def telling_worker() -> Iterator[None]:
         raise OutputError(f"{error}, on the worker {worker_name()}") from None
 
 
-def settle(task: Task, future: Any, display: Display) -> None:
+def collect_result(task: Task, future: Any, display: Display) -> None:
     """Wait for a task, and report on it as if it had been done here."""
     if task.error is not None:
         raise task.error
@@ -166,15 +170,15 @@ def settle(task: Task, future: Any, display: Display) -> None:
             report._replace(input=task.name, output=given.get(report.output, report.output))
         )
     if outcome.error is not None:
-        raise renamed(outcome.error, given)
+        raise with_given_names(outcome.error, given)
 
 
-def renamed(error: QuantgpuError, given: dict[str, str]) -> QuantgpuError:
+def with_given_names(error: QuantgpuError, given: dict[str, str]) -> QuantgpuError:
     """The error with names of files as they were given."""
-    return type(error)(renamed_text(str(error), given))
+    return type(error)(replace_names(str(error), given))
 
 
-def renamed_text(text: str, given: dict[str, str]) -> str:
+def replace_names(text: str, given: dict[str, str]) -> str:
     """The same for what is said."""
     for there in sorted(given, key=len, reverse=True):
         text = text.replace(there, given[there])
@@ -206,7 +210,7 @@ def result_of(future: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def ended(crew: Crew, futures: Sequence[Any]) -> Iterator[None]:
+def cancel_on_error(crew: Workers, futures: Sequence[Any]) -> Iterator[None]:
     """Whoever leaves with an error gives up the tasks, and waits until no worker is at one of them:
     it would go on to write what is then removed."""
     try:
@@ -230,7 +234,7 @@ def is_at(keys: set[str], dask_worker: Any) -> bool:
 # Images into one histogram
 
 
-class Sum(NamedTuple):
+class CountSum(NamedTuple):
     """What several files count together."""
 
     counted: Counted | None
@@ -240,23 +244,25 @@ class Sum(NamedTuple):
     """The numbers of files that could not, ascending, and why."""
 
 
-def counted(crew: Crew, images: Sequence[str], way: FileCountOptions, display: Display) -> Sum:
+def count_on_workers(
+    crew: Workers, images: Sequence[str], way: FileCountOptions, display: Display
+) -> CountSum:
     """The colors of images together, counted by the workers and added as a tree."""
     with display(f"{len(images)} files") as progress:
         progress("count on the cluster", 0)
         parts = [
             crew.submit(*task, way)
             for number, name in enumerate(images)
-            for task in countings(number, name)
+            for task in count_tasks(number, name)
         ]
-        following(parts, "count on the cluster", progress)
+        track_progress(parts, "count on the cluster", progress)
         if not parts:
-            return Sum(None, [], [])
-        found: Sum = result_of(crew.summed(summed, parts), "counting")
+            return CountSum(None, [], [])
+        found: CountSum = result_of(crew.summed(sum_counts, parts), "counting")
     return found
 
 
-def following(futures: Sequence[Any], stage: str, progress: Progress) -> None:
+def track_progress(futures: Sequence[Any], stage: str, progress: Progress) -> None:
     """Let a progress tell how many of some tasks are done; their results are not held on to."""
     total, done = len(futures), set[str]()
 
@@ -268,7 +274,7 @@ def following(futures: Sequence[Any], stage: str, progress: Progress) -> None:
         future.add_done_callback(one_more)
 
 
-def countings(number: int, name: str) -> list[tuple[Any, ...]]:
+def count_tasks(number: int, name: str) -> list[tuple[Any, ...]]:
     """What counts an image: a function, and its arguments but the last; in Zarr for each block."""
     there = os.path.abspath(name)
     if not is_zarr(name):
@@ -276,26 +282,26 @@ def countings(number: int, name: str) -> list[tuple[Any, ...]]:
     try:
         picture = inspect(there)
     except QuantgpuError as error:
-        return [(refused, number, renamed(error, {there: name}))]
+        return [(failed_count, number, with_given_names(error, {there: name}))]
     return [(count_part, number, name, picture, region) for region in regions(picture)]
 
 
-def refused(number: int, error: QuantgpuError, way: FileCountOptions) -> Sum:
+def failed_count(number: int, error: QuantgpuError, way: FileCountOptions) -> CountSum:
     """What an image counts that cannot be opened."""
-    return Sum(None, [], [(number, error)])
+    return CountSum(None, [], [(number, error)])
 
 
 def count_part(
     number: int, name: str, picture: Picture, region: Region, way: FileCountOptions
-) -> Sum:
+) -> CountSum:
     """The colors of a block of an image."""
     alpha, perceptual = way.read.alpha, way.counting.perceptual
     try:
         check_for_blocks(name, way)
-        done = done_there(count_region, picture, region, perceptual, alpha, way.compute)
+        done = run_block(count_region, picture, region, perceptual, alpha, way.compute)
     except QuantgpuError as error:
-        return refused(number, renamed(error, {picture.path: name}), way)
-    return Sum(way.counted(done.result, transparent=picture.shape[2] == 4), done.notes, [])
+        return failed_count(number, with_given_names(error, {picture.path: name}), way)
+    return CountSum(way.counted(done.result, transparent=picture.shape[2] == 4), done.notes, [])
 
 
 def check_for_blocks(name: str, way: FileCountOptions) -> None:
@@ -310,30 +316,30 @@ def check_for_blocks(name: str, way: FileCountOptions) -> None:
             raise UsageError(f"{name}: --{option} is not for pictures in blocks")
 
 
-def count_one(number: int, name: str, there: str, way: FileCountOptions) -> Sum:
+def count_one(number: int, name: str, there: str, way: FileCountOptions) -> CountSum:
     """The colors of an image."""
     try:
         found, notes, device_notes = count_file(there, no_progress, way)
     except DeviceError as error:
-        return Sum(None, [], [(number, DeviceError(f"{name}: {notes_told([str(error)])[0]}"))])
+        return CountSum(None, [], [(number, DeviceError(f"{name}: {name_notes([str(error)])[0]}"))])
     except QuantgpuError as error:
-        return Sum(None, [], [(number, renamed(error, {there: name}))])
+        return CountSum(None, [], [(number, with_given_names(error, {there: name}))])
     except MemoryError:
-        return Sum(None, [], [(number, QuantgpuError(f"{name}: not enough memory"))])
-    found = replace(found, histogram=parcel(found.histogram))
+        return CountSum(None, [], [(number, QuantgpuError(f"{name}: not enough memory"))])
+    found = replace(found, histogram=compress(found.histogram))
     notes = [note.replace(there, name) for note in notes]
-    return Sum(found, [*notes, *notes_told(device_notes)], [])
+    return CountSum(found, [*notes, *name_notes(device_notes)], [])
 
 
-def summed(parts: Sequence[Sum]) -> Sum:
+def sum_counts(parts: Sequence[CountSum]) -> CountSum:
     """What some files count together."""
     total: Counted | None = None
     for part in parts:
         if part.counted is not None:
             total = part.counted if total is None else total + part.counted
     if total is not None:
-        total = replace(total, histogram=added([total.histogram]))
-    return Sum(
+        total = replace(total, histogram=add_histograms([total.histogram]))
+    return CountSum(
         total,
         list(dict.fromkeys(note for part in parts for note in part.notes)),
         first_each([error for part in parts for error in part.errors]),
@@ -345,17 +351,17 @@ def first_each(errors: list[tuple[int, QuantgpuError]]) -> list[tuple[int, Quant
     return sorted(dict(reversed(errors)).items())
 
 
-def counted_there(
+def count_images_on(
     images: Sequence[str],
     way: FileCountOptions,
     *,
-    crew: Crew,
+    crew: Workers,
     display: Display = no_display,
     on_error: OnError | None = None,
-) -> Total:
+) -> CountTotal:
     """`count_images` on the workers of a cluster, which are all done before an error is told."""
-    found = counted(crew, images, way, display)
+    found = count_on_workers(crew, images, way, display)
     for _, error in found.errors:
         with report_errors(on_error):
             raise error
-    return Total(found.counted, found.notes, [number for number, _ in found.errors])
+    return CountTotal(found.counted, found.notes, [number for number, _ in found.errors])

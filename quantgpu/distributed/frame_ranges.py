@@ -20,13 +20,13 @@ import numpy as np
 
 from quantgpu.arrays.device import Device
 from quantgpu.color.alpha import AlphaOptions
-from quantgpu.distributed.blocks import ON_CPU, Parcel, added, parcel, tree
+from quantgpu.distributed.blocks import ON_CPU, CompressedHistogram, add_histograms, compress, tree
 from quantgpu.errors import InputError, UsageError
-from quantgpu.execution.fallback import on_device
+from quantgpu.execution.fallback import run_on_device
 from quantgpu.execution.selection import Compute
 from quantgpu.io.streams import STREAM
 from quantgpu.pixels.counting import Counter
-from quantgpu.pixels.gpu import GpuPixels, attended
+from quantgpu.pixels.gpu import GpuPixels, synchronize_on_error
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
 from quantgpu.video.frames.open import open_frames
@@ -81,7 +81,7 @@ class Mark(NamedTuple):
 class Part(NamedTuple):
     """What a range counts."""
 
-    histogram: Parcel | None
+    histogram: CompressedHistogram | None
     """None if there are no frames in it."""
     frames: int
     length: Fraction
@@ -191,7 +191,7 @@ def count_range(part: FrameRange, way: FrameCountOptions, seek: bool = True) -> 
         DeviceError: The GPU that was asked for cannot be used.
     """
     count = partial(counted_on, part, way, seek)
-    found, _, notes = on_device(
+    found, _, notes = run_on_device(
         way.compute.device, way.compute.memory, count, partial(count, np, None, False)
     )
     return found._replace(device_notes=notes)
@@ -210,11 +210,11 @@ def counted_on(
             if device is None:
                 counter.add(here, way.perceptual)
             else:
-                with attended(GpuPixels(here, xp, device, keep=False)) as there:
+                with synchronize_on_error(GpuPixels(here, xp, device, keep=False)) as there:
                     counter.add(there, way.perceptual)
                     there.wait()
             count, length = count + 1, length + lasts
-        histogram = parcel(counter.total()) if count else None
+        histogram = compress(counter.total()) if count else None
         before, last = mark_of(reader.before), mark_of(reader.last)
         return Part(histogram, count, length, before, last, [*frames.notes], reader.damage, seek)
 
@@ -261,7 +261,7 @@ def sum_of_ranges(parts: Sequence[Part]) -> Part:
     """What some ranges count together; the first that is damaged tells why."""
     found = [part.histogram for part in parts if part.histogram is not None]
     return Part(
-        added(found) if found else None,
+        add_histograms(found) if found else None,
         sum(part.frames for part in parts),
         sum((part.length for part in parts), Fraction(0)),
         parts[0].before,
@@ -272,7 +272,7 @@ def sum_of_ranges(parts: Sequence[Part]) -> Part:
     )
 
 
-def colors_of_sound(part: Part) -> Parcel:
+def colors_of_sound(part: Part) -> CompressedHistogram:
     """The colors of clips that are whole.
 
     Raises:
@@ -283,7 +283,7 @@ def colors_of_sound(part: Part) -> Parcel:
     return colors_of(part, "clips")
 
 
-def colors_of(part: Part, name: str) -> Parcel:
+def colors_of(part: Part, name: str) -> CompressedHistogram:
     """The colors of what there is of a clip.
 
     Raises:

@@ -11,18 +11,24 @@ from typing import Any
 from quantgpu.batch.report import Report, as_bytes
 from quantgpu.clustering.options import DEFAULT_K
 from quantgpu.distributed.blocks import (
-    Done,
-    Parcel,
-    Recipe,
-    added,
+    BlockMapper,
+    BlockResult,
+    CompressedHistogram,
+    add_histograms,
     check_blockwise,
-    parcel_bytes,
-    recipe_bytes,
-    recipe_for,
+    compressed_bytes,
+    mapper_bytes,
+    mapper_for_blocks,
     remap_block,
-    tally_in_all,
+    total_stats,
 )
-from quantgpu.distributed.files import ended, following, renamed, result_of, telling_worker
+from quantgpu.distributed.files import (
+    cancel_on_error,
+    name_worker_on_error,
+    result_of,
+    track_progress,
+    with_given_names,
+)
 from quantgpu.distributed.stores import (
     Picture,
     Region,
@@ -35,7 +41,7 @@ from quantgpu.distributed.stores import (
     size_of,
     write_region,
 )
-from quantgpu.distributed.workers import Crew, done_there
+from quantgpu.distributed.workers import Workers, run_block
 from quantgpu.dithering.options import DitherOptions, MapOptions
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.execution.selection import Compute
@@ -49,7 +55,7 @@ MOST_NAMED = 4
 
 
 def quantize_store(
-    crew: Crew,
+    crew: Workers,
     name: str,
     output: str,
     k: int | None,
@@ -86,7 +92,7 @@ def quantize_store(
         seconds = {"open": lap()}
         with display(name) as progress:
             counted, crossed = counted_in(crew, picture, options, progress, measured)
-            histogram: Parcel = counted.result
+            histogram: CompressedHistogram = counted.result
             seconds["count"] = lap()
             shared = shared_palette(
                 histogram,
@@ -99,12 +105,12 @@ def quantize_store(
             seconds["cluster"] = lap()
             with created(output, picture, shared.palette.colors, most) as there:
                 names[there] = output
-                recipe = recipe_for(histogram, shared, mapping)
+                recipe = mapper_for_blocks(histogram, shared, mapping)
                 mapped = remapped_in(crew, picture, there, recipe, options, progress)
             seconds["remap"] = lap()
     except QuantgpuError as error:
-        raise renamed(error, names) from None
-    tally = tally_in_all(histogram, shared, [done.result for done in mapped])
+        raise with_given_names(error, names) from None
+    tally = total_stats(histogram, shared, [done.result for done in mapped])
     pixels = histogram.pixels
     report = Report(
         name, output, picture.shape[1], picture.shape[0], len(histogram), len(shared.palette),
@@ -137,7 +143,7 @@ def mapping_of(options: QuantizeOptions, k: int | None) -> MapOptions:
     )
 
 
-def devices_of(parts: Sequence[Done]) -> str:
+def devices_of(parts: Sequence[BlockResult]) -> str:
     """The devices that blocks were done on, for people."""
     devices = sorted({part.device for part in parts})
     if len(devices) <= MOST_NAMED:
@@ -146,86 +152,88 @@ def devices_of(parts: Sequence[Done]) -> str:
     return f"{len(gpus)} GPUs" + ", cpu" * (len(gpus) < len(devices))
 
 
-def notes_of(parts: Sequence[Done]) -> list[str]:
+def notes_of(parts: Sequence[BlockResult]) -> list[str]:
     """What is to be said of the devices that blocks were done on, once."""
     return list(dict.fromkeys(note for part in parts for note in part.notes))
 
 
 def counted_in(
-    crew: Crew, picture: Picture, options: QuantizeOptions, progress: Progress, measured: bool
-) -> tuple[Done, int]:
+    crew: Workers, picture: Picture, options: QuantizeOptions, progress: Progress, measured: bool
+) -> tuple[BlockResult, int]:
     """The histogram of a picture; and if `measured`, the bytes of those of all blocks, else 0."""
     how = options.palette.weighs_pixels, options.alpha, compute_on(crew, options)
     parts = [crew.submit(count_there, picture, region, *how) for region in regions(picture)]
-    following(parts, "count", progress)
+    track_progress(parts, "count", progress)
     sizes = [crew.submit(bytes_of, part, priority=1) for part in parts] if measured else []
     total = crew.summed(added_there, parts)
     crossed = sum(result_of(size, picture.path) for size in sizes)
     return result_of(total, picture.path), crossed
 
 
-def count_there(picture: Picture, region: Region, *how: Any) -> Done:
+def count_there(picture: Picture, region: Region, *how: Any) -> BlockResult:
     """`count_region`, on a worker."""
-    return done_there(count_region, picture, region, *how)
+    return run_block(count_region, picture, region, *how)
 
 
-def added_there(parts: Sequence[Done]) -> Done:
+def added_there(parts: Sequence[BlockResult]) -> BlockResult:
     """The sum of the histograms of some blocks, and what is to be said of their devices."""
-    return Done(added([part.result for part in parts]), "", notes_of(parts))
+    return BlockResult(add_histograms([part.result for part in parts]), "", notes_of(parts))
 
 
-def bytes_of(part: Done) -> int:
+def bytes_of(part: BlockResult) -> int:
     """What crosses the network for a histogram."""
-    return len(parcel_bytes(part.result))
+    return len(compressed_bytes(part.result))
 
 
-def compute_on(crew: Crew, options: QuantizeOptions) -> Compute:
+def compute_on(crew: Workers, options: QuantizeOptions) -> Compute:
     """Where a worker does its part."""
     return Compute(device=crew.device, memory=options.compute.memory)
 
 
-def itself(recipe: Recipe) -> Recipe:
+def identity_task(recipe: BlockMapper) -> BlockMapper:
     """The recipe, as the result of a task: workers pass it on, and can have it again."""
     return recipe
 
 
 def remapped_in(
-    crew: Crew,
+    crew: Workers,
     picture: Picture,
     output: str,
-    recipe: Recipe,
+    recipe: BlockMapper,
     options: QuantizeOptions,
     progress: Progress,
-) -> list[Done]:
+) -> list[BlockResult]:
     """Let the workers write all blocks; what each adds up to, a `Tally` or None."""
-    carried = crew.submit(itself, recipe)
+    carried = crew.submit(identity_task, recipe)
     how = options.alpha, compute_on(crew, options)
     futures = [
         crew.submit(remap_there, picture, output, region, carried, *how)
         for region in regions(picture)
     ]
-    following(futures, "remap", progress)
-    with ended(crew, futures):
+    track_progress(futures, "remap", progress)
+    with cancel_on_error(crew, futures):
         return [result_of(future, picture.path) for future in futures]
 
 
-def remap_there(picture: Picture, output: str, region: Region, *how: Any) -> Done:
+def remap_there(picture: Picture, output: str, region: Region, *how: Any) -> BlockResult:
     """Remap a block and write it, on a worker; again if need be, with the same bytes."""
-    return done_there(remap_region, picture, output, region, *how)
+    return run_block(remap_region, picture, output, region, *how)
 
 
-def remap_region(picture: Picture, output: str, region: Region, recipe: Recipe, *how: Any) -> Done:
+def remap_region(
+    picture: Picture, output: str, region: Region, recipe: BlockMapper, *how: Any
+) -> BlockResult:
     """Remap a block and write it; what it adds up to, a `Tally` or None."""
     done = remap_block(read_region(picture, region), recipe, (region[0], region[2]), *how)
-    with telling_worker():
+    with name_worker_on_error():
         write_region(output, region, done.result.index)
     return done._replace(result=done.result.tally)
 
 
-def traffic(histogram: Parcel, crossed: int, recipe: Recipe) -> str:
+def traffic(histogram: CompressedHistogram, crossed: int, recipe: BlockMapper) -> str:
     """What crossed the network, for people."""
     return (
         f"histograms of the blocks {as_bytes(crossed)}, their sum "
-        f"{as_bytes(len(parcel_bytes(histogram)))}, the table for each worker "
-        f"{as_bytes(len(recipe_bytes(recipe)))}"
+        f"{as_bytes(len(compressed_bytes(histogram)))}, the table for each worker "
+        f"{as_bytes(len(mapper_bytes(recipe)))}"
     )

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.color.alpha import AlphaOptions
-from quantgpu.distributed.blocks import Done, check_pixels, count_block
+from quantgpu.distributed.blocks import BlockResult, check_pixels, count_block
 from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, Halo
 from quantgpu.dithering.base import index_dtype
 from quantgpu.errors import InputError, OutputError, UsageError
 from quantgpu.execution.selection import Compute
-from quantgpu.threads import ranges
+from quantgpu.threads import chunks
 
 TILE = 256
 """Rows and columns of a tile of a TIFF that is written."""
@@ -166,7 +166,7 @@ def regions(picture: Picture) -> list[Region]:
         columns = -(-width // TILE) * TILE
         rows = max(SIDE * SIDE // columns // TILE, 1) * TILE
     return [
-        (*down, *across) for down in ranges(0, height, rows) for across in ranges(0, width, columns)
+        (*down, *across) for down in chunks(0, height, rows) for across in chunks(0, width, columns)
     ]
 
 
@@ -201,7 +201,7 @@ def count_region(
     perceptual: bool,
     alpha: AlphaOptions,
     compute: Compute,
-) -> Done:
+) -> BlockResult:
     """The colors of a block, with the weights that they have in the picture, see `count_block`."""
     around, halo = with_halo(region, picture)
     pixels = read_region(picture, around)
@@ -336,8 +336,8 @@ def write_tiles(page: Any, file: Any, region: Region, index: NDArray[Any]) -> No
     """Put a block, whose first pixel is that of a tile, where the tiles of a page are in a file."""
     height, width = page.tilelength, page.tilewidth
     across = -(-page.shape[1] // width)
-    for row, after in ranges(0, len(index), height):
-        for column, end in ranges(0, index.shape[1], width):
+    for row, after in chunks(0, len(index), height):
+        for column, end in chunks(0, index.shape[1], width):
             tile = np.zeros((height, width), np.uint8)
             tile[: after - row, : end - column] = index[row:after, column:end]
             number = (region[0] + row) // height * across + (region[2] + column) // width

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device
-from quantgpu.arrays.namespace import array_module, beside, to_host
+from quantgpu.arrays.namespace import array_module, device_of, to_host
 from quantgpu.arrays.pinned import aligned
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.perceptual import Weighed, pixel_weights, rows_around
@@ -17,7 +17,7 @@ from quantgpu.pixels.pixels import Pixels
 ABOVE, BELOW, LEFT, RIGHT = 1, 2, 1, 2
 """Pixels around a block that the weights of its own depend on, see `importance`."""
 
-LENT = {
+EDGES = {
     -1: (slice(-ABOVE, None), slice(-LEFT, None)),
     0: (slice(None), slice(None)),
     1: (slice(BELOW), slice(RIGHT)),
@@ -40,13 +40,13 @@ class Halo(NamedTuple):
         return around[self.above : height - self.below, self.left : width - self.right]
 
 
-def edge_of(block: Any, down: int, right: int) -> NDArray[Any]:
-    """What a block, (h, w, …), lends to the one that it lies beside: `LENT`, on the host."""
-    edge: NDArray[Any] = to_host(block[LENT[down][0], LENT[right][1]])
-    return edge
+def edge(block: Any, down: int, right: int) -> NDArray[Any]:
+    """What a block, (h, w, …), lends to the one that it lies beside: `EDGES`, on the host."""
+    lent: NDArray[Any] = to_host(block[EDGES[down][0], EDGES[right][1]])
+    return lent
 
 
-def pieced(lines: Sequence[Sequence[Any]]) -> tuple[Any, Halo]:
+def assemble(lines: Sequence[Sequence[Any]]) -> tuple[Any, Halo]:
     """A block and the edges around it as one array, where the block is, and how much is around.
 
     Args:
@@ -61,7 +61,7 @@ def pieced(lines: Sequence[Sequence[Any]]) -> tuple[Any, Halo]:
     )  # fmt: skip
     if halo == Halo():
         return block, halo
-    with beside(block):
+    with device_of(block):
         rows = [[xp.asarray(part) for part in line if part is not None] for line in lines]
         return xp.concatenate([xp.concatenate(row, axis=1) for row in rows if row], axis=0), halo
 
@@ -105,14 +105,14 @@ class GpuTile(Pixels):
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
         """`GpuPixels.slabs`, of the block's own pixels."""
         for rows, colors in self.around.slabs():
-            yield from self.own(rows, colors)
+            yield from self.interior(rows, colors)
 
     def busy_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
         """`GpuPixels.busy_slabs`, of the block's own pixels."""
         for rows, colors, weights in self.around.busy_slabs():
-            yield from self.own(rows, colors, weights)
+            yield from self.interior(rows, colors, weights)
 
-    def own(self, rows: tuple[int, int], *columns: Any) -> Iterator[Any]:
+    def interior(self, rows: tuple[int, int], *columns: Any) -> Iterator[Any]:
         """The block's own part of a slab, (pixels, …), and its rows in the block; if there is any.
 
         Kernels read words, so it begins at a multiple of 4 bytes.

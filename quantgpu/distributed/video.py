@@ -13,14 +13,14 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from quantgpu.arrays.namespace import to_host
-from quantgpu.distributed.blocks import Parcel, Recipe, remapped
+from quantgpu.distributed.blocks import BlockMapper, CompressedHistogram, map_pixels
 from quantgpu.distributed.files import (
+    cancel_on_error,
     check_names,
-    ended,
-    renamed,
-    renamed_text,
+    name_worker_on_error,
+    replace_names,
     result_of,
-    telling_worker,
+    with_given_names,
 )
 from quantgpu.distributed.frame_ranges import (
     FrameCountOptions,
@@ -35,8 +35,14 @@ from quantgpu.distributed.frame_ranges import (
     ranges_of,
     sum_of_ranges,
 )
-from quantgpu.distributed.stored_image import itself
-from quantgpu.distributed.workers import Crew, crew_of, done_there, notes_told, worker_name
+from quantgpu.distributed.stored_image import identity_task
+from quantgpu.distributed.workers import (
+    Workers,
+    connect_workers,
+    name_notes,
+    run_block,
+    worker_name,
+)
 from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import (
     ChangedError,
@@ -48,15 +54,15 @@ from quantgpu.errors import (
 )
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
-from quantgpu.io.atomic import writing
+from quantgpu.io.atomic import translate_write_errors
 from quantgpu.pipeline.shared_palette import moved
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
-from quantgpu.video.convert import Clip, Total, Watched, convert_clip
+from quantgpu.video.convert import ClipJob, DamageWatch, Total, convert_clip
 from quantgpu.video.frames.base import Frames, channels_of, with_alpha
 from quantgpu.video.frames.pyav import MISSING
 from quantgpu.video.options import VideoOptions
-from quantgpu.video.palettes import Prepared, Turn, Turns
+from quantgpu.video.palettes import FrameStream, Prepared, PreparedFrame
 from quantgpu.video.report import VideoReport
 from quantgpu.video.sinks.open import check_palette, sink_format
 from quantgpu.video.sinks.pictures import Numbered, Sink, write_picture
@@ -78,10 +84,10 @@ class Written(NamedTuple):
 
 
 @dataclass
-class Spread:
+class DistributedClip:
     """A clip whose frames are counted by the workers of a cluster."""
 
-    crew: Crew
+    crew: Workers
     frames: Frames
     way: FrameCountOptions
     first: Fraction | None
@@ -116,7 +122,7 @@ class Spread:
         relative = {} if os.path.isabs(self.name) else {os.path.join(os.getcwd(), ""): ""}
         return {self.source: self.name, **relative}
 
-    def counted(self) -> Parcel:
+    def counted(self) -> CompressedHistogram:
         """The colors that decide the palette, counted when this is first called."""
         if self.total is None:
             with self.renaming():
@@ -127,7 +133,7 @@ class Spread:
         assert self.total is not None
         return colors_of(self.total, self.name)
 
-    def counted_for(self, watched: Watched, xp: Any) -> Histogram:
+    def counted_for(self, watched: DamageWatch, xp: Any) -> Histogram:
         """The same in the arrays of a module; damage is noted by who watches the frames."""
         found = self.counted()
         watched.damage = watched.damage or self.damage
@@ -170,28 +176,28 @@ class Spread:
         try:
             yield
         except QuantgpuError as error:
-            raise renamed(error, self.names) from None
+            raise with_given_names(error, self.names) from None
 
     @property
     def damage(self) -> str | None:
         """Why the clip ended early; None if it did not."""
         damage = self.total.damage if self.total else None
-        return damage and renamed_text(damage, self.names)
+        return damage and replace_names(damage, self.names)
 
     def note(self, notes: Sequence[str]) -> None:
         """Note what was changed on reading, as if it had been read here."""
-        said = [renamed_text(note, self.names) for note in notes]
+        said = [replace_names(note, self.names) for note in notes]
         self.frames.notes.extend(note for note in said if note not in self.frames.notes)
 
     def write(self, ready: Prepared, sink: Numbered) -> tuple[Part, int]:
         """Have all pictures written; what was counted of them, and the squared error."""
         assert self.total is not None
         recipe = self.recipe(ready)
-        share(sink.temporary)
+        match_permissions(sink.temporary)
         for number in range(1, self.total.frames + 1):
             sink.check(number)
         submit = self.crew.submit
-        carried = submit(itself, recipe)
+        carried = submit(identity_task, recipe)
         firsts = accumulate((end.frames for end in self.ends), initial=1)
         names = os.path.join(sink.temporary, sink.names)
         futures = [
@@ -199,7 +205,7 @@ class Spread:
             for place, end, first in zip(self.places, self.ends, firsts, strict=False)
             if end.frames
         ]
-        with self.renaming(), ended(self.crew, futures):
+        with self.renaming(), cancel_on_error(self.crew, futures):
             self.follow(futures, "write on the cluster")
             done: list[Written] = [result_of(future, self.name) for future in futures]
         self.note([note for written in done for note in written.notes])
@@ -208,13 +214,15 @@ class Spread:
         errors = [each.squared_error for each in done if each.squared_error is not None]
         return self.total, sum(errors) if errors else ready.squared_error()
 
-    def recipe(self, ready: Prepared) -> Recipe:
+    def recipe(self, ready: Prepared) -> BlockMapper:
         """What maps the frames, as it travels."""
         histogram, labels = self.counted(), to_host(ready.mapping.labels)
         channels = channels_of(self.frames, self.way.alpha.alpha)
-        return Recipe(histogram.keys, labels, ready.palette, self.mapping, channels)
+        return BlockMapper(histogram.keys, labels, ready.palette, self.mapping, channels)
 
-    def turns_left(self, turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) -> Turns:
+    def frames_left(
+        self, turns: FrameStream, clip: ClipJob, sink: Sink, keeps: bool, total: Total
+    ) -> FrameStream:
         """The turns that are left to this machine, when workers have written what they can.
 
         Args:
@@ -227,12 +235,12 @@ class Spread:
         first = next(turns)  # which comes when all is counted
         ready = first.prepared
         if sink.numbered is None or keeps or not ready.is_counted:
-            return resumed(first, turns)
+            return resume_stream(first, turns)
         turns.close()
         check_palette(ready.palette, sink_format(clip.output), sink.numbered.clip)
         done, error = self.write(ready, sink.numbered)
         total.add(done.frames, done.length, ready, error)
-        return resumed(None, turns)
+        return resume_stream(None, turns)
 
 
 def count_there(place: FrameRange, way: FrameCountOptions) -> Part:
@@ -243,16 +251,16 @@ def count_there(place: FrameRange, way: FrameCountOptions) -> Part:
     """
     try:
         found = count_range(place, way)
-        return found._replace(device_notes=notes_told(found.device_notes))
+        return found._replace(device_notes=name_notes(found.device_notes))
     except DeviceError as error:
-        raise DeviceError(*notes_told([str(error)])) from None
+        raise DeviceError(*name_notes([str(error)])) from None
     except InputError as error:
         if MISSING in str(error):
             raise ClusterError(f"{error}, on the worker {worker_name()}") from None
         raise
 
 
-def share(folder: str) -> None:
+def match_permissions(folder: str) -> None:
     """Let those write into a temporary folder who may write into the one that it is in."""
     os.chmod(folder, stat.S_IMODE(os.stat(os.path.dirname(folder)).st_mode))
 
@@ -262,7 +270,7 @@ def write_range(
     end: Part,
     way: FrameCountOptions,
     first: int,
-    recipe: Recipe,
+    recipe: BlockMapper,
     names: str,
     called: str,
 ) -> Written:
@@ -287,11 +295,11 @@ def write_range(
         number = first - 1
         for number, frame in enumerate(reader.read(end.sought), first):
             pixels = Pixels(with_alpha(frame.pixels, way.alpha, channels))
-            done = done_there(remapped, pixels, recipe, way.compute)
+            done = run_block(map_pixels, pixels, recipe, way.compute)
             if done.result.tally is not None:
                 errors.append(done.result.tally.squared_error)
             notes += [note for note in done.notes if note not in notes]
-            with telling_worker(), writing(called):
+            with name_worker_on_error(), translate_write_errors(called):
                 write_picture(names % number, done.result.index, recipe.colors)
         if (number + 1 - first, mark_of(reader.last)) != (end.frames, end.last):
             raise ChangedError(f"{place.source}: has changed since its colors were counted")
@@ -321,14 +329,14 @@ def convert_clip_on(
             f"--palette {options.palette} finds each palette from the one before, which is not for "
             "several workers; leave out --scheduler, or use --palette shared or FILE"
         )
-    with crew_of(scheduler, device=options.compute.device) as crew:
-        distribute = partial(spread_of, crew)
+    with connect_workers(scheduler, device=options.compute.device) as crew:
+        distribute = partial(distribute_clip, crew)
         return convert_clip(
             source, output, k, options, force=force, progress=progress, distribute=distribute
         )
 
 
-def spread_of(crew: Crew, clip: Clip) -> Spread:
+def distribute_clip(crew: Workers, clip: ClipJob) -> DistributedClip:
     """What has the frames of a clip counted by workers."""
     options = clip.options
     way = FrameCountOptions(
@@ -343,10 +351,10 @@ def spread_of(crew: Crew, clip: Clip) -> Spread:
         color_space=options.clustering.color_space,
         lock_grays=options.clustering.lock_grays,
     )
-    return Spread(crew, clip.frames, way, clip.first, clip.telling.progress, mapping)
+    return DistributedClip(crew, clip.frames, way, clip.first, clip.telling.progress, mapping)
 
 
-def resumed(first: Turn | None, turns: Turns) -> Turns:
+def resume_stream(first: PreparedFrame | None, turns: FrameStream) -> FrameStream:
     """Turns of which the first was taken already; none without it."""
     if first is not None:
         yield first

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from quantgpu.distributed.blocks import FAN_IN, Done
+from quantgpu.distributed.blocks import FAN_IN, BlockResult
 from quantgpu.distributed.gpus import VISIBLE, at_once, first_of, surroundings
 from quantgpu.errors import ClusterError, DeviceError, UsageError
 from quantgpu.execution.selection import choose_device
@@ -48,7 +48,7 @@ NEEDED = "quantgpu", "dask", "distributed", "tifffile", "zarr"
 """What a worker has to be able to import."""
 
 
-class Crew(NamedTuple):
+class Workers(NamedTuple):
     """Workers that were asked."""
 
     client: Any
@@ -70,7 +70,7 @@ class Crew(NamedTuple):
         """
         key = f"{function.__name__}-{uuid4().hex}"
         return self.client.submit(
-            by_worker, __version__, NEEDED, function, *arguments, key=key, pure=False,
+            run_checked, __version__, NEEDED, function, *arguments, key=key, pure=False,
             priority=priority,
         )  # fmt: skip
 
@@ -85,7 +85,7 @@ class Crew(NamedTuple):
         return parts.pop()
 
 
-def by_worker(
+def run_checked(
     version: str, needed: Sequence[str], function: Callable[..., Any], *arguments: Any
 ) -> Any:
     """What a function gives on a worker, if that is one that can do the work of a version."""
@@ -96,13 +96,13 @@ def by_worker(
     return function(*arguments)
 
 
-def done_there(function: Callable[..., Done], *arguments: Any) -> Done:
+def run_block(function: Callable[..., BlockResult], *arguments: Any) -> BlockResult:
     """What was done with a block on a worker, told so that the worker is named."""
     try:
         done = function(*arguments)
     except DeviceError as error:
-        raise DeviceError(*notes_told([str(error)])) from None
-    return Done(done.result, as_told(done.device), notes_told(done.notes))
+        raise DeviceError(*name_notes([str(error)])) from None
+    return BlockResult(done.result, name_device(done.device), name_notes(done.notes))
 
 
 def worker_name(worker: Any = None) -> str:
@@ -114,7 +114,7 @@ def worker_name(worker: Any = None) -> str:
     return str(worker.name) if str(worker.name).startswith("gpu:") else str(worker.address)
 
 
-def as_told(device: str) -> str:
+def name_device(device: str) -> str:
     """What to call a device of the worker that does this task."""
     name = worker_name()
     if device == "cpu":
@@ -122,7 +122,7 @@ def as_told(device: str) -> str:
     return name if name.startswith("gpu:") else f"{device} of {name}"
 
 
-def notes_told(notes: Sequence[str]) -> list[str]:
+def name_notes(notes: Sequence[str]) -> list[str]:
     """Notes on a device of the worker that does this task; each is the same for all files."""
     name = worker_name()
     return [renumbered(note, name) or f"the worker {name}: {note}" for note in notes]
@@ -153,7 +153,9 @@ def check_scheduler(scheduler: str) -> int | None:
 
 
 @contextlib.contextmanager
-def crew_of(scheduler: str, patience: float = PATIENCE, device: str = "auto") -> Iterator[Crew]:
+def connect_workers(
+    scheduler: str, patience: float = PATIENCE, device: str = "auto"
+) -> Iterator[Workers]:
     """The workers of a scheduler, or of a local cluster that ends with the context.
 
     Args:
@@ -176,11 +178,13 @@ def crew_of(scheduler: str, patience: float = PATIENCE, device: str = "auto") ->
             address = stack.enter_context(local_cluster(distributed, names))
         client = stack.enter_context(connected(distributed, address, patience))
         here = device if device == "cpu" else "auto"
-        yield asked(client, scheduler, patience, device, here)
+        yield check_workers_ready(client, scheduler, patience, device, here)
 
 
 @contextlib.contextmanager
-def crew_of_gpus(device: str, numbers: Sequence[int], jobs: int | None = None) -> Iterator[Crew]:
+def start_gpu_workers(
+    device: str, numbers: Sequence[int], jobs: int | None = None
+) -> Iterator[Workers]:
     """A process of this machine for each of some GPUs, which it sees alone; they end with the
     context.
 
@@ -202,7 +206,7 @@ def crew_of_gpus(device: str, numbers: Sequence[int], jobs: int | None = None) -
         local_cluster(distributed, workers, threads) as cluster,
         connected(distributed, cluster, PATIENCE) as client,
     ):
-        yield asked(client, "local", PATIENCE, "gpu", first_of(device))
+        yield check_workers_ready(client, "local", PATIENCE, "gpu", first_of(device))
 
 
 def distributed_for(option: str) -> Any:
@@ -273,7 +277,9 @@ def connected(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
         logger.setLevel(level)
 
 
-def asked(client: Any, scheduler: str, patience: float, device: str, here: str) -> Crew:
+def check_workers_ready(
+    client: Any, scheduler: str, patience: float, device: str, here: str
+) -> Workers:
     """The workers, all of which have what is needed, in this version, and the GPU that is named."""
     try:
         client.wait_for_workers(1, timeout=patience)
@@ -294,7 +300,7 @@ def asked(client: Any, scheduler: str, patience: float, device: str, here: str) 
         at_once[host] += threads
         processors[host] = answers[worker][0] if worker in answers else threads
     shares = [processors[host] // tasks for host, tasks in at_once.items()]
-    return Crew(client, max(min(shares), 1), len(answers), device, here)
+    return Workers(client, max(min(shares), 1), len(answers), device, here)
 
 
 def check_workers(client: Any) -> dict[str, tuple[int, str | None, list[str]]]:

@@ -19,13 +19,13 @@ from quantgpu.pixels.counting import BATCH
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
-from quantgpu.threads import map_ahead
+from quantgpu.threads import imap_threads
 
 PIECE = 8 * BATCH
 """Pixels that a thread maps at a time, in batches."""
 
 
-class Mapping(NamedTuple):
+class ColorMap(NamedTuple):
     """Which colors are mapped, and to what."""
 
     histogram: Histogram
@@ -35,21 +35,21 @@ class Mapping(NamedTuple):
     """(n,) integers: the palette entry of each color of the histogram."""
     space: ColorSpace
     """Where distances are measured."""
-    kinds: Sequence[str] = ()
-    """Of `kinds.KINDS`: pixels of a kind get palette entries of that kind."""
+    classes: Sequence[str] = ()
+    """Of `COLOR_CLASSES`: pixels of a class get palette entries of that class."""
     threads: int = 1
 
 
-class Mapped(NamedTuple):
+class MapResult(NamedTuple):
     """An index map, and what it says where colors alone do not decide it."""
 
     index: Any
     """(H, W) uint8, or uint16 if K > 256; of `GpuFrames`, (frames, stride) on the GPU."""
-    tally: Tally | None = None
+    tally: MapStats | None = None
     """None where each color has its own entry: the histogram tells; and of `GpuFrames`."""
 
 
-class Tally(NamedTuple):
+class MapStats(NamedTuple):
     """What was mapped to what."""
 
     counts: NDArray[np.int64]
@@ -73,7 +73,7 @@ class Dithering(NamedTuple):
 
 NO_DITHERING = Dithering("none")
 
-Mapper = Callable[[Pixels, bool, Progress], Mapped]
+Mapper = Callable[[Pixels, bool, Progress], MapResult]
 """From pixels of the histogram's colors, and whether to leave the index map on a GPU."""
 
 
@@ -91,14 +91,14 @@ def pixel_counts(histogram: Histogram, k: int, labels: Any) -> NDArray[np.int64]
     return found
 
 
-def tally_of(mapping: Mapping) -> Tally:
+def stats_of(mapping: ColorMap) -> MapStats:
     """What is mapped to what if each color is mapped to its own entry."""
     histogram, palette, labels, *_ = mapping
     counts = pixel_counts(histogram, len(palette), labels)
-    return Tally(counts, int(squared_error(histogram, palette, labels)))
+    return MapStats(counts, int(squared_error(histogram, palette, labels)))
 
 
-def table_of(histogram: Histogram, values: Any) -> Callable[[Any, Any], None]:
+def color_lookup(histogram: Histogram, values: Any) -> Callable[[Any, Any], None]:
     """A function that puts the value of each of some pixels' colors where it is told to.
 
     It takes C-contiguous colors, (m, channels) uint8, of those that occur, and an array of m of the
@@ -125,13 +125,13 @@ def table_of(histogram: Histogram, values: Any) -> Callable[[Any, Any], None]:
     return look_up
 
 
-def no_dither(mapping: Mapping, dithering: Dithering = NO_DITHERING) -> Mapper:
+def no_dither(mapping: ColorMap, dithering: Dithering = NO_DITHERING) -> Mapper:
     """Each pixel's own nearest palette color; its cost does not depend on K."""
     dtype = index_dtype(len(mapping.palette))
-    look_up = table_of(mapping.histogram, mapping.labels.astype(dtype))
+    look_up = color_lookup(mapping.histogram, mapping.labels.astype(dtype))
 
-    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
-        return Mapped(each_slab(look_up, pixels, dtype, stay, mapping.threads, progress))
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> MapResult:
+        return MapResult(each_slab(look_up, pixels, dtype, stay, mapping.threads, progress))
 
     return mapped
 
@@ -156,6 +156,6 @@ def each_slab(
             look_up(pixels.slab(start, stop), index[start:stop].reshape(-1))
         return rows[1]
 
-    for done in map_ahead(map_rows, pixels.row_ranges(PIECE), threads):
+    for done in imap_threads(map_rows, pixels.row_ranges(PIECE), threads):
         progress("remap", done / pixels.height)
     return index

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import on_host
 from quantgpu.dithering import diffusion_gpu
-from quantgpu.dithering.diffusion_matrices import FULL, Kernel
-from quantgpu.dithering.nearest_grid import Scheme, nearest_entries
+from quantgpu.dithering.diffusion_matrices import FULL, DiffusionMatrix
+from quantgpu.dithering.nearest_grid import ColorGrid, nearest_entries
 from quantgpu.progress import Progress, no_progress
 
 STEPS = 128
@@ -29,7 +29,7 @@ Errors = NDArray[np.int32]
 """(depth, d, W): what the rows above got wrong, the nearest row first."""
 
 
-def no_errors(kernel: Kernel, axes: int, width: int, xp: Any = np) -> Any:
+def no_errors(kernel: DiffusionMatrix, axes: int, width: int, xp: Any = np) -> Any:
     """The errors above the first row, in an array of a module."""
     return xp.zeros((kernel.depth, axes, width), xp.int32)
 
@@ -37,8 +37,8 @@ def no_errors(kernel: Kernel, axes: int, width: int, xp: Any = np) -> Any:
 def diffuse(
     colors: NDArray[np.int32],
     strength: NDArray[np.uint8],
-    kernel: Kernel,
-    scheme: Scheme,
+    kernel: DiffusionMatrix,
+    scheme: ColorGrid,
     above: Errors,
     dtype: Any = np.int32,
     progress: Progress = no_progress,

@@ -8,8 +8,8 @@ from quantgpu.arrays.namespace import array_module
 from quantgpu.kernels.launch import blocks_for, int32, prepare
 
 if TYPE_CHECKING:
-    from quantgpu.dithering.diffusion_matrices import Kernel
-    from quantgpu.dithering.nearest_grid import Cells, Scheme
+    from quantgpu.dithering.diffusion_matrices import DiffusionMatrix
+    from quantgpu.dithering.nearest_grid import ColorGrid, NearestGrid
 
 ROWS = 32
 """Rows of a band, which a block works on: one for each thread."""
@@ -20,7 +20,7 @@ NUMBERS = {1: "unsigned char", 2: "unsigned short", 4: "int"}
 
 
 def diffuse(
-    colors: Any, strength: Any, kernel: Kernel, scheme: Scheme, above: Any, dtype: Any
+    colors: Any, strength: Any, kernel: DiffusionMatrix, scheme: ColorGrid, above: Any, dtype: Any
 ) -> tuple[Any, Any]:
     """What `diffusion.diffuse` finds, of arrays on the device."""
     rows = colors[None], strength[None]
@@ -29,7 +29,7 @@ def diffuse(
 
 
 def diffuse_frames(
-    colors: Any, strength: Any, kernel: Kernel, scheme: Scheme, above: Any, dtype: Any
+    colors: Any, strength: Any, kernel: DiffusionMatrix, scheme: ColorGrid, above: Any, dtype: Any
 ) -> tuple[Any, Any]:
     """The palette colors of rows of several pictures, and the errors below them.
 
@@ -66,11 +66,11 @@ def diffuse_frames(
     return index, below
 
 
-def chained(cells: Cells) -> tuple[Any, Any]:
+def chained(cells: NearestGrid) -> tuple[Any, Any]:
     """Codes that say where lists begin, and entries that say where they end.
 
-    In `Cells` that is written in a third array: one more load in the chain that each pixel waits
-    for.
+    In `NearestGrid` that is written in a third array: one more load in the chain that each pixel
+    waits for.
     """
     xp = array_module(cells.codes)
     begins = cells.starts.take(xp.maximum(~cells.codes, 0))
@@ -80,7 +80,7 @@ def chained(cells: Cells) -> tuple[Any, Any]:
     return xp.where(cells.codes < 0, ~begins, cells.codes), entries
 
 
-def defines(kernel: Kernel, axes: int, itemsize: int) -> dict[str, Any]:
+def defines(kernel: DiffusionMatrix, axes: int, itemsize: int) -> dict[str, Any]:
     """What ``diffuse.cu`` is compiled with, for so many axes and bytes of a palette color."""
     return {
         "SHARES": ",".join(str(weight) for weights in kernel.shares for weight in weights),

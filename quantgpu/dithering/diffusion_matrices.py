@@ -8,7 +8,7 @@ FULL = 64
 """The strength that passes all of an error on."""
 
 
-class Kernel(NamedTuple):
+class DiffusionMatrix(NamedTuple):
     """How an error is shared out among the neighbors that come later."""
 
     shares: tuple[tuple[int, ...], ...]
@@ -38,15 +38,15 @@ class Kernel(NamedTuple):
         return len(self.shares) - 1
 
 
-KERNELS = {
-    "floyd-steinberg": Kernel(((0, 0, 7), (3, 5, 1)), 16),
-    "jarvis": Kernel(((0, 0, 0, 7, 5), (3, 5, 7, 5, 3), (1, 3, 5, 3, 1)), 48),
-    "stucki": Kernel(((0, 0, 0, 8, 4), (2, 4, 8, 4, 2), (1, 2, 4, 2, 1)), 42),
-    "burkes": Kernel(((0, 0, 0, 8, 4), (2, 4, 8, 4, 2)), 32),
-    "sierra": Kernel(((0, 0, 0, 5, 3), (2, 4, 5, 4, 2), (0, 2, 3, 2, 0)), 32),
-    "sierra-lite": Kernel(((0, 0, 2), (1, 1, 0)), 4),
-    "atkinson": Kernel(((0, 0, 0, 1, 1), (0, 1, 1, 1, 0), (0, 0, 1, 0, 0)), 8),
-    "stevenson-arce": Kernel(
+DIFFUSION_MATRICES = {
+    "floyd-steinberg": DiffusionMatrix(((0, 0, 7), (3, 5, 1)), 16),
+    "jarvis": DiffusionMatrix(((0, 0, 0, 7, 5), (3, 5, 7, 5, 3), (1, 3, 5, 3, 1)), 48),
+    "stucki": DiffusionMatrix(((0, 0, 0, 8, 4), (2, 4, 8, 4, 2), (1, 2, 4, 2, 1)), 42),
+    "burkes": DiffusionMatrix(((0, 0, 0, 8, 4), (2, 4, 8, 4, 2)), 32),
+    "sierra": DiffusionMatrix(((0, 0, 0, 5, 3), (2, 4, 5, 4, 2), (0, 2, 3, 2, 0)), 32),
+    "sierra-lite": DiffusionMatrix(((0, 0, 2), (1, 1, 0)), 4),
+    "atkinson": DiffusionMatrix(((0, 0, 0, 1, 1), (0, 1, 1, 1, 0), (0, 0, 1, 0, 0)), 8),
+    "stevenson-arce": DiffusionMatrix(
         (
             (0, 0, 0, 0, 0, 32, 0),
             (12, 0, 26, 0, 30, 0, 16),
@@ -55,7 +55,7 @@ KERNELS = {
         ),
         200,
     ),
-    "adaptive": Kernel(((0, 0, 0, 8, 3), (0, 5, 8, 5, 3)), 32),
+    "adaptive": DiffusionMatrix(((0, 0, 0, 8, 3), (0, 5, 8, 5, 3)), 32),
 }
 """Name to kernel. Sources, in order: Floyd and Steinberg, 1976; J. F. Jarvis, C. N. Judice and
 W. H. Ninke, 1976, doi:10.1016/S0146-664X(76)80003-2; P. Stucki, IBM Research Report RZ1060, 1981;

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from quantgpu.arrays.namespace import array_module, to_host
-from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally, no_dither
+from quantgpu.dithering.base import ColorMap, Dithering, Mapper, MapResult, MapStats, no_dither
 from quantgpu.dithering.diffusion import no_errors
 from quantgpu.dithering.error_diffusion_plan import (
     Colors,
-    Plan,
+    DiffusionPlan,
     entries_of,
     error_of,
     plan_for,
@@ -21,16 +21,16 @@ from quantgpu.dithering.error_diffusion_plan import (
 )
 from quantgpu.pixels.counting import BATCH
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
-from quantgpu.pixels.perceptual import activity, lightness, rows_around
+from quantgpu.pixels.perceptual import lightness, local_contrast, rows_around
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.progress import Progress, part_of
-from quantgpu.threads import map_ahead
+from quantgpu.progress import Progress, subprogress
+from quantgpu.threads import imap_threads
 
 BAND = 1 << 24
 """Pixels that are diffused at a time, 9 bytes each; a band goes on with the errors of the last."""
 
 
-def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
+def diffused(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """What maps pictures by the error diffusion that `dithering` names.
 
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen; they
@@ -43,7 +43,7 @@ def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
         return no_dither(mapping)
     plan = plan_for(mapping, dithering, colors)
 
-    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> MapResult:
         if isinstance(pixels, GpuFrames):
             return error_diffusion_gpu.on_frames(pixels, plan)
         if isinstance(pixels, GpuPixels):
@@ -53,20 +53,20 @@ def diffused(mapping: Mapping, dithering: Dithering) -> Mapper:
     return mapped
 
 
-def tally_of(plan: Plan, ranks: Any, index: Any) -> tuple[Any, Any]:
+def tally_of(plan: DiffusionPlan, ranks: Any, index: Any) -> tuple[Any, Any]:
     """The pixels of each palette entry, (K,) int64, and the squared error, () int64."""
     xp = array_module(index)
     counts = xp.bincount(index, minlength=plan.k)
     return counts.astype(xp.int64), error_of(plan, ranks, index)
 
 
-def summed(plan: Plan, tallies: list[tuple[Any, Any]]) -> Tally:
+def summed(plan: DiffusionPlan, tallies: list[tuple[Any, Any]]) -> MapStats:
     """The sum of some tallies, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
-    return Tally(to_host(counts), int(error) // plan.sides)
+    return MapStats(to_host(counts), int(error) // plan.sides)
 
 
-def by_threads(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> Mapped:
+def by_threads(pixels: Pixels, plan: DiffusionPlan, threads: int, progress: Progress) -> MapResult:
     """An index map, band by band; several threads prepare and count the pixels of a band."""
     width = pixels.width
     index = np.empty((pixels.height, width), plan.dtype)
@@ -88,14 +88,14 @@ def by_threads(pixels: Pixels, plan: Plan, threads: int, progress: Progress) -> 
             return tally_of(plan, ranks[part(rows)], index[slice(*rows)].reshape(-1))
 
         pieces = list(pixels.row_ranges(BATCH, (start, stop)))
-        deque(map_ahead(prepare, pieces, threads), maxlen=0)
+        deque(imap_threads(prepare, pieces, threads), maxlen=0)
         used = part((start, stop))
-        told = part_of(progress, turn, len(bands))
+        told = subprogress(progress, turn, len(bands))
         found, errors = entries_of(plan, ranks[used], strength[used], errors, told)
         index[start:stop] = found.reshape(-1, width)
-        tallies += list(map_ahead(tally, pieces, threads))
+        tallies += list(imap_threads(tally, pieces, threads))
         told("remap", 1)
-    return Mapped(index, summed(plan, tallies))
+    return MapResult(index, summed(plan, tallies))
 
 
 def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tuple[Any, Any]:
@@ -108,6 +108,6 @@ def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tup
         return pixels.slab(start, stop), None
     first, last = rows_around(start, stop, pixels.height)
     around = pixels.slab(first, last).reshape(last - first, pixels.width, pixels.channels)
-    busy = activity(lightness(around), start - first, stop - start)
+    busy = local_contrast(lightness(around), start - first, stop - start)
     inner = around[start - first : stop - first].reshape(-1, pixels.channels)
     return inner, busy.reshape(-1)

@@ -8,17 +8,22 @@ import numpy as np
 
 from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.dithering import error_diffusion_gpu, lookup_gpu
-from quantgpu.dithering.base import Mapped, Tally
+from quantgpu.dithering.base import MapResult, MapStats
 from quantgpu.dithering.diffusion import no_errors
 from quantgpu.dithering.diffusion_gpu import diffuse_frames
-from quantgpu.dithering.error_diffusion_plan import Plan, entries_of, error_of, with_forced
+from quantgpu.dithering.error_diffusion_plan import (
+    DiffusionPlan,
+    entries_of,
+    error_of,
+    restore_exact,
+)
 from quantgpu.kernels.launch import blocks_for, int32, prepare
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
-from quantgpu.pixels.perceptual import on_gray
+from quantgpu.pixels.perceptual import over_gray
 from quantgpu.progress import Progress, no_progress
 
 
-def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
+def on_slabs(pixels: GpuPixels, plan: DiffusionPlan, stay: bool, progress: Progress) -> MapResult:
     """An index map, slab by slab."""
     xp, width = pixels.xp, pixels.width
     errors = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
@@ -34,10 +39,10 @@ def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> M
 
     slabs = pixels.slabs_between() if plan.is_adaptive else pixels.slabs()
     index = pixels.map(plan.dtype, on_slab, stay, progress, slabs)
-    return Mapped(index, Tally(to_host(counts).astype(np.int64), int(total[0]) // plan.sides))
+    return MapResult(index, MapStats(to_host(counts).astype(np.int64), int(total[0]) // plan.sides))
 
 
-def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
+def on_frames(frames: GpuFrames, plan: DiffusionPlan) -> MapResult:
     """The index maps of some frames, which stay where they are, and their errors."""
     xp, width = frames.xp, frames.width
     count, pixels = len(frames.colors), frames.height * width
@@ -55,13 +60,15 @@ def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
     errors = xp.zeros(count, xp.uint64)
     for turn, own in enumerate(ranks):
         out = index[turn, :pixels]
-        out[:] = with_forced(plan, own, found[turn].reshape(-1))
+        out[:] = restore_exact(plan, own, found[turn].reshape(-1))
         tell(plan, frames.colors[turn, :pixels], own, out, errors[turn : turn + 1])
     frames.errors = errors // xp.uint64(plan.sides)
-    return Mapped(index)
+    return MapResult(index)
 
 
-def prepared(plan: Plan, colors: Any, before: Any, after: Any, width: int, strength: Any) -> Any:
+def prepared(
+    plan: DiffusionPlan, colors: Any, before: Any, after: Any, width: int, strength: Any
+) -> Any:
     """The colors, (m,) int32, of the pixels of some rows; puts their strengths into the last.
 
     The row before and up to two after them are given as far as there are any.
@@ -73,13 +80,15 @@ def prepared(plan: Plan, colors: Any, before: Any, after: Any, width: int, stren
         strength[:] = plan.strength.take(ranks)
     else:
         error_diffusion_gpu.temper(
-            *(on_gray(colors), on_gray(before), on_gray(after)), width, ranks,
+            *(over_gray(colors), over_gray(before), over_gray(after)), width, ranks,
             plan.strength, plan.wanted, strength,
         )  # fmt: skip
     return ranks
 
 
-def tell(plan: Plan, colors: Any, ranks: Any, index: Any, error: Any, counts: Any = None) -> None:
+def tell(
+    plan: DiffusionPlan, colors: Any, ranks: Any, index: Any, error: Any, counts: Any = None
+) -> None:
     """Add the squared error of some pixels to (1,) uint64, and those of each entry to (K,)."""
     if plan.keys is not None:
         lookup_gpu.tally(colors, index, plan.keys, error, counts)

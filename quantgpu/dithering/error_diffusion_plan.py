@@ -25,22 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module, on_host, to_host
-from quantgpu.clustering.color_classes import Kinds
+from quantgpu.clustering.color_classes import ColorClasses
 from quantgpu.clustering.kmeans import two_nearest
 from quantgpu.clustering.points import weighted_points
 from quantgpu.color.packing import pack, unpack
-from quantgpu.color.spaces import ColorSpace, grid_centers
+from quantgpu.color.spaces import ColorSpace, grid_points
 from quantgpu.dithering import lookup_gpu
 from quantgpu.dithering.base import (
+    ColorMap,
     Dithering,
-    Mapping,
+    color_lookup,
     index_dtype,
-    table_of,
 )
 from quantgpu.dithering.diffusion import diffuse
-from quantgpu.dithering.diffusion_matrices import FULL, KERNELS, Kernel
-from quantgpu.dithering.nearest_grid import Scheme, cells_around, nearest_entries
-from quantgpu.metrics.palette_error import seen
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES, FULL, DiffusionMatrix
+from quantgpu.dithering.nearest_grid import ColorGrid, cells_around, nearest_entries
+from quantgpu.metrics.palette_error import composited
 from quantgpu.palette import of_channels
 from quantgpu.progress import Progress
 
@@ -67,7 +67,7 @@ FARTHEST = 4095
 class Colors:
     """The colors of a histogram and their palette entries in a working space."""
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: ColorMap) -> None:
         histogram, palette, labels, space, *_ = mapping
         xp = array_module(labels)
         channels = max(histogram.channels, palette.colors.shape[1])
@@ -75,7 +75,7 @@ class Colors:
         self.entries = of_channels(palette.colors, channels)
         self.labels = labels
         self.points = space.points(self.colors).astype(xp.int32)
-        self.centers = grid_centers(self.entries, space).astype(np.int32)
+        self.centers = grid_points(self.entries, space).astype(np.int32)
         self.is_silent = (xp.asarray(self.entries)[labels] == self.colors).all(axis=1)
         if channels == 4:
             self.is_silent |= self.colors[:, 3] == 0
@@ -101,10 +101,10 @@ def strength_of(colors: Colors, dithering: Dithering) -> Any:
     return xp.where(colors.is_silent, 0, strength).astype(xp.uint8)
 
 
-def wanted_strength(colors: Colors, strength: Any, space: ColorSpace) -> Any:
+def needed_strength(colors: Colors, strength: Any, space: ColorSpace) -> Any:
     """(n,) uint8: the strength for each color, less where its entry is near."""
     xp = array_module(colors.labels)
-    black, white = grid_centers(np.array([[0] * 3, [255] * 3], np.uint8), space)
+    black, white = grid_points(np.array([[0] * 3, [255] * 3], np.uint8), space)
     visible = VISIBLE * float(np.sqrt(((white - black).astype(float) ** 2).sum()))
     shares = xp.minimum(xp.floor(FULL * colors.distances() / visible), FULL)
     return ((strength * shares.astype(xp.int32) + FULL // 2) // FULL).astype(xp.uint8)
@@ -117,18 +117,18 @@ def reach_of(centers: NDArray[np.int32]) -> int:
     return min(math.isqrt(int(gaps.max())) + 1, FARTHEST)
 
 
-def scheme_for(colors: Colors, kinds: Sequence[str]) -> Scheme:
+def scheme_for(colors: Colors, classes: Sequence[str]) -> ColorGrid:
     """Points, centers and cells; apart for colors that keep to palette colors of their kind."""
     xp = array_module(colors.labels)
     points = xp.where(colors.is_silent, colors.served_by, colors.points)
     reach = reach_of(colors.centers)
-    groups = Kinds(kinds, colors.colors).groups(colors.entries) if kinds else None
+    groups = ColorClasses(classes, colors.colors).groups(colors.entries) if classes else None
     cells, first = cells_around(points, colors.centers, reach, groups)
     centers = np.ascontiguousarray(colors.centers.T)
-    return Scheme(points, xp.asarray(centers), cells.on(xp), reach, first)
+    return ColorGrid(points, xp.asarray(centers), cells.on(xp), reach, first)
 
 
-def forced_entries(colors: Colors, scheme: Scheme) -> Any:
+def exact_entries_of(colors: Colors, scheme: ColorGrid) -> Any:
     """(n,) int32: the entries of colors that another entry on the same point would get, else -1.
 
     None if there are no such colors.
@@ -150,20 +150,20 @@ def forced_entries(colors: Colors, scheme: Scheme) -> Any:
     return forced
 
 
-class Plan(NamedTuple):
+class DiffusionPlan(NamedTuple):
     """What pictures of some colors are diffused by."""
 
-    kernel: Kernel
-    scheme: Scheme
+    kernel: DiffusionMatrix
+    scheme: ColorGrid
     rank_of: Callable[[Any, Any], None]
-    """Puts the number of each pixel's color where it is told to, see `table_of`."""
+    """Puts the number of each pixel's color where it is told to, see `color_lookup`."""
     strength: Any
     """(n,) uint8: that of each color, 0 to `FULL`."""
     wanted: Any
     """(n,) uint8: the same, less where its entry is near; None if neither that matters nor areas.
     """
     forced: Any
-    """See `forced_entries`."""
+    """See `exact_entries_of`."""
     seen: tuple[Any, Any]
     """(3 | 6, n) int32 and (3 | 6, K) int32: what errors are measured on."""
     dtype: Any
@@ -188,21 +188,21 @@ class Plan(NamedTuple):
         return self.wanted is not None
 
 
-def plan_for(mapping: Mapping, dithering: Dithering, colors: Colors) -> Plan:
+def plan_for(mapping: ColorMap, dithering: Dithering, colors: Colors) -> DiffusionPlan:
     """What does not change from picture to picture."""
     xp = array_module(colors.labels)
-    scheme = scheme_for(colors, mapping.kinds)
+    scheme = scheme_for(colors, mapping.classes)
     strength, wanted = strength_of(colors, dithering), None
     if dithering.method == "adaptive":
-        wanted = wanted_strength(colors, strength, mapping.space)
-    return Plan(
-        KERNELS[dithering.method],
+        wanted = needed_strength(colors, strength, mapping.space)
+    return DiffusionPlan(
+        DIFFUSION_MATRICES[dithering.method],
         scheme,
-        table_of(mapping.histogram, xp.arange(len(colors.labels), dtype=xp.int32)),
+        color_lookup(mapping.histogram, xp.arange(len(colors.labels), dtype=xp.int32)),
         strength,
         wanted,
-        forced_entries(colors, scheme),
-        (seen(colors.colors).T, xp.asarray(seen(colors.entries).T)),
+        exact_entries_of(colors, scheme),
+        (composited(colors.colors).T, xp.asarray(composited(colors.entries).T)),
         index_dtype(len(colors.entries)),
         keys_for(colors),
     )
@@ -217,18 +217,18 @@ def keys_for(colors: Colors) -> Any:
     return array_module(colors.labels).asarray(keys)
 
 
-def prepared(plan: Plan, colors: Any, busy: Any) -> tuple[Any, Any]:
+def prepared(plan: DiffusionPlan, colors: Any, busy: Any) -> tuple[Any, Any]:
     """Color and strength, (m,) int32 and uint8, of m pixels with such an `activity`."""
     ranks = array_module(colors).empty(len(colors), "int32")
     plan.rank_of(colors, ranks)
     strength = plan.strength.take(ranks)
     if plan.wanted is None:
         return ranks, strength
-    return ranks, tempered(strength, plan.wanted.take(ranks), busy)
+    return ranks, local_strength(strength, plan.wanted.take(ranks), busy)
 
 
 def entries_of(
-    plan: Plan, ranks: Any, strength: Any, above: Any, progress: Progress
+    plan: DiffusionPlan, ranks: Any, strength: Any, above: Any, progress: Progress
 ) -> tuple[Any, Any]:
     """The palette entries, (h * W,), of the rows below some errors, and the errors below them."""
     width = above.shape[2]
@@ -236,10 +236,10 @@ def entries_of(
         ranks.reshape(-1, width), strength.reshape(-1, width), plan.kernel, plan.scheme, above,
         plan.dtype, progress,
     )  # fmt: skip
-    return with_forced(plan, ranks, index.reshape(-1)), below
+    return restore_exact(plan, ranks, index.reshape(-1)), below
 
 
-def with_forced(plan: Plan, ranks: Any, index: Any) -> Any:
+def restore_exact(plan: DiffusionPlan, ranks: Any, index: Any) -> Any:
     """The palette entries, (m,), of pixels with these colors, of which some have their own."""
     if plan.forced is None:
         return index
@@ -247,7 +247,7 @@ def with_forced(plan: Plan, ranks: Any, index: Any) -> Any:
     return array_module(own).where(own < 0, index, own.astype(plan.dtype))
 
 
-def error_of(plan: Plan, ranks: Any, index: Any) -> Any:
+def error_of(plan: DiffusionPlan, ranks: Any, index: Any) -> Any:
     """The squared error, () int64, of pixels of these colors, `Plan.sides` times."""
     before, after = plan.seen
     gaps = before.take(ranks, axis=1)
@@ -256,7 +256,7 @@ def error_of(plan: Plan, ranks: Any, index: Any) -> Any:
     return gaps.sum(dtype=array_module(index).int64)
 
 
-def tempered(strength: Any, wanted: Any, busy: Any) -> Any:
+def local_strength(strength: Any, wanted: Any, busy: Any) -> Any:
     """(m,) uint8: strengths where pixels have such an `activity`, (m,) uint16.
 
     In clean gradients all of it counts; elsewhere what is `wanted`, both (m,) uint8.

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantgpu.dithering.base import Dithering, Mapper, Mapping, no_dither
-from quantgpu.dithering.diffusion_matrices import FULL, KERNELS
+from quantgpu.dithering.base import ColorMap, Dithering, Mapper, no_dither
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES, FULL
 from quantgpu.errors import UsageError
 
 DEFAULT = "adaptive"
 """The method where none is named."""
 
 
-def mapper_for(mapping: Mapping, dithering: Dithering) -> Mapper:
+def mapper_for(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """What maps pictures; the method is prepared once for all of them."""
     method = "none" if len(mapping.palette) == 1 else dithering.method
     return DITHERS[method](mapping, dithering)
@@ -57,14 +57,14 @@ def dithering_for(
     return parse_dither(usual if dither is None else dither, strength)
 
 
-def error_diffusion(mapping: Mapping, dithering: Dithering) -> Mapper:
+def error_diffusion(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """Errors are passed on to neighbors, see `diffusion`."""
     from quantgpu.dithering.error_diffusion import diffused
 
     return diffused(mapping, dithering)
 
 
-def ordered_dither(mapping: Mapping, dithering: Dithering) -> Mapper:
+def ordered_dither(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """Each color is mixed of two palette colors, by place, see `ordered`."""
     from quantgpu.dithering import ordered, ordered_gpu
 
@@ -73,10 +73,10 @@ def ordered_dither(mapping: Mapping, dithering: Dithering) -> Mapper:
     return ordered.ordered(mapping, dithering)
 
 
-DITHERS: dict[str, Callable[[Mapping, Dithering], Mapper]] = {
+DITHERS: dict[str, Callable[[ColorMap, Dithering], Mapper]] = {
     "none": no_dither,
     "bayer": ordered_dither,
     "blue-noise": ordered_dither,
-    **dict.fromkeys(KERNELS, error_diffusion),
+    **dict.fromkeys(DIFFUSION_MATRICES, error_diffusion),
 }
 """Name to method; the choices of ``--dither``."""

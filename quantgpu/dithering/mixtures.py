@@ -21,7 +21,7 @@ from quantgpu.arrays.namespace import array_module, on_host
 from quantgpu.color.morton import morton_codes
 from quantgpu.color.spaces import FAR
 from quantgpu.dithering.diffusion_matrices import FULL
-from quantgpu.threads import each_range, ranges
+from quantgpu.threads import chunks, parallel_chunks
 
 NOISE = np.float32(0.25)
 """What variance counts beside the error of the mean: with more, less is mixed. Blue noise, eight
@@ -100,7 +100,7 @@ def mixtures(
     scale = np.float32(strength * (SHARES // FULL))
 
     def mix(interval: tuple[int, int]) -> None:
-        for start, stop in ranges(*interval, COLORS[not on_host(points)]):
+        for start, stop in chunks(*interval, COLORS[not on_host(points)]):
             part = slice(start, stop)
             near = labels[part]
             rows = near if first_row is None else first_row[part] + near
@@ -113,7 +113,7 @@ def mixtures(
             found.high[part] = xp.maximum(near, other)
             found.share[part] = xp.where(other < near, SHARES - share, share)
 
-    each_range(mix, count, threads if on_host(points) else 1)
+    parallel_chunks(mix, count, threads if on_host(points) else 1)
     return found
 
 
@@ -192,7 +192,7 @@ def nearest_others(centers: NDArray[np.float32], among: NDArray[np.intp]) -> NDA
     order = np.argsort(morton_codes(coarse), kind="stable")
     targets = np.ascontiguousarray(centers[among].T)
     found = np.empty((len(centers), kept), np.intp)
-    for start, stop in ranges(0, len(centers), BLOCK):
+    for start, stop in chunks(0, len(centers), BLOCK):
         block = order[start:stop]
         sources = centers[block]
         near = around(sources, targets, kept)

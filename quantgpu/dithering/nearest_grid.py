@@ -26,7 +26,7 @@ PAIRS = 1 << 21
 """Pairs of a cell and a candidate that are compared at a time."""
 
 
-class Cells(NamedTuple):
+class NearestGrid(NamedTuple):
     """Which palette colors can be nearest to the points of each cell."""
 
     origin: Any
@@ -42,11 +42,11 @@ class Cells(NamedTuple):
     entries: Any
     """int32: palette colors, ascending within a list."""
 
-    def on(self, xp: Any) -> Cells:
+    def on(self, xp: Any) -> NearestGrid:
         """The same in the arrays of a module."""
         move = to_host if xp is np else xp.asarray
         origin, shift, sides, *others = self
-        return Cells(move(origin), shift, sides, *map(move, others))
+        return NearestGrid(move(origin), shift, sides, *map(move, others))
 
 
 Group = tuple[Any, NDArray[np.intp]]
@@ -55,7 +55,7 @@ Group = tuple[Any, NDArray[np.intp]]
 
 def cells_around(
     points: Any, centers: NDArray[np.int32], reach: int, groups: list[Group] | None = None
-) -> tuple[Cells, Any]:
+) -> tuple[NearestGrid, Any]:
     """The cells of all that is no farther than `reach` along each axis from one of the points.
 
     Args:
@@ -74,12 +74,12 @@ def cells_around(
     most = min(MOST_CELLS, LEAST_CELLS + CELLS_PER_POINT * points.shape[1])
     while int(np.prod(-(-extent >> shift))) * len(groups or "1") > most:
         shift += 1
-    frame = Frame(origin, shift, tuple((-(-extent >> shift)).tolist()))
+    frame = GridFrame(origin, shift, tuple((-(-extent >> shift)).tolist()))
     if groups is None:
         return cells_in(frame, frame.reached(points, reach), centers), None
     xp = array_module(points)
     first = xp.empty(points.shape[1], xp.int32)
-    found: list[Cells] = []
+    found: list[NearestGrid] = []
     for members, allowed in groups:
         mask = frame.reached(points.take(members, axis=1), reach)
         cells = cells_in(frame, mask, centers[allowed])
@@ -89,7 +89,7 @@ def cells_around(
     return joined(found), first
 
 
-def joined(parts: list[Cells]) -> Cells:
+def joined(parts: list[NearestGrid]) -> NearestGrid:
     """Cells of several groups, one group after the other."""
     codes, starts, entries = [], [np.zeros(1, np.int32)], [np.empty(0, np.int32)]
     lists = listed = 0
@@ -104,7 +104,7 @@ def joined(parts: list[Cells]) -> Cells:
     )
 
 
-class Frame(NamedTuple):
+class GridFrame(NamedTuple):
     """A grid of cells."""
 
     origin: NDArray[np.int32]
@@ -121,10 +121,10 @@ class Frame(NamedTuple):
 
     def reached(self, points: Any, reach: int) -> NDArray[np.bool_]:
         """Which cells lie within reach of a point; of the shape `sides`."""
-        return reached(points, self.origin, self.shift, self.sides, reach)
+        return cells_in_reach(points, self.origin, self.shift, self.sides, reach)
 
 
-def cells_in(frame: Frame, mask: NDArray[np.bool_], centers: NDArray[np.int32]) -> Cells:
+def cells_in(frame: GridFrame, mask: NDArray[np.bool_], centers: NDArray[np.int32]) -> NearestGrid:
     """The cells of a frame that are in a mask; the others have code 0."""
     origin, shift, sides = frame
     masks = [mask]
@@ -134,16 +134,16 @@ def cells_in(frame: Frame, mask: NDArray[np.bool_], centers: NDArray[np.int32]) 
     places: NDArray[np.int64] = np.zeros(1, np.int64)
     for level in range(len(masks) - 2, -1, -1):
         children, parents = children_of(places, masks[level + 1].shape, masks[level])
-        found = narrowed(
+        found = prune_candidates(
             found, parents, children, masks[level].shape, origin, shift + level, centers
         )
         places = children
     if len(masks) == 1:
-        found = narrowed(found, places * 0, places, sides, origin, shift, centers)
+        found = prune_candidates(found, places * 0, places, sides, origin, shift, centers)
     return packed_cells(found, places, frame)
 
 
-def reached(
+def cells_in_reach(
     points: Any, origin: NDArray[np.int32], shift: int, sides: tuple[int, ...], reach: int
 ) -> NDArray[np.bool_]:
     """Which cells lie within reach of a point; of the shape `sides`."""
@@ -201,7 +201,7 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Cells, as positions in a list of them, ascending, and a candidate of each, ascending too."""
 
 
-def narrowed(
+def prune_candidates(
     around: Pairs,
     parents: NDArray[np.int64],
     places: NDArray[np.int64],
@@ -224,7 +224,7 @@ def narrowed(
         part = slice(first, last)
         cells, ranks = expanded(counts[part])
         among = candidates[starts[parents[part]][cells] + ranks]
-        kept = possible(low[:, part], cells, among, shift, centers)
+        kept = can_be_nearest(low[:, part], cells, among, shift, centers)
         found.append((cells[kept] + first, among[kept]))
         first = last
     cells, among = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -238,7 +238,7 @@ def expanded(counts: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return owners, np.arange(len(owners)) - starts[owners]
 
 
-def possible(
+def can_be_nearest(
     low: NDArray[np.int32],
     cells: NDArray[np.int64],
     among: NDArray[np.int64],
@@ -267,7 +267,7 @@ def possible(
     return kept
 
 
-def packed_cells(found: Pairs, places: NDArray[np.int64], frame: Frame) -> Cells:
+def packed_cells(found: Pairs, places: NDArray[np.int64], frame: GridFrame) -> NearestGrid:
     """Cells with the candidates that were found; those out of reach have none, and code 0."""
     owners, candidates = found
     counts = np.bincount(owners, minlength=len(places))
@@ -278,12 +278,12 @@ def packed_cells(found: Pairs, places: NDArray[np.int64], frame: Frame) -> Cells
     codes[places[several]] = ~np.arange(len(several))
     listed = candidates[(counts > 1)[owners]].astype(np.int32)
     begins = np.concatenate([[0], np.cumsum(counts[several])]).astype(np.int32)
-    return Cells(*frame, codes, begins, listed)
+    return NearestGrid(*frame, codes, begins, listed)
 
 
 def nearest_entries(
     points: NDArray[np.int32],
-    cells: Cells,
+    cells: NearestGrid,
     centers: NDArray[np.int32],
     first: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
@@ -329,14 +329,14 @@ def nearest_entries(
     return found
 
 
-class Scheme(NamedTuple):
+class ColorGrid(NamedTuple):
     """All that diffusion needs to know of colors; its arrays are in one module."""
 
     points: Any
     """(d, n) int32: the grid coordinates of each color."""
     centers: Any
     """(d, K) int32: those of the palette."""
-    cells: Cells
+    cells: NearestGrid
     """For points of the colors moved by `reach`, and centers."""
     reach: int
     """Grid steps that errors may move a pixel along an axis."""

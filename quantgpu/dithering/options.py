@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from quantgpu.clustering.color_classes import kinds_of
+from quantgpu.clustering.color_classes import classes_for
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import NO_DITHERING, Dithering, Mapping
+from quantgpu.dithering.base import NO_DITHERING, ColorMap, Dithering
 from quantgpu.dithering.methods import DEFAULT, parse_dither
 from quantgpu.errors import UsageError, check_choice
 from quantgpu.histogram import Histogram
@@ -62,9 +62,9 @@ class MapOptions:
         check_choice("color_space", self.color_space, COLOR_SPACES)
 
 
-def mapping_for(
+def color_map_for(
     histogram: Histogram, palette: Palette, labels: Any, options: MapOptions, threads: int = 1
-) -> Mapping:
+) -> ColorMap:
     """What a method maps colors by: the palette entry of each color of a histogram.
 
     Args:
@@ -75,6 +75,6 @@ def mapping_for(
         threads: At least 1.
     """
     channels = max(histogram.channels, palette.colors.shape[1])
-    kinds = kinds_of(channels, options.lock_grays)
+    classes = classes_for(channels, options.lock_grays)
     space = COLOR_SPACES[options.color_space]
-    return Mapping(histogram, palette, labels, space, kinds, threads)
+    return ColorMap(histogram, palette, labels, space, classes, threads)

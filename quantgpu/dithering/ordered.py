@@ -14,29 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module, on_host, to_host
-from quantgpu.clustering.color_classes import Kinds
+from quantgpu.clustering.color_classes import ColorClasses
 from quantgpu.color.packing import KEYS, pack, unpack
-from quantgpu.color.spaces import grid_centers
+from quantgpu.color.spaces import grid_points
 from quantgpu.dithering.base import (
     PIECE,
+    ColorMap,
     Dithering,
-    Mapped,
     Mapper,
-    Mapping,
-    Tally,
+    MapResult,
+    MapStats,
+    color_lookup,
     index_dtype,
-    table_of,
 )
 from quantgpu.dithering.diffusion_matrices import FULL
 from quantgpu.dithering.mixtures import SHARES, Mixtures, mixtures
 from quantgpu.dithering.threshold_matrices import bayer, blue_noise
-from quantgpu.metrics.palette_error import seen
+from quantgpu.metrics.palette_error import composited
 from quantgpu.palette import of_channels
 from quantgpu.pixels.counting import BATCH
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
-from quantgpu.threads import map_ahead, ranges
+from quantgpu.threads import chunks, imap_threads
 
 MATRICES: dict[str, Callable[[int | None], NDArray[np.uint16]]] = {
     "bayer": lambda size: bayer(size or 8),
@@ -48,14 +48,14 @@ SLAB, ROWS = 1 << 20, 16
 """Pixels that a GPU maps at a time, in a multiple of so many rows, as kernels read words."""
 
 
-def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
+def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """What maps pictures by the threshold matrix that `dithering` names.
 
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen.
     """
     plan = plan_for(mapping, dithering)
 
-    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> MapResult:
         if isinstance(pixels, GpuFrames):
             return on_frames(pixels, plan)
         if isinstance(pixels, GpuPixels):
@@ -65,11 +65,11 @@ def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
     return mapped
 
 
-class Plan(NamedTuple):
+class OrderedPlan(NamedTuple):
     """What pictures of some colors are dithered by."""
 
     rank_of: Callable[[Any, Any], None]
-    """Puts the number of each pixel's color where it is told to, see `table_of`."""
+    """Puts the number of each pixel's color where it is told to, see `color_lookup`."""
     words: Any
     """(n,) uint32, or uint64 if K > 256: from the low bits on, both entries of each color, an index
     long each, and the share of the second."""
@@ -105,7 +105,7 @@ class PlainPlan(NamedTuple):
     table: NDArray[np.uint32]
     """(2^24,): the word of each color that occurs, at its key."""
     bounds: NDArray[Any]
-    """See `Plan`."""
+    """See `OrderedPlan`."""
     keys: NDArray[np.uint32]
     """(K,): the palette's colors as in `histogram.pack`."""
 
@@ -120,7 +120,7 @@ class PlainPlan(NamedTuple):
         return 1
 
     def switch(self, colors: Any, place: tuple[int, int], width: int, out: Any) -> int:
-        """See `Plan`."""
+        """See `OrderedPlan`."""
         keys = pack(colors)
         put(self.table.take(keys, mode="clip"), self.bounds, place, width, out)
         return squared_gaps(keys.astype(np.uint32), self.keys.take(out, mode="clip"))
@@ -130,7 +130,7 @@ Tallied = tuple[Any, Any]
 """The pixels of each entry, (K,), and the sum of their errors, an integer."""
 
 
-def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
+def plan_for(mapping: ColorMap, dithering: Dithering) -> OrderedPlan | PlainPlan:
     """What does not change from picture to picture."""
     histogram = mapping.histogram
     xp = array_module(mapping.labels)
@@ -142,8 +142,8 @@ def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
         table = np.empty(KEYS, np.uint32)
         table[histogram.keys] = words
         return PlainPlan(table, bounds, pack(entries).astype(np.uint32))
-    return Plan(
-        table_of(histogram, xp.arange(len(mapping.labels), dtype=xp.int32)),
+    return OrderedPlan(
+        color_lookup(histogram, xp.arange(len(mapping.labels), dtype=xp.int32)),
         words,
         xp.asarray(bounds),
         errors_of(mixed, colors, entries),
@@ -152,9 +152,9 @@ def plan_for(mapping: Mapping, dithering: Dithering) -> Plan | PlainPlan:
     )
 
 
-def mixed_for(mapping: Mapping, dithering: Dithering) -> tuple[Mixtures, Any, NDArray[np.uint8]]:
+def mixed_for(mapping: ColorMap, dithering: Dithering) -> tuple[Mixtures, Any, NDArray[np.uint8]]:
     """What colors are mixed of; these, (n, channels); and those of the palette, on the host."""
-    histogram, palette, labels, space, kinds, threads = mapping
+    histogram, palette, labels, space, classes, threads = mapping
     channels = max(histogram.channels, palette.colors.shape[1])
     colors = unpack(histogram.keys, channels)
     entries = of_channels(palette.colors, channels)
@@ -162,8 +162,8 @@ def mixed_for(mapping: Mapping, dithering: Dithering) -> tuple[Mixtures, Any, ND
     if channels == 4:
         exact |= colors[:, 3] == 0
     strength = FULL if dithering.strength is None else dithering.strength
-    groups = Kinds(kinds, colors).groups(entries) if kinds else None
-    points, centers = space.points(colors), grid_centers(entries, space)
+    groups = ColorClasses(classes, colors).groups(entries) if classes else None
+    points, centers = space.points(colors), grid_points(entries, space)
     mixed = mixtures(points, centers, labels, exact, strength, threads, groups)
     return mixed, colors, entries
 
@@ -196,7 +196,7 @@ def bounds_of(matrix: NDArray[np.uint16], k: int) -> NDArray[Any]:
 def errors_of(mixed: Mixtures, colors: Any, entries: NDArray[np.uint8]) -> Any:
     """See `Plan.errors`; (n, channels) and (K, channels) uint8."""
     xp = array_module(colors)
-    before, after = seen(colors).T, xp.asarray(np.ascontiguousarray(seen(entries).T))
+    before, after = composited(colors).T, xp.asarray(np.ascontiguousarray(composited(entries).T))
     errors = xp.empty((len(colors), 2), xp.int32)
     for side, chosen in enumerate((mixed.low, mixed.high)):
         gaps = after.take(chosen, axis=1)
@@ -251,7 +251,9 @@ def bounds_at(bounds: Any, place: tuple[int, int], count: int, width: int) -> An
     return xp.tile(rows, (1, -(-width // across)))[:, :width]
 
 
-def on_gpu(pixels: GpuPixels, plan: Plan | PlainPlan, stay: bool, progress: Progress) -> Mapped:
+def on_gpu(
+    pixels: GpuPixels, plan: OrderedPlan | PlainPlan, stay: bool, progress: Progress
+) -> MapResult:
     """An index map, slab by slab, and these in parts."""
     row, column = pixels.place
     tallies: list[Tallied] = []
@@ -262,30 +264,32 @@ def on_gpu(pixels: GpuPixels, plan: Plan | PlainPlan, stay: bool, progress: Prog
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
-    return Mapped(index, summed(plan, tallies))
+    return MapResult(index, summed(plan, tallies))
 
 
-def on_frames(frames: GpuFrames, plan: Plan | PlainPlan) -> Mapped:
+def on_frames(frames: GpuFrames, plan: OrderedPlan | PlainPlan) -> MapResult:
     """The index maps of some frames, which stay where they are, and their errors."""
 
     def on_frame(colors: Any, out: Any) -> Any:
         parts = in_parts(plan, colors, (0, 0), frames.width, out)
         return sum(error for _, error in parts) // plan.sides
 
-    return Mapped(frames.map(index_dtype(plan.k), on_frame))
+    return MapResult(frames.map(index_dtype(plan.k), on_frame))
 
 
 def in_parts(
-    plan: Plan | PlainPlan, colors: Any, place: tuple[int, int], width: int, out: Any
+    plan: OrderedPlan | PlainPlan, colors: Any, place: tuple[int, int], width: int, out: Any
 ) -> Iterator[tuple[Any, Any]]:
     """Parts of `out` that are filled, and their errors; a GPU holds what that takes of one part."""
     row, column = place
-    for start, stop in ranges(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
+    for start, stop in chunks(0, len(out) // width, max(SLAB // width // ROWS, 1) * ROWS):
         part = slice(start * width, stop * width)
         yield out[part], plan.switch(colors[part], (row + start, column), width, out[part])
 
 
-def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: Progress) -> Mapped:
+def by_threads(
+    pixels: Pixels, plan: OrderedPlan | PlainPlan, threads: int, progress: Progress
+) -> MapResult:
     """An index map, piece by piece, by several threads."""
     index = np.empty((pixels.height, pixels.width), index_dtype(plan.k))
     row, column = pixels.place
@@ -300,14 +304,14 @@ def by_threads(pixels: Pixels, plan: Plan | PlainPlan, threads: int, progress: P
     def on_rows(rows: tuple[int, int]) -> tuple[int, list[Tallied]]:
         return rows[1], [tallied(*part) for part in pixels.row_ranges(BATCH, rows)]
 
-    for done, found in map_ahead(on_rows, pixels.row_ranges(PIECE), threads):
+    for done, found in imap_threads(on_rows, pixels.row_ranges(PIECE), threads):
         tallies += found
         progress("remap", done / pixels.height)
-    return Mapped(index, summed(plan, tallies))
+    return MapResult(index, summed(plan, tallies))
 
 
-def summed(plan: Plan | PlainPlan, tallies: list[Tallied]) -> Tally:
+def summed(plan: OrderedPlan | PlainPlan, tallies: list[Tallied]) -> MapStats:
     """The sum of some parts, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
     whole, rest = divmod(int(error), plan.sides)
-    return Tally(to_host(counts).astype(np.int64), whole, rest)
+    return MapStats(to_host(counts).astype(np.int64), whole, rest)

@@ -12,7 +12,7 @@ import numpy as np
 from quantgpu.arrays.namespace import array_module, on_host, to_host
 from quantgpu.color.packing import KEYS, pack
 from quantgpu.dithering import lookup_gpu
-from quantgpu.dithering.base import Dithering, Mapped, Mapper, Mapping, Tally
+from quantgpu.dithering.base import ColorMap, Dithering, Mapper, MapResult, MapStats
 from quantgpu.dithering.ordered import MATRICES, bounds_of, mixed_for, words_of
 from quantgpu.kernels.launch import THREADS, blocks_for, int32, prepare
 from quantgpu.pixels.counting_gpu import RUN
@@ -21,29 +21,29 @@ from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
 
 
-class Plan(NamedTuple):
+class OrderedGpuPlan(NamedTuple):
     """What pictures of some colors are dithered by."""
 
     table: Any
-    """(2^24,) uint32: the word of each color that occurs, see `ordered.Plan`."""
+    """(2^24,) uint32: the word of each color that occurs, see `ordered.OrderedPlan`."""
     bounds: Any
-    """(s, s) uint32: see `ordered.Plan`."""
+    """(s, s) uint32: see `ordered.OrderedPlan`."""
     entries: Any
     """(K,) uint32: the keys of the palette's colors."""
 
 
-def serves(mapping: Mapping) -> bool:
+def serves(mapping: ColorMap) -> bool:
     """Whether the kernel can map pictures of these colors."""
     histogram, palette, labels, *_ = mapping
     channels = max(histogram.channels, palette.colors.shape[1])
     return not on_host(labels) and channels == 3 and len(palette) <= lookup_gpu.MOST_ENTRIES
 
 
-def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
+def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """What `ordered.ordered` does, where the kernel `serves`."""
     plan = plan_for(mapping, dithering)
 
-    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> Mapped:
+    def mapped(pixels: Pixels, stay: bool, progress: Progress) -> MapResult:
         if isinstance(pixels, GpuFrames):
             return on_frames(pixels, plan)
         assert isinstance(pixels, GpuPixels)
@@ -52,7 +52,7 @@ def ordered(mapping: Mapping, dithering: Dithering) -> Mapper:
     return mapped
 
 
-def plan_for(mapping: Mapping, dithering: Dithering) -> Plan:
+def plan_for(mapping: ColorMap, dithering: Dithering) -> OrderedGpuPlan:
     """What does not change from picture to picture."""
     xp = array_module(mapping.labels)
     k = len(mapping.palette)
@@ -61,10 +61,10 @@ def plan_for(mapping: Mapping, dithering: Dithering) -> Plan:
     table[mapping.histogram.keys] = words_of(mixed, k)
     bounds = bounds_of(MATRICES[dithering.method](dithering.size), k)
     keys = pack(np.ascontiguousarray(mapping.palette.colors)).astype(np.uint32)
-    return Plan(table, xp.asarray(bounds), xp.asarray(keys))
+    return OrderedGpuPlan(table, xp.asarray(bounds), xp.asarray(keys))
 
 
-def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> Mapped:
+def on_slabs(pixels: GpuPixels, plan: OrderedGpuPlan, stay: bool, progress: Progress) -> MapResult:
     """An index map, slab by slab."""
     xp, width = pixels.xp, pixels.width
     row, column = pixels.place
@@ -76,17 +76,17 @@ def on_slabs(pixels: GpuPixels, plan: Plan, stay: bool, progress: Progress) -> M
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(np.uint8, on_slab, stay, progress, slabs)
-    return Mapped(index, Tally(to_host(counts).astype(np.int64), int(error[0])))
+    return MapResult(index, MapStats(to_host(counts).astype(np.int64), int(error[0])))
 
 
-def on_frames(frames: GpuFrames, plan: Plan) -> Mapped:
+def on_frames(frames: GpuFrames, plan: OrderedGpuPlan) -> MapResult:
     """The index maps of some frames, which stay where they are, and their errors."""
     xp = frames.xp
     index = xp.empty(frames.colors.shape[:2], xp.uint8)
     frames.errors = xp.zeros(len(index), xp.uint64)
     shape = frames.height, frames.width
     launch_ordered(frames.colors, plan, shape, (0, 0), index, frames.errors)
-    return Mapped(index)
+    return MapResult(index)
 
 
 def launch_ordered(

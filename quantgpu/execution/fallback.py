@@ -8,7 +8,13 @@ from threading import RLock
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
-from quantgpu.arrays.device import Device, free_memory, give_back, translated_errors, using
+from quantgpu.arrays.device import (
+    Device,
+    device_context,
+    free_cached_memory,
+    free_memory,
+    translate_gpu_errors,
+)
 from quantgpu.errors import DeviceError, DeviceMemoryError
 from quantgpu.execution.selection import choose_device
 from quantgpu.progress import Progress
@@ -30,8 +36,8 @@ class CallerError(BaseException):
     """Carries what the caller's `progress` raised past all who deal with errors of a GPU."""
 
 
-def carried(progress: Progress) -> Progress:
-    """`progress` whose errors come as a CallerError, which `on_device` turns back."""
+def guard_progress(progress: Progress) -> Progress:
+    """`progress` whose errors come as a CallerError, which `run_on_device` turns back."""
 
     def tell(stage: str, share: float) -> None:
         try:
@@ -42,7 +48,7 @@ def carried(progress: Progress) -> Progress:
     return tell
 
 
-def on_device(
+def run_on_device(
     option: str,
     memory: int | None,
     there: Attempt[Result],
@@ -64,16 +70,16 @@ def on_device(
     """
     try:
         with ONE_ON_A_GPU:
-            found, used, notes = attempted(option, memory, there, at)
+            found, used, notes = try_gpu(option, memory, there, at)
         return (here(), "cpu", notes) if isinstance(found, Failure) else (found, used, notes)
     except CallerError as error:
         raise error.args[0] from None
 
 
-def attempted(
+def try_gpu(
     option: str, memory: int | None, there: Attempt[Result], at: int | None
 ) -> tuple[Result | Failure, str, list[str]]:
-    """`on_device`, as far as it is about GPUs: a Failure where the CPU is to do the work."""
+    """`run_on_device`, as far as it is about GPUs: a Failure where the CPU is to do the work."""
     device, reason = choose_device(option, memory, at)
     if device.gpu is None:
         return Failure(False, reason), "cpu", [f"no GPU is used: {reason}"] if reason else []
@@ -81,13 +87,13 @@ def attempted(
     found = on_gpu(device, there, True)
     if isinstance(found, Failure) and found.is_memory:
         notes = [f"{device} ran out of memory; went on with smaller slabs"]
-        found = on_gpu(shrunk(device), there, False)
+        found = on_gpu(with_smaller_budget(device), there, False)
     if not isinstance(found, Failure):
         return found, str(device), notes
     if option != "auto" and not found.is_memory:
         raise DeviceError(found.reason)
     with contextlib.suppress(Exception):  # a GPU that failed may not even do that
-        give_back(device)
+        free_cached_memory(device)
     notes = [f"{device} failed; went on with the CPU: {found.reason.splitlines()[0]}"]
     if found.is_memory:
         notes = [f"{device} ran out of memory; went on with the CPU"]
@@ -101,9 +107,9 @@ class Failure(NamedTuple):
     reason: str
 
 
-def shrunk(device: Device) -> Device:
+def with_smaller_budget(device: Device) -> Device:
     """The device with a part of its budget, and no more than is free when nothing is held."""
-    give_back(device)
+    free_cached_memory(device)
     assert device.gpu is not None
     return device._replace(memory=min(device.memory // SMALLER, free_memory(device.gpu)))
 
@@ -111,7 +117,7 @@ def shrunk(device: Device) -> Device:
 def on_gpu(device: Device, there: Attempt[Result], keep: bool) -> Result | Failure:
     """What the work gives on a GPU, or what went wrong on it."""
     try:
-        with translated_errors(), using(device) as xp:
+        with translate_gpu_errors(), device_context(device) as xp:
             return there(xp, device, keep)
     except DeviceError as error:
         return Failure(isinstance(error, DeviceMemoryError), str(error))

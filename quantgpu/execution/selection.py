@@ -12,7 +12,7 @@ from quantgpu.arrays.device import (
     gpu_count,
     import_cupy,
     is_installed,
-    translated_errors,
+    translate_gpu_errors,
 )
 from quantgpu.errors import DeviceError, UsageError, check_number
 from quantgpu.threads import MOST_THREADS, default_threads
@@ -63,7 +63,7 @@ def open_gpu(number: int) -> None:
         DeviceError: It cannot; the message says why and what to do.
     """
     count, cupy = gpu_count(), import_cupy()
-    with translated_errors():
+    with translate_gpu_errors():
         if number >= count:
             raise DeviceError(f"there is no gpu:{number}; this machine has {count} CUDA device(s)")
         with cupy.cuda.Device(number) as device:
@@ -72,9 +72,9 @@ def open_gpu(number: int) -> None:
                 raise DeviceError(
                     f"gpu:{number} has compute capability {capability / 10}; 7.5 is the least"
                 )
-            from quantgpu.execution.self_test import prove
+            from quantgpu.execution.self_test import self_test
 
-            prove(cupy, number)
+            self_test(cupy, number)
 
 
 LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50

@@ -13,7 +13,7 @@ POINTS, CENTERS = 300, 17
 
 
 @lru_cache
-def prove(cupy: Any, number: int) -> None:
+def self_test(cupy: Any, number: int) -> None:
     """Raise unless the current device, `number`, computes exactly what NumPy does.
 
     Products must hold 24 bits: tensor cores that round to TensorFloat-32 keep 11.

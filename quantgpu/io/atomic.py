@@ -18,7 +18,7 @@ NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, force: bool) -> Iterator[IO[bytes]]:
     """A stream that becomes the file `path` when all went well, and nothing when it did not.
 
     Raises:
@@ -26,9 +26,9 @@ def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
     """
     temporary: str | None = None
     path = Path(os.path.realpath(path))
-    check_target(path, force)
+    check_writable(path, force)
     try:
-        with writing(path):
+        with translate_write_errors(path):
             candidate = str(path.parent / f".quantgpu-{secrets.token_hex(8)}.partial")
             descriptor = os.open(candidate, NEW_FILE, 0o666)  # less what the umask takes
             temporary = candidate
@@ -36,7 +36,7 @@ def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
                 yield stream
             if path.exists():
                 os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
-            check_target(path, force)
+            check_writable(path, force)
             os.replace(temporary, path)
             temporary = None
     finally:
@@ -46,7 +46,7 @@ def replacing(path: Path, force: bool) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def writing(name: str | os.PathLike[str]) -> Iterator[None]:
+def translate_write_errors(name: str | os.PathLike[str]) -> Iterator[None]:
     """Whatever the system refuses inside becomes an OutputError that begins with `name`."""
     try:
         yield
@@ -60,9 +60,9 @@ def writing(name: str | os.PathLike[str]) -> Iterator[None]:
         raise OutputError(f"{os.fspath(name)}: {reason}") from None
 
 
-def check_target(path: Path, force: bool) -> None:
+def check_writable(path: Path, force: bool) -> None:
     """Raise unless `path` is free, or a file that may be replaced, in a folder that exists."""
-    with writing(path):
+    with translate_write_errors(path):
         if not path.parent.is_dir():
             if path.parent.exists():
                 raise OutputError(f"{path.parent}: is not a folder")

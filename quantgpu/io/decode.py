@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from quantgpu.color.alpha import AlphaOptions, Color, apply_alpha
 from quantgpu.errors import InputError, check_choice
 from quantgpu.io.exif import ONE_AT_A_TIME, orientation_of
-from quantgpu.io.icc import ICCS, in_known_colors
+from quantgpu.io.icc import ICCS, apply_profile
 from quantgpu.io.metadata import Metadata, metadata_of
 from quantgpu.threads import default_threads
 
@@ -91,7 +91,7 @@ def read_image(
     Raises:
         InputError: The file is missing, unreadable, not an image, damaged or too large.
     """
-    with reading(source), open_image(source) as image:
+    with translate_read_errors(source), open_image(source) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(
@@ -102,12 +102,12 @@ def read_image(
         note_reductions(image, notes)
         threads = default_threads() if threads is None else threads
         known = upright(image, notes)
-        seen, profile = in_known_colors(known, image.info, icc, notes, threads)
+        seen, profile = apply_profile(known, image.info, icc, notes, threads)
         metadata = metadata_of(
             image, seen.size, seen.size != (width, height), seen is not known, notes
         )
         effective, said = {"icc"} if seen is not known else set(), len(notes)
-        pixels = without_palette(seen, notes, alpha, matte)
+        pixels = to_rgb(seen, notes, alpha, matte)
         effective |= {"alpha"} if len(notes) > said else set()
         metadata = metadata._replace(profile=profile)
         pixels.info = {}  # else whoever takes the image would heed the profile again
@@ -138,7 +138,7 @@ class ReadOptions:
 
 
 @contextlib.contextmanager
-def reading(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
+def translate_read_errors(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
     """Whatever goes wrong inside becomes an InputError that begins with the name of `source`."""
     try:
         yield
@@ -204,13 +204,11 @@ def to_pixels(
     image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
 ) -> Image.Image:
     """A Pillow image of any mode as `read_image` reads its file."""
-    seen, _ = in_known_colors(
-        upright(image, notes), image.info, "convert", notes, default_threads()
-    )
-    return without_palette(seen, notes, alpha, matte)
+    seen, _ = apply_profile(upright(image, notes), image.info, "convert", notes, default_threads())
+    return to_rgb(seen, notes, alpha, matte)
 
 
-def without_palette(
+def to_rgb(
     image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
 ) -> Image.Image:
     """An 8-bit image as RGB, or RGBA if some pixel is not opaque."""

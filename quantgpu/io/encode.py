@@ -16,7 +16,7 @@ from PIL import Image
 from quantgpu.errors import UsageError
 from quantgpu.io.metadata import NO_METADATA, Metadata, saving_options
 from quantgpu.io.tiff_exif import with_exif
-from quantgpu.threads import map_ahead
+from quantgpu.threads import imap_threads
 
 COMPRESS_LEVEL = 2
 """Of deflate in PNG files, 0 to 9. 24 megapixels, K = 256: level 1 9.57 MB in 0.36 s, 2 9.22 MB in
@@ -160,7 +160,7 @@ def png(index: Index, palette: Colors, level: int, metadata: Metadata) -> memory
         return saved(picture, "PNG", metadata, compress_level=level, compress_type=strategy)
 
     strategies = PNG_STRATEGIES if len(palette) <= FEW_COLORS else PNG_STRATEGIES[:1]
-    return min(map_ahead(save, strategies, len(strategies)), key=len)
+    return min(imap_threads(save, strategies, len(strategies)), key=len)
 
 
 def gif(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:

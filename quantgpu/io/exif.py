@@ -92,7 +92,7 @@ def chosen_exif(source: Image.Exif) -> bytes:
     return chosen.tobytes()[6:] if len(chosen) else b""
 
 
-def true_exif(data: bytes, size: tuple[int, int], sideways: bool, in_srgb: bool) -> bytes:
+def updated_exif(data: bytes, size: tuple[int, int], sideways: bool, in_srgb: bool) -> bytes:
     """EXIF data of an upright picture, without its thumbnail.
 
     All else stays where it is, as what makers of cameras add refers to places in the data.

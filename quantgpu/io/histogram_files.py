@@ -36,8 +36,8 @@ from quantgpu.color.alpha import ALPHAS, Color
 from quantgpu.color.packing import CLEAR, KEYS
 from quantgpu.errors import InputError, UsageError
 from quantgpu.histogram import MOST, Histogram
-from quantgpu.io.atomic import replacing
-from quantgpu.io.decode import reading
+from quantgpu.io.atomic import atomic_write
+from quantgpu.io.decode import translate_read_errors
 from quantgpu.io.icc import ICCS
 
 MAGIC = b"\x89qhist\r\n"
@@ -159,7 +159,7 @@ def write_histogram(path: str | os.PathLike[str], counted: Counted, force: bool 
     """
     check_suffix(path)
     data = encode_histogram(counted)
-    with replacing(Path(path), force) as stream:
+    with atomic_write(Path(path), force) as stream:
         return stream.write(data)
 
 
@@ -179,7 +179,7 @@ def read_histogram(path: str | os.PathLike[str]) -> Counted:
             or damaged: the message says what was expected.
     """
     name = os.fspath(path)
-    with reading(name), open(path, "rb") as file:
+    with translate_read_errors(name), open(path, "rb") as file:
         data = file.read(len(MAGIC))
         data += file.read() if data == MAGIC else b""
     try:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from quantgpu.threads import map_ahead, ranges
+from quantgpu.threads import chunks, imap_threads
 
 if TYPE_CHECKING:
     from PIL import ImageCms
@@ -87,8 +87,8 @@ class Source(NamedTuple):
             return rows[0], changed
 
         result = Image.new(to, image.size)
-        rows = ranges(0, image.height, max(STRIP // image.width, 1))
-        for top, part in map_ahead(strip, rows, self.threads):
+        rows = chunks(0, image.height, max(STRIP // image.width, 1))
+        for top, part in imap_threads(strip, rows, self.threads):
             result.paste(part, (0, top))
         return result
 
@@ -181,7 +181,7 @@ ICCS: dict[str, Callable[[Source, list[str]], tuple[Image.Image, bytes]]] = {
 """Name to (source, notes) → (image, profile to embed); the choices of ``--icc``."""
 
 
-def in_known_colors(
+def apply_profile(
     image: Image.Image, info: Mapping[Any, Any], icc: str, notes: list[str], threads: int
 ) -> tuple[Image.Image, bytes]:
     """An image in sRGB, or in the profile that comes with it; RGB or RGBA if it was converted.

@@ -13,7 +13,7 @@ from PIL import Image
 from quantgpu.arrays.device import device_array
 from quantgpu.color.alpha import Color, visible
 from quantgpu.errors import UsageError
-from quantgpu.io.decode import read_image, reading, to_pixels
+from quantgpu.io.decode import read_image, to_pixels, translate_read_errors
 from quantgpu.palette import MOST_COLORS, Palette, of_channels
 from quantgpu.pixels.pixels import Pixels
 
@@ -93,7 +93,7 @@ def as_pixels(image: Any, alpha: str = "keep", matte: Color | None = None) -> Pi
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise UsageError("no pixels: the image is empty")
-        with reading("the Pillow image"):
+        with translate_read_errors("the Pillow image"):
             return Pixels(to_pixels(image, [], alpha, matte))
     if isinstance(image, str | os.PathLike):
         return Pixels(read_image(image, alpha=alpha, matte=matte)[0])

@@ -11,7 +11,7 @@ from PIL import Image
 from quantgpu.arrays.device import device_array
 from quantgpu.arrays.namespace import to_host
 from quantgpu.errors import InputError, UsageError
-from quantgpu.io.decode import MAX_PIXELS, open_image, reading, upright
+from quantgpu.io.decode import MAX_PIXELS, open_image, translate_read_errors, upright
 from quantgpu.io.inputs import all_levels
 from quantgpu.pixels.pixels import Pixels
 
@@ -32,7 +32,7 @@ def as_mask(weights: Any, shape: tuple[int, ...]) -> Pixels:
     if isinstance(weights, str | os.PathLike):
         weights = read_mask(weights)
     if isinstance(weights, Image.Image):
-        with reading("the Pillow image"):
+        with translate_read_errors("the Pillow image"):
             levels = Pixels(to_gray(weights))
     else:
         levels = Pixels(as_levels(weights)[..., None])
@@ -62,7 +62,7 @@ def read_mask(
         InputError: The file is missing, unreadable, not an image, damaged, or has more than
             `max_pixels`.
     """
-    with reading(source), open_image(source) as image:
+    with translate_read_errors(source), open_image(source) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(f"{width * height:,} pixels are more than {max_pixels:,}")

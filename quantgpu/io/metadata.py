@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from quantgpu.io.exif import DAMAGED, exif_of, note_damage, true_exif
-from quantgpu.io.xmp import true_xmp, xmp_of
+from quantgpu.io.exif import DAMAGED, exif_of, note_damage, updated_exif
+from quantgpu.io.xmp import updated_xmp, xmp_of
 
 PROCESSING = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*", re.IGNORECASE)
 """Keywords of PNG texts that hold other metadata."""
@@ -62,13 +62,13 @@ def metadata_of(
     exif = b""
     try:
         if DAMAGED not in notes:
-            exif = true_exif(exif_of(image), size, sideways, in_srgb)
+            exif = updated_exif(exif_of(image), size, sideways, in_srgb)
     except ValueError:
         note_damage(notes)
     dpi = dpi_of(info)
     return Metadata(
         exif=exif,
-        xmp=true_xmp(xmp_of(info)),
+        xmp=updated_xmp(xmp_of(info)),
         dpi=dpi[::-1] if dpi and sideways else dpi,
         texts=texts_of(image),
     )
@@ -129,7 +129,7 @@ def bmp_options(metadata: Metadata) -> dict[str, Any]:
     return {"dpi": metadata.dpi}
 
 
-class Holder(NamedTuple):
+class MetadataSupport(NamedTuple):
     """What a file format holds beside pixels."""
 
     fields: tuple[str, ...]
@@ -138,24 +138,28 @@ class Holder(NamedTuple):
     """To what Pillow's writer is called with."""
 
 
-HOLDERS = {
-    "PNG": Holder(("exif", "xmp", "dpi", "texts", "profile"), png_options),
-    "WEBP": Holder(("exif", "xmp", "profile"), webp_options),
-    "TIFF": Holder(("exif", "xmp", "dpi", "profile"), tiff_options),
-    "GIF": Holder((), gif_options),
-    "BMP": Holder(("dpi",), bmp_options),
-    "NPZ": Holder((), lambda metadata: {}),
+METADATA_SUPPORT = {
+    "PNG": MetadataSupport(("exif", "xmp", "dpi", "texts", "profile"), png_options),
+    "WEBP": MetadataSupport(("exif", "xmp", "profile"), webp_options),
+    "TIFF": MetadataSupport(("exif", "xmp", "dpi", "profile"), tiff_options),
+    "GIF": MetadataSupport((), gif_options),
+    "BMP": MetadataSupport(("dpi",), bmp_options),
+    "NPZ": MetadataSupport((), lambda metadata: {}),
 }
 """The name of a format to what it holds."""
 
 
 def saving_options(name: str, metadata: Metadata) -> dict[str, Any]:
     """What Pillow's writer of a format is called with so that it writes the metadata."""
-    return {key: value for key, value in HOLDERS[name].options(metadata).items() if value}
+    return {key: value for key, value in METADATA_SUPPORT[name].options(metadata).items() if value}
 
 
 def left_out(name: str, metadata: Metadata) -> list[str]:
     """A note if a format cannot hold EXIF or XMP data that there is."""
     missing = {field for field in metadata._fields if getattr(metadata, field)}
-    lost = [word.upper() for word in ("exif", "xmp") if word in missing - {*HOLDERS[name].fields}]
+    lost = [
+        word.upper()
+        for word in ("exif", "xmp")
+        if word in missing - {*METADATA_SUPPORT[name].fields}
+    ]
     return [f"{name} holds no {' or '.join(lost)} data"] if lost else []

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.color.alpha import HELD
+from quantgpu.color.alpha import ALPHA_LIMITS
 from quantgpu.errors import InputError, UsageError
 from quantgpu.io import palette_binaries as binaries
 from quantgpu.io import palette_texts as texts
-from quantgpu.io.atomic import replacing
-from quantgpu.io.decode import reading
+from quantgpu.io.atomic import atomic_write
+from quantgpu.io.decode import translate_read_errors
 from quantgpu.io.palette_texts import Color
 from quantgpu.palette import Palette, is_transparent
 
@@ -102,7 +102,7 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """
     form = palette_format(path)
     name = os.fspath(path)
-    with reading(name), open(path, "rb") as file:
+    with translate_read_errors(name), open(path, "rb") as file:
         data = file.read(MOST_BYTES + 1)
     try:
         if not data:
@@ -148,9 +148,9 @@ def write_palette(
     form, colors = check_entries(path, len(colors)), without_alpha(colors)
     if colors.shape[1] == 4 and form.alpha == "flatten":
         raise UsageError(
-            f"{os.fspath(path)}: {form.name} palettes hold {HELD[form.alpha]}; "
+            f"{os.fspath(path)}: {form.name} palettes hold {ALPHA_LIMITS[form.alpha]}; "
             "use --alpha flatten, or write .png instead"
         )
     data = form.write(np.ascontiguousarray(colors), Path(path).stem)
-    with replacing(Path(path), force) as stream:
+    with atomic_write(Path(path), force) as stream:
         stream.write(data)

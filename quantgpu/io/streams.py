@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from typing import IO
 
 from quantgpu.errors import ChangedError, InputError, QualityError, UsageError
-from quantgpu.io.atomic import writing
-from quantgpu.io.decode import reading
+from quantgpu.io.atomic import translate_write_errors
+from quantgpu.io.decode import translate_read_errors
 
 STREAM = "-"
 """Standard input or standard output."""
 
 
 @contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
+def prefix_errors(name: str) -> Iterator[None]:
     """Errors inside that do not name the image that they are about begin with its name."""
     try:
         yield
@@ -29,7 +29,7 @@ def read_standard_input() -> io.BytesIO:
     """All of standard input."""
     if sys.stdin is None:
         raise InputError("standard input: is closed")
-    with reading("standard input"):
+    with translate_read_errors("standard input"):
         return io.BytesIO(sys.stdin.buffer.read())
 
 
@@ -45,6 +45,6 @@ def standard_output() -> Iterator[IO[bytes]]:
     """Standard output, unless it is closed or a terminal."""
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
-    with writing("standard output"):
+    with translate_write_errors("standard output"):
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -33,7 +33,7 @@ def orientation_in(data: bytes) -> int:
     return int(found[2]) if found else 1
 
 
-def true_xmp(data: bytes) -> bytes:
+def updated_xmp(data: bytes) -> bytes:
     """XMP data of an upright picture, without thumbnails.
 
     >>> true_xmp(b'<rdf:Description tiff:Orientation="6"/>')

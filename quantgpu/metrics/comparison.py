@@ -27,7 +27,7 @@ from quantgpu.metrics.palette_error import decibels
 from quantgpu.metrics.ssim import ssim
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.threads import default_threads, map_ahead, ranges
+from quantgpu.threads import chunks, default_threads, imap_threads
 
 SLAB = 1 << 18
 """Pixels compared at a time by each thread."""
@@ -105,7 +105,7 @@ def over_slabs(
     def of_slab(slab: tuple[int, int]) -> Result:
         return measure(flat_a[slice(*slab)], flat_b[slice(*slab)])
 
-    return map_ahead(of_slab, ranges(0, len(flat_a), SLAB), default_threads())
+    return imap_threads(of_slab, chunks(0, len(flat_a), SLAB), default_threads())
 
 
 def pixels_in(picture: Colors) -> int:
@@ -225,7 +225,7 @@ def paired(a: Colors, b: Colors) -> NDArray[np.int64]:
 def pair_differences(pairs: NDArray[np.int64]) -> Floats:
     """CIEDE2000 of packed pairs of colors."""
     differences = np.zeros(len(pairs))
-    for start, stop in ranges(0, len(pairs), CHUNK // 16):
+    for start, stop in chunks(0, len(pairs), CHUNK // 16):
         in_a, in_b = pairs[start:stop] // KEYS, pairs[start:stop] % KEYS
         differences[start:stop] = delta_e(lab(unpack(in_a)), lab(unpack(in_b)))
     return differences

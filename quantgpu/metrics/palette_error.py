@@ -16,7 +16,7 @@ from quantgpu.color.packing import unpack
 from quantgpu.histogram import Histogram
 from quantgpu.metrics.ciede2000 import delta_e, lab
 from quantgpu.palette import Palette, of_channels
-from quantgpu.threads import map_ahead, ranges
+from quantgpu.threads import chunks, imap_threads
 
 DIGITS = Context(prec=28, traps=[])
 """Decimal arithmetic, whose logarithms are the same on every machine."""
@@ -38,15 +38,15 @@ def squared_error(histogram: Histogram, palette: Palette, labels: Any) -> Any:
     """
     xp = array_module(labels)
     channels = max(palette.colors.shape[1], histogram.channels)
-    entries = xp.asarray(np.ascontiguousarray(seen(of_channels(palette.colors, channels)).T))
+    entries = xp.asarray(np.ascontiguousarray(composited(of_channels(palette.colors, channels)).T))
     difference = entries.take(labels, axis=1)
-    difference -= seen(unpack(histogram.keys, channels)).T
+    difference -= composited(unpack(histogram.keys, channels)).T
     difference *= difference
     total = (difference.sum(axis=0) * histogram.counts).sum()
     return total if channels == 3 else total // 2
 
 
-def seen(colors: Any) -> Any:
+def composited(colors: Any) -> Any:
     """(n, 3) int32 levels of opaque colors; (n, 6) of others, laid on black and on white."""
     xp = array_module(colors)
     levels = colors.astype(xp.int32)
@@ -90,10 +90,10 @@ def de_of(histogram: Histogram, threads: int = 1) -> Measure:
     """
     pixels = histogram.pixels
     counts = to_host(histogram.counts)
-    before = views_in_lab(to_host(histogram.colors))
+    before = composited_lab(to_host(histogram.colors))
 
     def measure(palette: Palette, labels: Any) -> float:
-        index, after = to_host(labels), views_in_lab(palette.colors)
+        index, after = to_host(labels), composited_lab(palette.colors)
         pairs = zip if len(before) == len(after) else product
         views = list(pairs(before, after))
 
@@ -103,15 +103,17 @@ def de_of(histogram: Histogram, threads: int = 1) -> Measure:
             differences = [delta_e(a[:, part], b.take(entries, axis=1)) for a, b in views]
             return sum(int(np.rint(d * STEPS).astype(np.int64) @ counts[part]) for d in differences)
 
-        sums = map_ahead(total, ranges(0, len(counts), CHUNK), threads)
+        sums = imap_threads(total, chunks(0, len(counts), CHUNK), threads)
         return sum(sums) / (STEPS * pixels * len(views))
 
     return measure
 
 
-def views_in_lab(colors: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+def composited_lab(colors: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
     """CIE L*a*b*, (3, n), of (n, 3) colors; of (n, 4) on black and on white."""
-    return [lab(view) for view in np.split(seen(colors).astype(np.uint8), colors.shape[1] - 2, 1)]
+    return [
+        lab(view) for view in np.split(composited(colors).astype(np.uint8), colors.shape[1] - 2, 1)
+    ]
 
 
 class Quality(NamedTuple):

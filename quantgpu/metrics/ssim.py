@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.threads import default_threads, map_ahead, ranges
+from quantgpu.threads import chunks, default_threads, imap_threads
 
 TILE = 64, 256
 """Rows and columns of windows of which the structural similarity is computed at a time: what is
@@ -45,8 +45,8 @@ def ssim(a: Colors, b: Colors) -> float:
         columns = slice(left, right + len(windows[1]) - 1)
         return float(similarity(a[rows, columns], b[rows, columns], windows).sum())
 
-    tiles = product(ranges(0, height, TILE[0]), ranges(0, width, TILE[1]))
-    mean: float = math.fsum(map_ahead(of_tile, tiles, default_threads())) / (height * width * 3)
+    tiles = product(chunks(0, height, TILE[0]), chunks(0, width, TILE[1]))
+    mean: float = math.fsum(imap_threads(of_tile, tiles, default_threads())) / (height * width * 3)
     return mean
 
 

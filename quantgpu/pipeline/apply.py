@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from quantgpu.clustering.cluster import nearest_entries, own_entries
+from quantgpu.clustering.cluster import map_exact_colors, nearest_entries
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
@@ -29,7 +29,7 @@ class GivenFinder:
         """The palette, and the entry nearest to each color of a histogram."""
         space = COLOR_SPACES[self.color_space]
         nearest = nearest_entries(histogram, self.palette, space, self.threads)
-        return self.palette, own_entries(histogram, self.palette.colors, nearest)
+        return self.palette, map_exact_colors(histogram, self.palette.colors, nearest)
 
 
 def map_to_palette(

@@ -9,12 +9,12 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from quantgpu.arrays.device import Device, translated_errors
+from quantgpu.arrays.device import Device, translate_gpu_errors
 from quantgpu.color.alpha import AlphaOptions
-from quantgpu.dithering.base import NO_DITHERING, tally_of
+from quantgpu.dithering.base import NO_DITHERING, stats_of
 from quantgpu.dithering.methods import mapper_for
-from quantgpu.dithering.options import MapOptions, mapping_for
-from quantgpu.execution.fallback import carried, on_device
+from quantgpu.dithering.options import MapOptions, color_map_for
+from quantgpu.execution.fallback import guard_progress, run_on_device
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
@@ -22,9 +22,9 @@ from quantgpu.io.inputs import as_pixels
 from quantgpu.io.masks import as_mask
 from quantgpu.palette import Palette
 from quantgpu.pixels.counting import CountOptions, count_colors
-from quantgpu.pixels.gpu import GpuPixels, attended
+from quantgpu.pixels.gpu import GpuPixels, synchronize_on_error
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.progress import Progress, no_progress, part_of, stopwatch
+from quantgpu.progress import Progress, no_progress, stopwatch, subprogress
 
 Shape = tuple[int, ...]
 """Of pixels: (H, W) of a picture, (N,) of colors without one."""
@@ -68,16 +68,16 @@ def convert(
     ready: dict[str, float] = {}
     work = partial(
         quantize_pixels, finders=finders, stage=stage, options=options,
-        keep_on_device=keep_on_device, progress=carried(progress),
+        keep_on_device=keep_on_device, progress=guard_progress(progress),
     )  # fmt: skip
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> list[Indexed]:
         ready.setdefault("open", time.perf_counter() - started - sum(ready.values()))
-        with attended(GpuPixels(pixels, xp, device, keep)) as there:
+        with synchronize_on_error(GpuPixels(pixels, xp, device, keep)) as there:
             return work(there, started, ready)
 
     def on_cpu() -> list[Indexed]:
-        with translated_errors():
+        with translate_gpu_errors():
             here = pixels.to_host()
         return work(here, started, ready)
 
@@ -87,7 +87,7 @@ def convert(
         pixels.mask = as_mask(options.counting.mask, pixels.shape)
     ready["read"] = time.perf_counter() - started
     compute = options.compute
-    found, used, notes = on_device(compute.device, compute.memory, on_gpu, on_cpu, pixels.gpu)
+    found, used, notes = run_on_device(compute.device, compute.memory, on_gpu, on_cpu, pixels.gpu)
     return [replace(each, device=used, notes=notes + each.notes) for each in found]
 
 
@@ -118,13 +118,13 @@ def quantize_pixels(
     seconds = {**ready, "count": lap()}
     found = []
     for turn, finder in enumerate(finders):
-        tell = part_of(progress, turn, len(finders))
+        tell = subprogress(progress, turn, len(finders))
         palette, labels = finder(histogram, pixels.shape, tell)
         seconds[stage] = lap()
-        mapping = mapping_for(histogram, palette, labels, options.mapping, threads)
+        mapping = color_map_for(histogram, palette, labels, options.mapping, threads)
         mixing = options.mapping.dithering if is_picture else NO_DITHERING
         index, tally = mapper_for(mapping, mixing)(pixels, keep_on_device, tell)
-        tally = tally or tally_of(mapping)
+        tally = tally or stats_of(mapping)
         pixels.wait()
         seconds["remap"] = lap()
         indexed = Indexed(

@@ -18,7 +18,7 @@ from quantgpu.clustering.options import PaletteOptions
 from quantgpu.dithering.base import pixel_counts
 from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import ChangedError
-from quantgpu.execution.fallback import carried, on_device
+from quantgpu.execution.fallback import guard_progress, run_on_device
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
@@ -116,13 +116,15 @@ def shared_palette(
     most = k_for(k, histogram.pixels, options.kept_count)
     work = partial(
         clustered, k=most, options=options, dithered=dithered, threads=compute.thread_count,
-        progress=carried(progress),
+        progress=guard_progress(progress),
     )  # fmt: skip
 
     def on_gpu(xp: ModuleType, device: Device, keep: bool) -> SharedPalette:
         return work(moved(histogram, xp))
 
-    found, used, notes = on_device(compute.device, compute.memory, on_gpu, partial(work, histogram))
+    found, used, notes = run_on_device(
+        compute.device, compute.memory, on_gpu, partial(work, histogram)
+    )
     return found._replace(device=used, notes=notes)
 
 

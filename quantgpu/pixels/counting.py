@@ -14,7 +14,7 @@ from quantgpu.histogram import Histogram, sum_of
 from quantgpu.pixels import counting_gpu
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress
-from quantgpu.threads import map_ahead, ranges
+from quantgpu.threads import chunks, imap_threads
 
 BATCH = 1 << 17
 """Pixels packed at a time: 1 MiB of keys, which the second-level cache holds."""
@@ -105,7 +105,7 @@ class Counter:
         """See that no bin can overflow before so many pixels are counted; empty them if need be."""
         counts = self.bins.dtype.type((1 << (COUNT_BITS if self.weighed else 32)) - 1)
         self.room = self.most - max(
-            int((self.bins[slice(*part)] & counts).max()) for part in ranges(0, KEYS, KEYS // 16)
+            int((self.bins[slice(*part)] & counts).max()) for part in chunks(0, KEYS, KEYS // 16)
         )
         if self.room < max(pixels, self.most // 2):
             self.counted = [sum_of([*self.counted, self.emptied()])]
@@ -204,5 +204,5 @@ def occurring(bins: Any, threads: int) -> Histogram:
     def keys_in(interval: tuple[int, int]) -> NDArray[np.int64]:
         return np.flatnonzero(bins[slice(*interval)] != 0) + interval[0]
 
-    keys = np.concatenate(list(map_ahead(keys_in, ranges(0, KEYS, KEYS // 16), threads)))
+    keys = np.concatenate(list(imap_threads(keys_in, chunks(0, KEYS, KEYS // 16), threads)))
     return histogram_of(keys, bins)

@@ -14,10 +14,10 @@ from quantgpu.arrays.device import Device
 from quantgpu.arrays.namespace import array_module
 from quantgpu.arrays.pinned import aligned, is_pinned, pinned_empty
 from quantgpu.pixels import counting_gpu
-from quantgpu.pixels.perceptual import Weighed, on_gray
+from quantgpu.pixels.perceptual import Weighed, over_gray
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress
-from quantgpu.threads import ranges
+from quantgpu.threads import chunks
 
 SLAB = 32 << 20
 """Bytes of pixels that go up at a time, unless the budget is small."""
@@ -70,7 +70,7 @@ class GpuPixels(Pixels):
 
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
         """Intervals of rows and their colors, (pixels, channels), on the device; its own steps."""
-        intervals = list(ranges(0, self.height, self.step))
+        intervals = list(chunks(0, self.height, self.step))
         if self.resident is not None:
             for rows in intervals:
                 yield rows, self.resident[slice(*rows)].reshape(-1, self.channels)
@@ -125,7 +125,7 @@ class GpuPixels(Pixels):
     def weights_of(self, colors: Any, before: Any, after: Any) -> Any:
         """(pixels,) uint8: the weights of a slab between the row before and two rows after it."""
         weights = self.xp.empty(len(colors), self.xp.uint8)
-        around = on_gray(colors), on_gray(before), on_gray(after)
+        around = over_gray(colors), over_gray(before), over_gray(after)
         counting_gpu.weigh(*around, self.width, weights)
         return weights
 
@@ -197,7 +197,7 @@ class GpuPixels(Pixels):
 
 
 @contextlib.contextmanager
-def attended(there: Uploading) -> Iterator[Uploading]:
+def synchronize_on_error(there: Uploading) -> Iterator[Uploading]:
     """Pixels on a GPU; an error inside waits until nothing is on its way."""
     try:
         yield there

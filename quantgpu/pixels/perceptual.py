@@ -60,10 +60,10 @@ def pixel_weights(rows: NDArray[np.uint8], above: int, count: int) -> NDArray[np
         count: How many rows are weighed.
     """
     light = lightness(rows)
-    return weight_of(activity(light, above, count), light[above : above + count]).reshape(-1)
+    return weight_of(local_contrast(light, above, count), light[above : above + count]).reshape(-1)
 
 
-def activity(light: Any, above: int, count: int) -> Any:
+def local_contrast(light: Any, above: int, count: int) -> Any:
     """(count, W) uint16, up to 36,720: how lightness differs in the 3 x 3 pixels around each.
 
     It is the sum of the 18 differences to the pixels to the right and below.
@@ -88,7 +88,7 @@ def activity(light: Any, above: int, count: int) -> Any:
 
 def lightness(colors: Any) -> Any:
     """(...) int16: 0 to 2040, of (..., 3) or (..., 4) uint8 colors."""
-    rows = on_gray(colors)
+    rows = over_gray(colors)
     red, green, blue = (array_module(colors).int16(factor) for factor in LIGHTNESS)
     light = rows[..., 1] * green
     light += rows[..., 0] * red
@@ -102,7 +102,7 @@ def most_weight(colors: Any) -> Any:
     return (2 * GAIN * (DARK + light) + HALF) // (2 * HALF)
 
 
-def on_gray(colors: Any) -> Any:
+def over_gray(colors: Any) -> Any:
     """(…, 3) uint8: colors laid on gray if they have four channels."""
     if colors.shape[-1] == 3:
         return colors

@@ -12,7 +12,7 @@ from PIL import Image
 from quantgpu.arrays.namespace import to_host
 from quantgpu.histogram import MOST
 from quantgpu.pixels.perceptual import Weighed, pixel_weights, rows_around, scaled
-from quantgpu.threads import map_ahead, ranges
+from quantgpu.threads import chunks, imap_threads
 
 
 class Pixels:
@@ -106,11 +106,11 @@ class Pixels:
             inner = around[start - first : stop - first]
             return rows, inner.reshape(-1, self.channels), weights
 
-        yield from map_ahead(weighed, self.row_ranges(batch), threads)
+        yield from imap_threads(weighed, self.row_ranges(batch), threads)
 
     def row_ranges(
         self, batch: int, rows: tuple[int, int] | None = None
     ) -> Iterator[tuple[int, int]]:
         """Intervals of rows, of all or of an interval, with about `batch` pixels each."""
         first, last = rows or (0, self.height)
-        return ranges(first, last, max(batch // self.width, 1))
+        return chunks(first, last, max(batch // self.width, 1))

@@ -18,24 +18,31 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.arrays.device import Device, translated_errors, using
+from quantgpu.arrays.device import Device, device_context, translate_gpu_errors
 from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
-from quantgpu.color.alpha import HELD, fitted
-from quantgpu.dithering.diffusion_matrices import KERNELS
+from quantgpu.color.alpha import ALPHA_LIMITS, limited
+from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
 from quantgpu.errors import DeviceError, UsageError, check_number
-from quantgpu.execution.fallback import carried, on_device
+from quantgpu.execution.fallback import guard_progress, run_on_device
 from quantgpu.histogram import Histogram
 from quantgpu.io.inputs import as_palette, parse_colors
 from quantgpu.palette import MOST_COLORS, Palette
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress
-from quantgpu.threads import ahead, map_ahead
-from quantgpu.video.flicker import Stillness, squared_error
+from quantgpu.threads import imap_threads, prefetch
+from quantgpu.video.flicker import FlickerFilter, squared_error
 from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
-from quantgpu.video.gpu_stream import Flight, flight_for
+from quantgpu.video.gpu_stream import GpuFrameStream, gpu_stream_for
 from quantgpu.video.options import VideoOptions
-from quantgpu.video.palettes import PALETTES, Prepared, Result, Turns, Way, given
+from quantgpu.video.palettes import (
+    PALETTES,
+    ClipContext,
+    FrameStream,
+    Prepared,
+    Result,
+    fixed_palette,
+)
 from quantgpu.video.report import VideoReport
 from quantgpu.video.sinks.base import SinkFormat
 from quantgpu.video.sinks.open import open_sink, sink_format, size_of
@@ -55,14 +62,16 @@ class ClipWorkers(Protocol):
     def device(self) -> str:
         """Where the rest is done, which is done here."""
 
-    def counted_for(self, watched: Watched, xp: Any) -> Histogram:
+    def counted_for(self, watched: DamageWatch, xp: Any) -> Histogram:
         """The colors that decide the palette, in the arrays of a module."""
 
-    def turns_left(self, turns: Turns, clip: Clip, sink: Sink, keeps: bool, total: Total) -> Turns:
+    def frames_left(
+        self, turns: FrameStream, clip: ClipJob, sink: Sink, keeps: bool, total: Total
+    ) -> FrameStream:
         """The turns that are left to this machine, when workers have written what they can."""
 
 
-class Clip(NamedTuple):
+class ClipJob(NamedTuple):
     """A clip and what is to become of it."""
 
     frames: Frames
@@ -74,7 +83,7 @@ class Clip(NamedTuple):
     """As far as they hold for the format of the output."""
     first: Fraction | None
     force: bool
-    telling: Telling
+    telling: FrameProgress
     workers: ClipWorkers | None = None
     """None where all is done here."""
 
@@ -84,7 +93,7 @@ class Clip(NamedTuple):
         return self.palette is None and self.options.clustering.weighs_pixels
 
 
-class Telling:
+class FrameProgress:
     """Tells a progress of frames: how many are done, and how many a second."""
 
     def __init__(self, progress: Progress, count: int | None) -> None:
@@ -110,7 +119,7 @@ def convert_clip(
     *,
     force: bool = False,
     progress: Progress = no_progress,
-    distribute: Callable[[Clip], ClipWorkers] | None = None,
+    distribute: Callable[[ClipJob], ClipWorkers] | None = None,
 ) -> VideoReport:
     """Write a clip with K colors.
 
@@ -138,21 +147,21 @@ def convert_clip(
     check_colors(output, form, most if chosen is None else len(chosen))
     begun = time.perf_counter()
     alpha, compute = options.alpha, options.compute
-    held = replace(options, alpha=replace(alpha, alpha=fitted(alpha.alpha, form.alpha)))
+    held = replace(options, alpha=replace(alpha, alpha=limited(alpha.alpha, form.alpha)))
     with options.frames.open(source) as frames:
         check_way(frames, options.palette, chosen, limit)
-        telling = Telling(carried(progress), frames.count)
-        clip = Clip(frames, output, most, chosen, held, limit, force, telling)
+        telling = FrameProgress(guard_progress(progress), frames.count)
+        clip = ClipJob(frames, output, most, chosen, held, limit, force, telling)
         if distribute is not None:
             clip = clip._replace(workers=distribute(clip))
-        report, used, notes = on_device(
+        report, used, notes = run_on_device(
             compute.device if clip.workers is None else clip.workers.device,
             compute.memory,
             partial(converted, clip),
             partial(converted, clip, np, None, True),
         )
     if held != options and frames.channels == 4:
-        report.notes.append(f"{form.name} holds {HELD[form.alpha]}")
+        report.notes.append(f"{form.name} holds {ALPHA_LIMITS[form.alpha]}")
     if clip.workers is not None:
         notes = list(dict.fromkeys([*notes, *clip.workers.device_notes]))
     return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
@@ -202,21 +211,21 @@ def check_way(frames: Frames, palette: Any, chosen: Palette | None, first: Fract
     )
 
 
-def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> VideoReport:
+def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) -> VideoReport:
     """Write the clip, whose frames are counted and mapped by an array module.
 
     Where a GPU fails half-way, the clip begins anew.
     """
-    frames, watched, options = clip.frames, Watched(clip.frames), clip.options
+    frames, watched, options = clip.frames, DamageWatch(clip.frames), clip.options
     if frames.begun and not frames.rereadable:
         raise DeviceError(
             f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
         )
     threads = options.compute.thread_count
     channels = channels_of(frames, options.alpha.alpha)
-    diffuses = options.dithering.method in KERNELS
+    diffuses = options.dithering.method in DIFFUSION_MATRICES
     shape = frames.height, frames.width, channels
-    flight = None if device is None else flight_for(xp, device, shape, diffuses)
+    flight = None if device is None else gpu_stream_for(xp, device, shape, diffuses)
 
     def pixels_of(pixels: NDArray[np.uint8]) -> Pixels:
         if flight is not None:
@@ -226,14 +235,14 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
 
     way = way_for(clip, watched, channels, xp, pixels_of)
     palette, name = clip.palette, options.palette
-    turns = PALETTES[name](way) if palette is None else given(way, palette)
+    turns = PALETTES[name](way) if palette is None else fixed_palette(way, palette)
     several = palette is None and name in ("scene", "frame")
-    still, total = Stillness(options.hold, diffuses, several, threads), Total()
+    flicker, total = FlickerFilter(options.hold, diffuses, several, threads), Total()
 
-    def left(sink: Sink) -> Turns:
+    def left(sink: Sink) -> FrameStream:
         if clip.workers is None:
             return turns
-        return clip.workers.turns_left(turns, clip, sink, still.keeps, total)
+        return clip.workers.frames_left(turns, clip, sink, flicker.is_active, total)
 
     with (
         open_sink(
@@ -241,30 +250,30 @@ def converted(clip: Clip, xp: ModuleType, device: Device | None, keep: bool) -> 
             loop=frames.loop or 0, one_palette=not several, transparent=channels == 4,
             force=clip.force,
         ) as sink,
-        ahead(mapped(left(sink), pixels_of, device, threads, flight), WAITING) as results,
+        prefetch(mapped(left(sink), pixels_of, device, threads, flight), WAITING) as results,
     ):  # fmt: skip
         for frame, ready, index, error in results:
-            kept = still.follow(frame.pixels, index, ready.palette)
+            kept = flicker.apply(frame.pixels, index, ready.palette)
             if error is None or kept is not index:
-                error = total.error_of(frame, kept, ready, still.keeps, threads)
+                error = total.error_of(frame, kept, ready, flicker.is_active, threads)
             sink.write(kept, ready.palette, frame.duration)
             total.add(1, frame.duration, ready, error)
             clip.telling("write")
     return VideoReport(
         frames.name, clip.output, frames.width, frames.height, total.frames, total.palettes,
         way.colors_in, total.colors, total.error, frames.width * frames.height * total.frames,
-        still.flicker, total.seconds, size_of(clip.output, total.frames), 0.0,
+        flicker.flicker, total.seconds, size_of(clip.output, total.frames), 0.0,
         [*frames.notes, *sink.notes], "cpu", [], watched.damage,
     )  # fmt: skip
 
 
 def way_for(
-    clip: Clip,
-    watched: Watched,
+    clip: ClipJob,
+    watched: DamageWatch,
     channels: int,
     xp: ModuleType,
     pixels_of: Callable[[NDArray[np.uint8]], Pixels],
-) -> Way:
+) -> ClipContext:
     """What finds the palettes of a clip has to know."""
     options = clip.options
 
@@ -272,7 +281,7 @@ def way_for(
         for pixels, start, lasts in watched.read():
             yield Frame(with_alpha(pixels, options.alpha, channels), start, lasts)
 
-    way = Way(
+    way = ClipContext(
         read, clip.frames.rereadable, watched.is_damaged, k=clip.k, channels=channels,
         perceptual=clip.perceptual, options=options.clustering, dithering=options.dithering,
         threads=options.compute.thread_count, xp=xp, pixels_of=pixels_of, steady=options.hold,
@@ -283,7 +292,7 @@ def way_for(
     return way
 
 
-class Watched:
+class DamageWatch:
     """Frames that can be read several times, and what was wrong with them at any of these."""
 
     def __init__(self, frames: Frames) -> None:
@@ -301,11 +310,11 @@ class Watched:
 
 
 def mapped(
-    turns: Turns,
+    turns: FrameStream,
     pixels_of: Callable[[NDArray[np.uint8]], Pixels],
     device: Device | None,
     threads: int,
-    flight: Flight | None,
+    flight: GpuFrameStream | None,
 ) -> Generator[Result, None, None]:
     """The frames' entries, on the host: of several frames at a time.
 
@@ -318,12 +327,12 @@ def mapped(
         pixels.wait()
         return turn.frame, turn.prepared, index, None if tally is None else tally.squared_error
 
-    here = nullcontext() if device is None else using(device)
-    with closing(turns), here, translated_errors():
+    here = nullcontext() if device is None else device_context(device)
+    with closing(turns), here, translate_gpu_errors():
         if flight is not None:
             yield from flight.mapped(turns)
         else:
-            yield from map_ahead(entries, turns, threads if device is None else 1)
+            yield from imap_threads(entries, turns, threads if device is None else 1)
 
 
 class Total:

@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.color.packing import pack
-from quantgpu.metrics.palette_error import seen
+from quantgpu.metrics.palette_error import composited
 from quantgpu.palette import of_channels
 from quantgpu.pixels.counting import BATCH
-from quantgpu.threads import map_ahead, ranges
+from quantgpu.threads import chunks, imap_threads
 
 MOST_HOLD = 64
 """Levels that a pixel may be held off its color, at most."""
 
 
-class Stillness:
+class FlickerFilter:
     """Follows the frames of a clip, decides which pixels keep their entries, and measures."""
 
     def __init__(self, hold: float, holds_still: bool, watches: bool, threads: int = 1) -> None:
@@ -61,11 +61,11 @@ class Stillness:
         return self.change / (3 * self.still) if self.still else 0.0
 
     @property
-    def keeps(self) -> bool:
+    def is_active(self) -> bool:
         """Whether any pixel may keep its entry."""
         return self.holds_still or self.limit > 0
 
-    def follow(
+    def apply(
         self, pixels: NDArray[np.uint8], index: NDArray[Any], palette: NDArray[np.uint8]
     ) -> NDArray[Any]:
         """The entries, (H, W), of the next frame; those it was mapped to, or the ones it keeps.
@@ -75,12 +75,12 @@ class Stillness:
             index: (H, W).
             palette: (K, 3 | 4).
         """
-        if not (self.keeps or self.watches):
+        if not (self.is_active or self.watches):
             return index
         if self.before is not None:
-            index = self.kept(pixels, index, palette) if self.keeps else index
+            index = self.kept(pixels, index, palette) if self.is_active else index
             if self.watches:
-                self.watch(pixels, index, palette)
+                self.measure(pixels, index, palette)
         self.before = pixels, index, palette
         return index
 
@@ -110,7 +110,7 @@ class Stillness:
         each_part(keep, pixels, self.threads)
         return found
 
-    def watch(
+    def measure(
         self, pixels: NDArray[np.uint8], index: NDArray[Any], palette: NDArray[np.uint8]
     ) -> None:
         """Measure how far still pixels change."""
@@ -118,7 +118,7 @@ class Stillness:
         earlier, entries, old = self.before
         channels = max(old.shape[1], palette.shape[1])
         colors_then, colors_now = (
-            seen(of_channels(colors, channels))[:, :3] for colors in (old, palette)
+            composited(of_channels(colors, channels))[:, :3] for colors in (old, palette)
         )
 
         def measure(rows: tuple[int, int]) -> tuple[int, int]:
@@ -141,8 +141,8 @@ def flat(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def each_part(function: Any, pixels: NDArray[np.uint8], threads: int) -> list[Any]:
     """What a function gives for intervals of rows that the second-level cache holds."""
     height, width, _ = pixels.shape
-    rows = ranges(0, height, max(BATCH // width, 1))
-    return list(map_ahead(function, rows, threads))
+    rows = chunks(0, height, max(BATCH // width, 1))
+    return list(imap_threads(function, rows, threads))
 
 
 def columns(palette: NDArray[np.uint8], channels: int) -> list[NDArray[np.int16]]:
@@ -170,9 +170,9 @@ def squared_error(
     """Squared differences between a frame and its entries, as `quality.squared_error` sums them."""
     channels = max(pixels.shape[2], palette.shape[1])
     if channels == 4:
-        entries, total = seen(of_channels(palette, 4)), 0
+        entries, total = composited(of_channels(palette, 4)), 0
         for row, found in zip(pixels, index, strict=True):
-            gaps = seen(of_channels(row, 4)) - entries[found]
+            gaps = composited(of_channels(row, 4)) - entries[found]
             total += int((gaps * gaps).sum())
         return total // 2
     levels = columns(palette, 3)

@@ -20,18 +20,18 @@ from quantgpu.arrays.pinned import pinned_empty
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels, stride_of
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import no_progress
-from quantgpu.video.palettes import Result, Turn
+from quantgpu.video.palettes import PreparedFrame, Result
 
 BATCH = 32 << 20
 """Bytes of pixels that go up in one copy, at most, unless a frame has more: small frames go
-together, so that launches and copies do not take longer to begin than to be done."""
+batch_size, so that launches and copies do not take longer to begin than to be done."""
 
 DIFFUSED = 128 << 20
 """The same where errors are diffused: there a launch takes as long for several frames as for one.
 Predicted for 3840 x 2160 on an RTX 4090: 149 frames/s one at a time, 510 five at a time."""
 
 MOST = 256
-"""Frames that go together, at most."""
+"""Frames that go batch_size, at most."""
 
 SLOTS = 3
 """Buffers for what is made ready, what is on its way up, and what is at work."""
@@ -43,9 +43,9 @@ BEHIND = 2
 """Batches that may be under way when the next is sent."""
 
 
-def flight_for(
+def gpu_stream_for(
     xp: Any, device: Device, shape: tuple[int, int, int], diffuses: bool
-) -> Flight | None:
+) -> GpuFrameStream | None:
     """What takes frames of a size through a GPU; None if its memory does not hold enough of them.
 
     They then go through one by one, in slabs: see `transfer.GpuPixels`.
@@ -59,24 +59,26 @@ def flight_for(
     if size > room:
         return None
     batch = DIFFUSED if diffuses else BATCH
-    return Flight(xp, device, shape, min(max(min(batch, room) // size, 1), MOST))
+    return GpuFrameStream(xp, device, shape, min(max(min(batch, room) // size, 1), MOST))
 
 
-class Flight:
+class GpuFrameStream:
     """Takes frames of one size through a GPU, in the order in which they come."""
 
-    def __init__(self, xp: Any, device: Device, shape: tuple[int, int, int], together: int) -> None:
-        """`shape`: of a frame. `together`: frames in a batch, at most."""
-        self.xp, self.device, self.shape, self.together = xp, device, shape, together
-        self.rising = Rising(xp, shape, together)
-        self.falling = xp.cuda.Stream(non_blocking=True)
+    def __init__(
+        self, xp: Any, device: Device, shape: tuple[int, int, int], batch_size: int
+    ) -> None:
+        """`shape`: of a frame. `batch_size`: frames in a batch, at most."""
+        self.xp, self.device, self.shape, self.batch_size = xp, device, shape, batch_size
+        self.uploads = UploadRing(xp, shape, batch_size)
+        self.download_stream = xp.cuda.Stream(non_blocking=True)
 
     def arriving(self, pixels: NDArray[np.uint8]) -> Pixels:
         """A frame on its way up, whose colors can be counted; its memory is free after `wait`."""
-        slot, colors = self.rising.up([pixels])
-        return Arriving(self, slot, colors[0])
+        slot, colors = self.uploads.up([pixels])
+        return UploadedFrame(self, slot, colors[0])
 
-    def mapped(self, turns: Iterable[Turn]) -> Generator[Result, None, None]:
+    def mapped(self, turns: Iterable[PreparedFrame]) -> Generator[Result, None, None]:
         """The frames' entries, on the host.
 
         Frames that are mapped by something else wait until none are under way: a GPU holds a table
@@ -94,42 +96,42 @@ class Flight:
         finally:
             self.end()
 
-    def batches(self, turns: Iterable[Turn]) -> Iterator[list[Turn]]:
+    def batches(self, turns: Iterable[PreparedFrame]) -> Iterator[list[PreparedFrame]]:
         """Frames that follow each other and are mapped by the same."""
-        batch: list[Turn] = []
+        batch: list[PreparedFrame] = []
         for turn in turns:
-            if batch and (turn.prepared is not batch[0].prepared or len(batch) == self.together):
+            if batch and (turn.prepared is not batch[0].prepared or len(batch) == self.batch_size):
                 yield batch
                 batch = []
             batch.append(turn)
         if batch:
             yield batch
 
-    def sent(self, turns: list[Turn]) -> Batch:
+    def sent(self, turns: list[PreparedFrame]) -> Batch:
         """Frames on their way up, through and down."""
         xp, (height, width, _) = self.xp, self.shape
-        slot, colors = self.rising.up([turn.frame.pixels for turn in turns])
+        slot, colors = self.uploads.up([turn.frame.pixels for turn in turns])
         frames = GpuFrames(colors, height, width)
         index, _ = turns[0].prepared.mapper(frames, True, no_progress)
-        self.rising.release(slot)
-        self.falling.wait_event(xp.cuda.get_current_stream().record())
+        self.uploads.release(slot)
+        self.download_stream.wait_event(xp.cuda.get_current_stream().record())
         leaving = [index] if frames.errors is None else [index, frames.errors]
         here = [pinned_empty(xp, array.shape, array.dtype) for array in leaving]
         for array, out in zip(leaving, here, strict=True):
-            array.get(stream=self.falling, out=out, blocking=False)
-        return Batch(turns, leaving, here, self.falling.record())
+            array.get(stream=self.download_stream, out=out, blocking=False)
+        return Batch(turns, leaving, here, self.download_stream.record())
 
     def end(self) -> None:
         """Wait for all copies; before that, their memory must be left alone."""
         with contextlib.suppress(Exception):  # a GPU that failed may not even wait
-            self.rising.stream.synchronize()
-            self.falling.synchronize()
+            self.uploads.stream.synchronize()
+            self.download_stream.synchronize()
 
 
 class Batch(NamedTuple):
     """Frames whose indices are on their way to the host."""
 
-    turns: list[Turn]
+    turns: list[PreparedFrame]
     leaving: list[Any]
     """On the GPU: indices, (frames, stride), and errors, (frames,), where the mapping tells."""
     here: list[NDArray[Any]]
@@ -148,14 +150,14 @@ class Batch(NamedTuple):
             yield frame, prepared, entries, int(errors[0][number]) if errors else None
 
 
-class Rising:
+class UploadRing:
     """Page-locked memory and memory of a GPU, through which frames go up in turns."""
 
-    def __init__(self, xp: Any, shape: tuple[int, int, int], together: int) -> None:
-        """`shape`: of a frame. `together`: frames in a copy, at most."""
+    def __init__(self, xp: Any, shape: tuple[int, int, int], batch_size: int) -> None:
+        """`shape`: of a frame. `batch_size`: frames in a copy, at most."""
         height, width, channels = shape
         self.xp, self.pixels = xp, height * width
-        self.room = together, stride_of(height, width, channels), channels
+        self.room = batch_size, stride_of(height, width, channels), channels
         self.stream = xp.cuda.Stream(non_blocking=True)
         self.slots: list[Slot] = []
         self.turn = 0
@@ -202,10 +204,10 @@ class Slot:
         self.host[number, : len(pixels)] = pixels
 
 
-class Arriving(GpuPixels):
+class UploadedFrame(GpuPixels):
     """A frame on a GPU, in memory that other frames get, too."""
 
-    def __init__(self, flight: Flight, slot: Slot, colors: Any) -> None:
+    def __init__(self, flight: GpuFrameStream, slot: Slot, colors: Any) -> None:
         """`colors`: (stride, channels), on the GPU."""
         height, width, _ = flight.shape
         whole = Pixels(colors[: height * width].reshape(flight.shape))
@@ -214,4 +216,4 @@ class Arriving(GpuPixels):
 
     def wait(self) -> None:
         """Nothing comes back, so the host does not wait: what comes next into the memory does."""
-        self.flight.rising.release(self.slot)
+        self.flight.uploads.release(self.slot)

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.arrays.namespace import array_module
-from quantgpu.clustering.cluster import cluster, nearest_entries, own_entries
+from quantgpu.clustering.cluster import cluster, map_exact_colors, nearest_entries
 from quantgpu.clustering.color_weights import color_cells
 from quantgpu.clustering.options import PaletteOptions
 from quantgpu.color.spaces import COLOR_SPACES
-from quantgpu.dithering.base import Dithering, Mapper, Mapping, tally_of
+from quantgpu.dithering.base import ColorMap, Dithering, Mapper, stats_of
 from quantgpu.dithering.methods import mapper_for
-from quantgpu.dithering.options import MapOptions, mapping_for
+from quantgpu.dithering.options import MapOptions, color_map_for
 from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette, of_channels
 from quantgpu.pixels.counting import Counter
@@ -38,7 +38,7 @@ CUT = Fraction(2, 5)
 
 
 @dataclass
-class Way:
+class ClipContext:
     """How palettes are found, and what is known of the clip."""
 
     read: Callable[[], Iterator[Frame]]
@@ -80,7 +80,7 @@ class Way:
         pixels.wait()
         self.tell("count")
 
-    def clustered(self, histogram: Histogram, last: Palette | None = None) -> Mapping:
+    def clustered(self, histogram: Histogram, last: Palette | None = None) -> ColorMap:
         """The best palette for a histogram, beginning with the last; entries keep their index."""
         palette, labels = cluster(
             histogram, min(self.k, histogram.pixels), self.options,
@@ -89,13 +89,15 @@ class Way:
             progress=self.progress,
         )  # fmt: skip
         if last is not None:
-            colors, rows = in_places_of(last.colors, palette.colors)
+            colors, rows = match_order(last.colors, palette.colors)
             labels = array_module(labels).asarray(rows)[labels]
             is_lossless = len(histogram) <= len(palette)
-            palette = Palette(colors if is_lossless else steadied(last.colors, colors, self.steady))
+            palette = Palette(
+                colors if is_lossless else stabilize(last.colors, colors, self.steady)
+            )
         return self.mapping(histogram, palette, labels)
 
-    def mapping(self, histogram: Histogram, palette: Palette, labels: Any) -> Mapping:
+    def mapping(self, histogram: Histogram, palette: Palette, labels: Any) -> ColorMap:
         """What is known of colors and their entries."""
         self.colors_in = max(self.colors_in, len(histogram))
         options = MapOptions(
@@ -103,20 +105,20 @@ class Way:
             color_space=self.options.color_space,
             lock_grays=self.options.lock_grays,
         )
-        return mapping_for(histogram, palette, labels, options)
+        return color_map_for(histogram, palette, labels, options)
 
     def nearest(self, histogram: Histogram, palette: Palette) -> Any:
         """The entry of each color in a palette that was not made for it."""
         space = COLOR_SPACES[self.options.color_space]
         labels = nearest_entries(histogram, palette, space, self.threads)
-        return own_entries(histogram, palette.colors, labels)
+        return map_exact_colors(histogram, palette.colors, labels)
 
 
 @dataclass
 class Prepared:
     """What maps frames of some colors."""
 
-    mapping: Mapping
+    mapping: ColorMap
     mapper: Mapper
     is_counted: bool
     """Whether the histogram of the mapping counts just the frames that are mapped."""
@@ -128,38 +130,38 @@ class Prepared:
 
     def squared_error(self) -> int:
         """Of all frames of the mapping together, if each color has its own entry."""
-        return tally_of(self.mapping).squared_error
+        return stats_of(self.mapping).squared_error
 
 
-class Turn(NamedTuple):
+class PreparedFrame(NamedTuple):
     """A frame and what maps it."""
 
     frame: Frame
     prepared: Prepared
 
 
-Turns = Generator[Turn, None, None]
+FrameStream = Generator[PreparedFrame, None, None]
 
 Result = tuple[Frame, Prepared, NDArray[Any], int | None]
 """A frame, what mapped it, its entries, and its squared error where the mapping does not tell."""
 
 
-def prepared(way: Way, mapping: Mapping, is_counted: bool = True) -> Prepared:
+def prepare(way: ClipContext, mapping: ColorMap, is_counted: bool = True) -> Prepared:
     """A mapping with what maps frames by it."""
     return Prepared(mapping, mapper_for(mapping, way.dithering), is_counted)
 
 
-def shared(way: Way) -> Turns:
+def shared(way: ClipContext) -> FrameStream:
     """One palette for the clip, which is read twice, or for its first seconds and what follows."""
-    histogram, rest = beginning(way) if way.elsewhere is None else (way.elsewhere(), None)
+    histogram, rest = count_beginning(way) if way.elsewhere is None else (way.elsewhere(), None)
     mapping = way.clustered(histogram)
     if way.first is None and not way.is_damaged():
-        yield from turns(way.read(), prepared(way, mapping))
+        yield from frames_with(way.read(), prepare(way, mapping))
         return
-    yield from growing(way, mapping, way.read() if rest is None else rest)
+    yield from map_growing(way, mapping, way.read() if rest is None else rest)
 
 
-def beginning(way: Way) -> tuple[Histogram, Iterator[Frame] | None]:
+def count_beginning(way: ClipContext) -> tuple[Histogram, Iterator[Frame] | None]:
     """The colors that decide the palette; and all frames, where they cannot be read again."""
     counter, kept = way.counter(), []
     frames = way.read()
@@ -170,35 +172,35 @@ def beginning(way: Way) -> tuple[Histogram, Iterator[Frame] | None]:
         way.count(counter, frame)
         if not way.rereadable:
             kept.append(frame)
-    return counter.total(), None if way.rereadable else chain(released(kept), frames)
+    return counter.total(), None if way.rereadable else chain(pop_each(kept), frames)
 
 
-def released(frames: list[Frame]) -> Iterator[Frame]:
+def pop_each(frames: list[Frame]) -> Iterator[Frame]:
     """The frames, each of which the list then no longer holds."""
     frames.reverse()
     while frames:
         yield frames.pop()
 
 
-def turns(frames: Iterable[Frame], ready: Prepared) -> Turns:
+def frames_with(frames: Iterable[Frame], ready: Prepared) -> FrameStream:
     """Frames that are all mapped by the same."""
     for frame in frames:
-        yield Turn(frame, ready)
+        yield PreparedFrame(frame, ready)
 
 
-def scene(way: Way) -> Turns:
+def scene(way: ClipContext) -> FrameStream:
     """A palette for each scene: the clip is read by two readers, one of which is a scene ahead."""
     again, last = way.read(), None
     for histogram, count in scenes(way):
         mapping = way.clustered(histogram, last)
         last = mapping.palette
         if way.is_damaged():
-            yield from growing(way, mapping, islice(again, count))
+            yield from map_growing(way, mapping, islice(again, count))
         else:
-            yield from turns(islice(again, count), prepared(way, mapping))
+            yield from frames_with(islice(again, count), prepare(way, mapping))
 
 
-def scenes(way: Way) -> Iterator[tuple[Histogram, int]]:
+def scenes(way: ClipContext) -> Iterator[tuple[Histogram, int]]:
     """The colors of each scene, and its frames."""
     counter, count, before = way.counter(), 0, None
     for frame in way.read():
@@ -222,17 +224,17 @@ def is_cut(before: NDArray[np.int64], after: NDArray[np.int64]) -> bool:
     return int(np.abs(after - before).sum()) > 2 * CUT * int(after.sum())
 
 
-def each_frame(way: Way) -> Turns:
+def each_frame(way: ClipContext) -> FrameStream:
     """A palette for each frame, that of the frame before as far as its colors allow."""
     counter, last = way.counter(), None
     for frame in way.read():
         way.count(counter, frame)
         mapping = way.clustered(counter.total(), last)
         last = mapping.palette
-        yield Turn(frame, prepared(way, mapping))
+        yield PreparedFrame(frame, prepare(way, mapping))
 
 
-def given(way: Way, palette: Palette) -> Turns:
+def fixed_palette(way: ClipContext, palette: Palette) -> FrameStream:
     """A palette that is there already: colors get their nearest entries.
 
     A clip that can be read only once is mapped as its colors come up.
@@ -243,14 +245,14 @@ def given(way: Way, palette: Palette) -> Turns:
     histogram = counted_of(way, counted) if way.elsewhere is None else way.elsewhere()
     mapping = way.mapping(histogram, palette, way.nearest(histogram, palette))
     if not way.rereadable:
-        yield from growing(way, mapping, chain([first], frames))
+        yield from map_growing(way, mapping, chain([first], frames))
     elif way.is_damaged():
-        yield from growing(way, mapping, way.read())
+        yield from map_growing(way, mapping, way.read())
     else:
-        yield from turns(way.read(), prepared(way, mapping))
+        yield from frames_with(way.read(), prepare(way, mapping))
 
 
-def counted_of(way: Way, frames: Iterable[Frame]) -> Histogram:
+def counted_of(way: ClipContext, frames: Iterable[Frame]) -> Histogram:
     """The colors of some frames."""
     counter = way.counter()
     for frame in frames:
@@ -258,19 +260,19 @@ def counted_of(way: Way, frames: Iterable[Frame]) -> Histogram:
     return counter.total()
 
 
-def growing(way: Way, mapping: Mapping, frames: Iterable[Frame]) -> Turns:
+def map_growing(way: ClipContext, mapping: ColorMap, frames: Iterable[Frame]) -> FrameStream:
     """Frames with colors that the mapping may lack, which then get their nearest entries."""
-    ready, counter = prepared(way, mapping, False), way.counter()
+    ready, counter = prepare(way, mapping, False), way.counter()
     for frame in frames:
         way.count(counter, frame)
-        found = lacking(ready.mapping.histogram, counter.total())
+        found = missing_colors(ready.mapping.histogram, counter.total())
         if found is not None:
             labels = way.nearest(found, ready.mapping.palette)
-            ready = prepared(way, extended(way, ready.mapping, found, labels), False)
-        yield Turn(frame, ready)
+            ready = prepare(way, extend(way, ready.mapping, found, labels), False)
+        yield PreparedFrame(frame, ready)
 
 
-def lacking(known: Histogram, found: Histogram) -> Histogram | None:
+def missing_colors(known: Histogram, found: Histogram) -> Histogram | None:
     """The colors of a histogram that another lacks; None if there are none."""
     xp = array_module(known.keys)
     places = xp.minimum(xp.searchsorted(known.keys, found.keys), len(known) - 1)
@@ -281,7 +283,7 @@ def lacking(known: Histogram, found: Histogram) -> Histogram | None:
     return replace(found, keys=found.keys[new], counts=found.counts[new], weights=weights)
 
 
-def extended(way: Way, mapping: Mapping, more: Histogram, labels: Any) -> Mapping:
+def extend(way: ClipContext, mapping: ColorMap, more: Histogram, labels: Any) -> ColorMap:
     """A mapping with further colors and their entries."""
     xp = array_module(labels)
     whole = mapping.histogram + more
@@ -291,7 +293,7 @@ def extended(way: Way, mapping: Mapping, more: Histogram, labels: Any) -> Mappin
     return way.mapping(whole, mapping.palette, entries)
 
 
-PALETTES: dict[str, Callable[[Way], Turns]] = {
+PALETTES: dict[str, Callable[[ClipContext], FrameStream]] = {
     "shared": shared,
     "scene": scene,
     "frame": each_frame,
@@ -299,7 +301,7 @@ PALETTES: dict[str, Callable[[Way], Turns]] = {
 """Name to how frames get their palettes; the choices of ``--palette`` beside files."""
 
 
-def in_places_of(
+def match_order(
     old: NDArray[np.uint8], new: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
     """A palette's colors, in the places of those colors of another that they are nearest to.
@@ -334,7 +336,7 @@ def in_places_of(
     return colors, rows
 
 
-def steadied(old: NDArray[np.uint8], new: NDArray[np.uint8], levels: float) -> NDArray[np.uint8]:
+def stabilize(old: NDArray[np.uint8], new: NDArray[np.uint8], levels: float) -> NDArray[np.uint8]:
     """(K, channels): a palette whose colors stay what they were unless they changed by so much.
 
     Args:

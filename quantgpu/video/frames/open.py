@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from quantgpu.errors import InputError, UsageError
-from quantgpu.io.decode import open_image, reading
+from quantgpu.io.decode import open_image, translate_read_errors
 from quantgpu.io.streams import STREAM
 from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, seconds
 
@@ -102,7 +102,7 @@ def many(name: str) -> bool:
 
 def picture_kind(path: str) -> str | None:
     """``animation``, ``picture``, or None for what Pillow does not read."""
-    with reading(path):
+    with translate_read_errors(path):
         if os.path.getsize(path) == 0:
             raise InputError(f"{path}: no frames (it is empty)")
         try:

@@ -16,9 +16,9 @@ from PIL import Image
 
 from quantgpu.color.alpha import is_opaque
 from quantgpu.errors import InputError
-from quantgpu.io.decode import open_image, read_image, reading
+from quantgpu.io.decode import open_image, read_image, translate_read_errors
 from quantgpu.io.exif import orientation_of
-from quantgpu.threads import default_threads, map_ahead
+from quantgpu.threads import default_threads, imap_threads
 from quantgpu.video.frames.base import Frame, Frames
 
 NO_TIME = Fraction(1, 10)
@@ -31,7 +31,7 @@ LONGEST_DENOMINATOR = 65_535
 """Of durations in APNG files, which are fractions of 16-bit numbers; Pillow gives milliseconds."""
 
 
-class Survey(NamedTuple):
+class AnimationInfo(NamedTuple):
     """What is found in an animation by going through it once."""
 
     durations: list[Fraction]
@@ -47,9 +47,9 @@ def open_animation(path: str, channels: int | None = None) -> Frames:
 
     `channels`: 3 if every pixel is known to be opaque, 4 if some is not.
     """
-    with reading(path), open_image(path) as image:
+    with translate_read_errors(path), open_image(path) as image:
         width, height = image.size
-        loop = plays(image)
+        loop = loop_count(image)
     durations, opaque, whole = survey(path, channels)
     if not durations:
         raise InputError(f"{path}: no frames (it is damaged from the start)")
@@ -73,7 +73,7 @@ def open_animation(path: str, channels: int | None = None) -> Frames:
     return Frames(path, width, height, channels, count, rate, loop, notes, read)
 
 
-def plays(image: Image.Image) -> int:
+def loop_count(image: Image.Image) -> int:
     """How often an animation is shown, 0 for without end.
 
     Files of the other formats say just that; a GIF file says how often it is shown again.
@@ -84,7 +84,7 @@ def plays(image: Image.Image) -> int:
     return int(loop or 0)
 
 
-def survey(path: str, channels: int | None) -> Survey:
+def survey(path: str, channels: int | None) -> AnimationInfo:
     """How long the frames of an animation are shown, and whether one is transparent anywhere."""
     durations, opaque = [], channels != 4
     try:
@@ -93,13 +93,13 @@ def survey(path: str, channels: int | None) -> Survey:
             if channels is None and opaque and picture.has_transparency_data:
                 opaque = is_opaque(picture.convert("RGBA"))
     except InputError:
-        return Survey(durations, opaque, False)
-    return Survey(durations, opaque, True)
+        return AnimationInfo(durations, opaque, False)
+    return AnimationInfo(durations, opaque, True)
 
 
 def animation(path: str, mode: str | None) -> Iterator[tuple[Image.Image, Fraction]]:
     """The frames of an animation, of a mode or as Pillow gives them, and their seconds."""
-    with reading(path), open_image(path) as image:
+    with translate_read_errors(path), open_image(path) as image:
         first = 1 if getattr(image, "default_image", False) else 0
         for number in range(first, getattr(image, "n_frames", 1)):
             image.seek(number)
@@ -109,7 +109,7 @@ def animation(path: str, mode: str | None) -> Iterator[tuple[Image.Image, Fracti
             yield image if mode is None else image.convert(mode), duration
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def natural_key(name: str) -> list[tuple[int, str]]:
     """A key that sorts names by the numbers in them."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
@@ -132,7 +132,7 @@ def pictures_of(source: str) -> list[str]:
         missing = "no file has such a name, with a number in place of %d or %05d"
     else:
         names, missing = glob.glob(source), "no file has such a name"
-    names = sorted(filter(os.path.isfile, names), key=natural)
+    names = sorted(filter(os.path.isfile, names), key=natural_key)
     if not names:
         raise InputError(f"{source}: {missing}")
     return names
@@ -173,7 +173,7 @@ def open_pictures(
 
     def read(since: Fraction) -> Iterator[Frame]:
         first = min(int(since * rate), len(paths) - 1)
-        pictures = map_ahead(pixels_of(mode), paths[first:], default_threads())
+        pictures = imap_threads(pixels_of(mode), paths[first:], default_threads())
         for number, (pixels, said) in enumerate(pictures, first):
             notes.extend(note for note in said if note not in notes)
             yield Frame(pixels, number / rate, 1 / rate)
@@ -183,7 +183,7 @@ def open_pictures(
 
 def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
     """The one size of pictures, and 4 if some pixel of one is not opaque, else 3."""
-    sizes, plain = zip(*map_ahead(header, paths, default_threads()), strict=True)
+    sizes, plain = zip(*imap_threads(header, paths, default_threads()), strict=True)
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
             raise InputError(
@@ -191,13 +191,13 @@ def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
                 f"{sizes[0][1]}; frames must be of one size"
             )
     doubtful = [path for path, sure in zip(paths, plain, strict=True) if not sure]
-    opaque = all(map_ahead(is_opaque_file, doubtful, default_threads()))
+    opaque = all(imap_threads(is_opaque_file, doubtful, default_threads()))
     return sizes[0], 3 if opaque else 4
 
 
 def header(path: str) -> tuple[tuple[int, int], bool]:
     """The upright size of a picture, and whether it has no transparency, without decoding it."""
-    with reading(path), open_image(path) as image:
+    with translate_read_errors(path), open_image(path) as image:
         turned: Any = orientation_of(image, [])
         sideways = isinstance(turned, int) and turned >= SIDEWAYS
         width, height = image.size

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quantgpu.errors import InputError, QuantgpuError, UsageError
 from quantgpu.io.streams import STREAM, standard_input_stream
-from quantgpu.threads import default_threads, map_ahead
+from quantgpu.threads import default_threads, imap_threads
 from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, timed
 from quantgpu.video.frames.hdr import CURVES, NAMES, to_srgb
 
@@ -72,7 +72,7 @@ def load_av(name: str, kind: type[QuantgpuError]) -> Any:
 
 
 @contextlib.contextmanager
-def watching(name: str) -> Iterator[None]:
+def translate_ffmpeg_errors(name: str) -> Iterator[None]:
     """Whatever FFmpeg complains of inside becomes an InputError that begins with `name`."""
     import av
 
@@ -83,7 +83,7 @@ def watching(name: str) -> Iterator[None]:
         raise InputError(f"{name}: damaged or not a video ({reason})") from None
 
 
-class Look(NamedTuple):
+class FrameLayout(NamedTuple):
     """How a stream's frames are made upright RGB."""
 
     width: int
@@ -120,12 +120,12 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
     load_av(name, InputError)
     called = "standard input" if name == STREAM else name
     video = start(name, called)
-    with watching(called):
+    with translate_ffmpeg_errors(called):
         first = next(video.decoded, None)
     if first is None:
         raise InputError(f"{called}: no frame could be read (the video is empty or damaged)")
     notes: list[str] = []
-    look = look_of(first, CONVERSIONS[conversion], notes)
+    look = layout_of(first, CONVERSIONS[conversion], notes)
     note_oddities(video, first, notes)
     rate = video_rate(video.stream)
     length = None if name == STREAM else length_of(video.stream, rate)
@@ -142,7 +142,7 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
         video = left.pop() if left else start(name, called, origin + since)
         time = Fraction(0)
         with video.container:
-            decoded = shown_from(video.decoded, origin, since, 1 / rate)
+            decoded = frames_since(video.decoded, origin, since, 1 / rate)
             for frame in timed(pictures(decoded, look, called, notes), lambda: 1 / rate):
                 yield frame
                 time = frame.time
@@ -170,7 +170,7 @@ def start(name: str, called: str, since: Fraction | None = None) -> Opened:
     if since is None or since < WORTH_SEEKING or lacks_times(video.container, video.stream):
         return video
     for back in FARTHER_BACK:
-        first = sought(video, since - back, called)
+        first = seek(video, since - back, called)
         if first is not None and time_of(first, since + 1) <= since:
             return video._replace(decoded=chain([first], video.decoded))
         video.container.close()
@@ -183,9 +183,9 @@ def lacks_times(container: InputContainer, stream: VideoStream) -> bool:
     return container.format.name in WITHOUT_TIMES and bool(stream.codec_context.has_b_frames)
 
 
-def sought(video: Opened, moment: Fraction, called: str) -> VideoFrame | None:
+def seek(video: Opened, moment: Fraction, called: str) -> VideoFrame | None:
     """The first frame after seeking to a key frame at some seconds or before; None if it fails."""
-    with contextlib.suppress(InputError), watching(called):
+    with contextlib.suppress(InputError), translate_ffmpeg_errors(called):
         base = video.stream.time_base or Fraction(1, 1)
         video.container.seek(int(moment / base), stream=video.stream)
         return next(video.decoded, None)
@@ -196,7 +196,7 @@ def at_beginning(name: str, called: str) -> Opened:
     """Open a video and begin to decode its first stream of pictures."""
     import av
 
-    with watching(called):
+    with translate_ffmpeg_errors(called):
         container = av.open(standard_input_stream() if name == STREAM else name, "r")
         streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]
         if not streams:
@@ -214,7 +214,7 @@ def time_of(frame: VideoFrame, otherwise: Fraction) -> Fraction:
     return frame.pts * frame.time_base
 
 
-def shown_from(
+def frames_since(
     decoded: Iterator[VideoFrame], origin: Fraction, since: Fraction, step: Fraction
 ) -> Iterator[tuple[VideoFrame, Fraction]]:
     """Frames from the one on that is shown at `since`, and their times since `origin`.
@@ -279,7 +279,7 @@ def length_of(stream: VideoStream, rate: Fraction) -> Fraction | None:
     return max(lengths, default=None)
 
 
-def look_of(frame: VideoFrame, flags: int, notes: list[str]) -> Look:
+def layout_of(frame: VideoFrame, flags: int, notes: list[str]) -> FrameLayout:
     """How frames like this one become upright RGB, and notes on what is lost."""
     turn, sideways, said = turning(frame)
     notes.extend(said)
@@ -293,7 +293,7 @@ def look_of(frame: VideoFrame, flags: int, notes: list[str]) -> Look:
     elif bits > 8:
         notes.append(f"{bits} bits per channel reduced to 8")
     kind = "rgb48le" if transfer else "rgba" if alpha else "rgb24"
-    return Look(frame.width, frame.height, turn, sideways, kind, transfer, flags)
+    return FrameLayout(frame.width, frame.height, turn, sideways, kind, transfer, flags)
 
 
 def turning(
@@ -335,7 +335,7 @@ def note_oddities(video: Opened, frame: VideoFrame, notes: list[str]) -> None:
 
 
 def pictures(
-    decoded: Iterator[tuple[VideoFrame, Fraction]], look: Look, called: str, notes: list[str]
+    decoded: Iterator[tuple[VideoFrame, Fraction]], look: FrameLayout, called: str, notes: list[str]
 ) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
     """The pixels of frames, made by several threads, and their times.
 
@@ -365,18 +365,18 @@ def pictures(
         return look.turn(pixels), time
 
     failures: list[InputError] = []
-    whole = until_damage(decoded, called, failures)
-    yield from map_ahead(picture, whole, min(default_threads(), CONVERTERS))
+    whole = stop_at_damage(decoded, called, failures)
+    yield from imap_threads(picture, whole, min(default_threads(), CONVERTERS))
     if failures:
         raise failures[0]
 
 
-def until_damage(
+def stop_at_damage(
     decoded: Iterator[tuple[VideoFrame, Fraction]], called: str, failures: list[InputError]
 ) -> Iterator[tuple[VideoFrame, Fraction]]:
     """What is decoded before an error, which is kept for when all that has been made use of."""
     try:
-        with watching(called):
+        with translate_ffmpeg_errors(called):
             yield from decoded
     except InputError as error:
         failures.append(error)

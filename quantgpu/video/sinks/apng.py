@@ -27,7 +27,7 @@ from quantgpu.io.encode import alphas_of
 from quantgpu.video.sinks.base import bounds
 
 if TYPE_CHECKING:
-    from quantgpu.video.sinks.base import Clip, Write
+    from quantgpu.video.sinks.base import ClipInfo, Write
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -48,7 +48,7 @@ LONGEST = 65_535
 class Apng:
     """An APNG file that grows by frames."""
 
-    def __init__(self, stream: IO[bytes], clip: Clip) -> None:
+    def __init__(self, stream: IO[bytes], clip: ClipInfo) -> None:
         self.stream = stream
         self.clip = clip
         self.count_at = 0
@@ -162,7 +162,7 @@ def fitting(duration: Fraction) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def apng(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
+def apng(stream: IO[bytes], clip: ClipInfo) -> Iterator[Write]:
     """Begin an APNG file."""
     file = Apng(stream, clip)
     yield file.write

@@ -34,7 +34,7 @@ class Write(Protocol):
 
 
 @dataclass
-class Clip:
+class ClipInfo:
     """What is known of all frames before the first."""
 
     width: int
@@ -66,11 +66,11 @@ class SinkFormat(NamedTuple):
     """What it holds of transparency, a row of `transparency.ALPHAS`."""
     side: int
     """The greatest width and height, in pixels."""
-    open: Callable[[str, bool, Clip], contextlib.AbstractContextManager[Write]]
+    open: Callable[[str, bool, ClipInfo], contextlib.AbstractContextManager[Write]]
     """Begins a file of a name, replacing another or not."""
 
 
-Begin = Callable[[IO[bytes], Clip], contextlib.AbstractContextManager[Write]]
+Begin = Callable[[IO[bytes], ClipInfo], contextlib.AbstractContextManager[Write]]
 """Begins a file in a stream."""
 
 

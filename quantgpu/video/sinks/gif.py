@@ -23,7 +23,7 @@ from quantgpu.io.encode import alphas_of
 from quantgpu.video.sinks.base import bounds
 
 if TYPE_CHECKING:
-    from quantgpu.video.sinks.base import Clip, Write
+    from quantgpu.video.sinks.base import ClipInfo, Write
 
 KEEP, CLEAR = 1, 2
 """What becomes of a frame before the next: it stays, or its rectangle becomes transparent."""
@@ -41,7 +41,7 @@ ENTRIES = 256
 class Gif:
     """A GIF file that grows by frames."""
 
-    def __init__(self, stream: IO[bytes], clip: Clip) -> None:
+    def __init__(self, stream: IO[bytes], clip: ClipInfo) -> None:
         self.stream = stream
         self.clip = clip
         self.time = Fraction(0)
@@ -130,7 +130,7 @@ def with_table(index: NDArray[Any], palette: NDArray[np.uint8]) -> Image.Image:
 
 
 @contextlib.contextmanager
-def gif(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
+def gif(stream: IO[bytes], clip: ClipInfo) -> Iterator[Write]:
     """Begin a GIF file."""
     file = Gif(stream, clip)
     yield file.write

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.errors import UsageError
-from quantgpu.io.atomic import replacing
+from quantgpu.io.atomic import atomic_write
 from quantgpu.io.encode import check_alpha, format_for
 from quantgpu.io.streams import STREAM, standard_output
 from quantgpu.video.sinks.apng import apng
-from quantgpu.video.sinks.base import Begin, Clip, SinkFormat, Write
+from quantgpu.video.sinks.base import Begin, ClipInfo, SinkFormat, Write
 from quantgpu.video.sinks.gif import gif
 from quantgpu.video.sinks.pictures import Numbered, Sink, picture_pattern, pictures
 from quantgpu.video.sinks.pyav import FFV1, H264, Y4M, mkv, mp4, y4m
@@ -33,9 +33,9 @@ from quantgpu.video.sinks.webp import webp
 
 
 @contextlib.contextmanager
-def in_file(name: str, force: bool, clip: Clip, begin: Begin) -> Iterator[Write]:
+def in_file(name: str, force: bool, clip: ClipInfo, begin: Begin) -> Iterator[Write]:
     """Begin a file that appears when it is complete, or standard output."""
-    stream = standard_output() if name == STREAM else replacing(Path(name), force)
+    stream = standard_output() if name == STREAM else atomic_write(Path(name), force)
     with stream as file, begin(file, clip) as write:
         yield write
 
@@ -116,7 +116,7 @@ def open_sink(
         raise UsageError(
             f"{name}: {width} x {height} is more than {form.name} holds ({form.side} pixels a side)"
         )
-    clip = Clip(width, height, rate, loop, one_palette, transparent)
+    clip = ClipInfo(width, height, rate, loop, one_palette, transparent)
     with form.open(name, force, clip) as write:
         numbered = write if isinstance(write, Numbered) else None
         yield Sink(checked(write, form, clip), clip.notes, numbered)
@@ -124,7 +124,7 @@ def open_sink(
             raise UsageError(f"{name}: no frames to write")
 
 
-def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
+def checked(write: Write, form: SinkFormat, clip: ClipInfo) -> Write:
     """A `write` that refuses what the format or the clip does not hold."""
 
     def write_checked(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
@@ -140,7 +140,7 @@ def checked(write: Write, form: SinkFormat, clip: Clip) -> Write:
     return write_checked
 
 
-def check_palette(palette: NDArray[np.uint8], form: SinkFormat, clip: Clip) -> None:
+def check_palette(palette: NDArray[np.uint8], form: SinkFormat, clip: ClipInfo) -> None:
     """Raise a UsageError unless the format and the clip hold the colors of a frame."""
     if len(palette) > form.colors:
         raise UsageError(f"k = {len(palette)} is more than the {form.colors} colors of {form.name}")

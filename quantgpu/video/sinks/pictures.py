@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgpu.errors import OutputError, UsageError
-from quantgpu.io.atomic import check_target, writing
+from quantgpu.io.atomic import check_writable, translate_write_errors
 from quantgpu.io.encode import COMPRESS_LEVEL, encode, format_for
-from quantgpu.video.sinks.base import Clip, Write
+from quantgpu.video.sinks.base import ClipInfo, Write
 
 NUMBER = re.compile(r"%(0?\d*)d")
 """The place of the number in a pattern of names."""
@@ -65,7 +65,7 @@ class Numbered(NamedTuple):
     free: bool
     """Whether nothing can be in the way there."""
     force: bool
-    clip: Clip
+    clip: ClipInfo
 
     def __call__(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
         """Write the next picture."""
@@ -76,7 +76,7 @@ class Numbered(NamedTuple):
     def check(self, number: int) -> None:
         """Raise an OutputError if another picture of that number is there and has to stay."""
         if not self.free:
-            check_target(Path(self.folder, self.names % number), self.force)
+            check_writable(Path(self.folder, self.names % number), self.force)
 
     def place(self) -> None:
         """Move the pictures to where they belong."""
@@ -93,17 +93,17 @@ def write_picture(path: str, index: NDArray[Any], palette: NDArray[np.uint8]) ->
 
 
 @contextlib.contextmanager
-def pictures(name: str, force: bool, clip: Clip) -> Iterator[Write]:
+def pictures(name: str, force: bool, clip: ClipInfo) -> Iterator[Write]:
     """Numbered pictures, from 1 on, which are moved into their folder when all are written."""
     pattern = picture_pattern(name) or name
     folder, last = os.path.split(os.path.realpath(pattern))
     made = not os.path.isdir(folder)
     if made and not os.path.isdir(os.path.dirname(folder)):
         raise OutputError(f"{os.path.dirname(folder)}: no such folder; create it first")
-    with writing(folder):
+    with translate_write_errors(folder):
         temporary = tempfile.mkdtemp(prefix=".quantgpu-", suffix=".partial", dir=parent_of(folder))
     try:
-        with writing(folder):
+        with translate_write_errors(folder):
             numbered = Numbered(temporary, folder, last, made, force, clip)
             yield numbered
             numbered.place()

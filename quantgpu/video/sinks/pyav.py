@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-    from quantgpu.video.sinks.base import Clip, Write
+    from quantgpu.video.sinks.base import ClipInfo, Write
 
 TICKS = 10_000
 """At least so many ticks a second are told apart where a format allows."""
@@ -83,16 +83,16 @@ class Encoder:
 
 
 @contextlib.contextmanager
-def encoder(stream: IO[bytes], clip: Clip, how: Encoding, base: Fraction) -> Iterator[Encoder]:
+def encoder(stream: IO[bytes], clip: ClipInfo, how: Encoding, base: Fraction) -> Iterator[Encoder]:
     """Begin a file in a stream, and end it when all went well.
 
     Raises:
         OutputError: PyAV is absent, or lacks the codec, or refuses the frames.
     """
     av = load_av(how.name, OutputError)
-    watched = Watched(stream)
+    recorder = FailureRecorder(stream)
     try:
-        container = av.open(watched, "w", format=how.container)
+        container = av.open(recorder, "w", format=how.container)
         try:
             track = container.add_stream(
                 how.codec, rate=clip.rate or DEFAULT_RATE, options=dict(how.options)
@@ -111,12 +111,12 @@ def encoder(stream: IO[bytes], clip: Clip, how: Encoding, base: Fraction) -> Ite
                 container.close()
             raise
     except (av.codec.codec.UnknownCodecError, av.FFmpegError) as error:
-        if watched.failure is not None:
-            raise watched.failure from None
+        if recorder.failure is not None:
+            raise recorder.failure from None
         raise OutputError(f"{how.name} cannot be written ({error})") from None
 
 
-class Watched:
+class FailureRecorder:
     """A stream that remembers what went wrong, which PyAV does not always tell."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -136,7 +136,7 @@ class Watched:
 
 
 @contextlib.contextmanager
-def video(stream: IO[bytes], clip: Clip, how: Encoding) -> Iterator[Write]:
+def video(stream: IO[bytes], clip: ClipInfo, how: Encoding) -> Iterator[Write]:
     """Begin a file in which frames have times of their own."""
     rate = clip.rate or DEFAULT_RATE
     ticks = rate.numerator * math.ceil(TICKS / rate.numerator)
@@ -149,7 +149,7 @@ def video(stream: IO[bytes], clip: Clip, how: Encoding) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def y4m(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
+def y4m(stream: IO[bytes], clip: ClipInfo) -> Iterator[Write]:
     """Begin a file in which all frames last equally long: those that last longer are repeated."""
     base = 1 / (clip.rate or DEFAULT_RATE)
     with encoder(stream, clip, Y4M, base) as file:

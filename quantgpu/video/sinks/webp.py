@@ -24,7 +24,7 @@ from PIL import Image
 from quantgpu.video.sinks.base import bounds, colors_of, packed_pixels
 
 if TYPE_CHECKING:
-    from quantgpu.video.sinks.base import Clip, Write
+    from quantgpu.video.sinks.base import ClipInfo, Write
 
 OPTIONS: dict[str, Any] = {"lossless": True, "quality": 20, "method": 2}
 """16 frames of 1280 x 720: quality 0, method 0 3.65 MB in 0.9 s; 0, 1 3.35 MB in 1.1 s; 20, 2
@@ -46,7 +46,7 @@ ANIMATED_WITH_ALPHA = 0x12
 class Webp:
     """A WebP file that grows by frames."""
 
-    def __init__(self, stream: IO[bytes], clip: Clip) -> None:
+    def __init__(self, stream: IO[bytes], clip: ClipInfo) -> None:
         self.stream = stream
         self.clip = clip
         self.time = Fraction(0)
@@ -118,7 +118,7 @@ def compressed(colors: NDArray[np.uint8]) -> bytes:
 
 
 @contextlib.contextmanager
-def webp(stream: IO[bytes], clip: Clip) -> Iterator[Write]:
+def webp(stream: IO[bytes], clip: ClipInfo) -> Iterator[Write]:
     """Begin a WebP file."""
     file = Webp(stream, clip)
     yield file.write
