@@ -17,17 +17,24 @@ from quantgpu.arrays.device import (
     Device,
     device_context,
     free_memory,
+    gpu_count,
     import_cupy,
     translate_gpu_errors,
 )
 from quantgpu.clustering.kmeans import lloyd
+from quantgpu.clustering.options import PaletteOptions
 from quantgpu.clustering.points import weighted_points
 from quantgpu.demo.scene import render_scene
+from quantgpu.dithering.methods import parse_dither
 from quantgpu.errors import DeviceError
 from quantgpu.execution.selection import open_gpu
+from quantgpu.io.inputs import as_pixels
+from quantgpu.options import k_for
 from quantgpu.pixels.counting import count_colors
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
+from quantgpu.progress import Progress, no_progress
+from quantgpu.stages import Difference, compare_stages
 from quantgpu.version import __version__
 
 CUPY_PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "cupy"
@@ -122,6 +129,68 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
     except DeviceError as error:
         found["unmeasured"] = str(error)
     return found
+
+
+def examine_stages(
+    image: str | None,
+    progress: Progress = no_progress,
+    *,
+    k: int = 256,
+    effort: str = "balanced",
+    color_space: str = "oklab",
+    dither: str = "adaptive",
+) -> dict[str, Any]:
+    """What `quantgpu doctor --stages` prints: how far each GPU goes the way of NumPy.
+
+    Keys: ``picture``, ``width``, ``height``, the options, and ``devices``; each has ``number``,
+    ``stages`` that were compared, and ``difference``: None, or ``stage``, ``array``, ``place``,
+    ``expected`` and ``found``.
+
+    Raises:
+        UsageError: An option is outside its range.
+        InputError: The picture cannot be read.
+        DeviceError: There is no GPU that can be used.
+    """
+    options = PaletteOptions(effort=effort, color_space=color_space)
+    dithering = parse_dither(dither)
+    picture = render_scene(451, 300) if image is None else to_array(image)
+    height, width = picture.shape[:2]
+    k_for(k, height * width)
+    found = []
+    for number in range(gpu_count()):
+        progress(f"gpu:{number}", 0)
+        open_gpu(number)
+        device = Device(number, free_memory(number))
+        stages, difference = compare_stages(picture, k, options, dithering, device)
+        differs = None if difference is None else difference._asdict()
+        found.append({"number": number, "stages": stages, "difference": differs})
+    return {
+        "picture": image or "built-in scene", "width": width, "height": height, "k": k,
+        "effort": effort, "color_space": color_space, "dither": dither, "devices": found,
+    }  # fmt: skip
+
+
+def to_array(image: str) -> NDArray[np.uint8]:
+    """The pixels of an image file, (H, W, 3 | 4) uint8."""
+    pixels = as_pixels(image, "keep", None).to_host()
+    rows: NDArray[np.uint8] = pixels.slab(0, pixels.shape[0])
+    return np.ascontiguousarray(rows.reshape(*pixels.shape, pixels.channels))
+
+
+def stage_lines(found: dict[str, Any]) -> list[str]:
+    """How far each GPU goes the way of NumPy, for people."""
+    lines = [
+        f"{found['picture']}, {found['width']} x {found['height']}, K = {found['k']}, "
+        f"{found['effort']}, {found['color_space']}, {found['dither']}"
+    ]
+    for device in found["devices"]:
+        name, stages = f"gpu:{device['number']}", ", ".join(device["stages"])
+        if device["difference"] is None:
+            lines.append(f"{name}: the arrays of all stages are those of NumPy ({stages})")
+        else:
+            lines.append(f"{name}: DIFFERENT: {Difference(**device['difference']).as_line()}")
+            lines.append(f"{name}: compared in this order: {stages}")
+    return lines
 
 
 def pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
@@ -242,4 +311,5 @@ def gpu_lines(device: dict[str, Any]) -> list[str]:
 def differs(found: dict[str, Any]) -> bool:
     """Whether a GPU that can be used computes other bytes than NumPy."""
     cases = [case for device in found["devices"] for case in device.get("comparisons", ())]
-    return any(case["equal"] is False for case in cases)
+    stages = (device.get("difference") for device in found["devices"])
+    return any(case["equal"] is False for case in cases) or any(stages)

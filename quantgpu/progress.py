@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the share of it that is done, 0 to 1."""
@@ -12,6 +13,14 @@ Progress = Callable[[str, float], None]
 
 def no_progress(stage: str, share: float) -> None:
     """Progress that nobody sees."""
+
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+"""Called with the name of a stage and the arrays that it made, by name, wherever they are."""
+
+
+def no_observer(stage: str, arrays: Mapping[str, Any]) -> None:
+    """An observer that looks at nothing."""
 
 
 Display = Callable[[str], AbstractContextManager[Progress]]

@@ -28,7 +28,7 @@ video
 distributed
 api
 cluster
-demo
+demo | stages
 doctor
 cli
 __main__ | __init__

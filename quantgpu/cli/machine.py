@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from quantgpu.cli.app import app
-from quantgpu.cli.console import fail, orderly_stop, print_errors, say
-from quantgpu.errors import DeviceError, QuantgpuError
+from quantgpu.cli.console import Output, orderly_stop, print_errors, say
+from quantgpu.errors import DeviceError, QuantgpuError, UsageError
 
 
 @app.command()
@@ -38,18 +38,72 @@ def demo(
         raise typer.Exit(failures[0].exit_code)
 
 
-@app.command()
+DOCTOR_EXAMPLES = """Examples:
+
+  quantgpu doctor                                    versions, GPUs, and what they do
+
+  quantgpu doctor --stages --image photo.png -k 16   where a GPU goes another way than NumPy
+"""
+
+
+@app.command(epilog=DOCTOR_EXAMPLES)
 @orderly_stop()
 def doctor(
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages",
+            help="Run a picture by NumPy and on each GPU, stage by stage, and name the first array "
+            "that differs.",
+        ),
+    ] = False,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of --stages: a picture. [default: a built-in one]",
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("-k", "--colors", metavar="K", help="Of --stages: colors.", min=1)
+    ] = 256,
+    effort: Annotated[str, typer.Option(help="Of --stages: as quantize has it.")] = "balanced",
+    color_space: Annotated[str, typer.Option(help="Of --stages: as quantize has it.")] = "oklab",
+    dither: Annotated[str, typer.Option(help="Of --stages: as quantize has it.")] = "adaptive",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what this machine offers, and compare and measure its GPUs."""
-    from quantgpu.cli.progress_bar import Bar
-    from quantgpu.doctor import as_lines, differs, examine
+    keywords = locals()
+    from quantgpu.doctor import as_lines, differs, examine, examine_stages, stage_lines
 
-    with Bar("doctor", shown=not as_json) as bar:
-        found = examine(lambda stage: bar(stage, 0))
-    for line in [json.dumps(found)] if as_json else as_lines(found):
-        say(line)
-    if differs(found):
-        fail(DeviceError("a GPU computes other bytes than NumPy; use --device cpu"))
+    shown = Output(as_json=as_json)
+    failures: list[QuantgpuError] = []
+    with print_errors(failures):
+        if stages:
+            asked = {name: keywords[name] for name in ("k", "effort", "color_space", "dither")}
+            with shown.display("doctor") as progress:
+                found = examine_stages(image, progress, **asked)
+            lines = stage_lines(found)
+        else:
+            check_usual(image=image, k=k, effort=effort, color_space=color_space, dither=dither)
+            with shown.display("doctor") as progress:
+                found = examine(lambda stage: progress(stage, 0))
+            lines = as_lines(found)
+        for line in [json.dumps(found)] if as_json else lines:
+            say(line)
+        if differs(found):
+            raise DeviceError("a GPU computes other bytes than NumPy; use --device cpu")
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def check_usual(**options: object) -> None:
+    """Raise a UsageError for options of `--stages` without it."""
+    usual = {
+        "image": None, "k": 256, "effort": "balanced", "color_space": "oklab", "dither": "adaptive",
+    }  # fmt: skip
+    for name, value in options.items():
+        if value != usual[name]:
+            option = "-k" if name == "k" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for --stages")

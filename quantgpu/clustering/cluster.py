@@ -34,7 +34,7 @@ from quantgpu.color.packing import CLEAR, pack, unpack
 from quantgpu.color.spaces import COLOR_SPACES, ColorSpace, grid_points
 from quantgpu.histogram import Histogram
 from quantgpu.palette import Palette, distinct, in_order, is_transparent, of_channels
-from quantgpu.progress import Progress, no_progress
+from quantgpu.progress import Observer, Progress, no_observer, no_progress
 
 
 def cluster(
@@ -46,6 +46,7 @@ def cluster(
     start: NDArray[np.uint8] | None = None,
     threads: int = 1,
     progress: Progress = no_progress,
+    observe: Observer = no_observer,
 ) -> tuple[Palette, Any]:
     """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
 
@@ -58,6 +59,7 @@ def cluster(
             centers instead of drawing any.
         threads: At least 1.
         progress: Is told of the stage ``cluster``.
+        observe: Called with the arrays of each step.
     """
     given = [colors.colors for colors in (options.keep, options.from_palette) if colors is not None]
     if any(map(is_transparent, given)):
@@ -71,7 +73,10 @@ def cluster(
     problem, sought = problem_of(histogram, k, options, kept, order, threads)
     rng = np.random.default_rng(options.seed)
     how = CenterSearch(EFFORTS[options.effort], SEEDINGS[options.init], rng, threads)
-    centers = search_centers(problem, sought, codes, how, start, progress)
+    arrays = {"codes": codes, "order": order, "columns": sought.columns, "weights": sought.weights}
+    observe("points", arrays)
+    centers = search_centers(problem, sought, codes, how, start, progress, observe)
+    observe("centers", {"centers": centers})
     if options.salient:
         centers = lloyd(problem.points, centers, 1, threads, len(kept))
     if options.from_palette is not None:
@@ -86,8 +91,10 @@ def cluster(
             centers = dither_aware_centers(
                 points, codes, weights, smooth, centers, len(kept), threads
             )
+            observe("dither-aware centers", {"centers": centers})
         steps = 0 if mixes or options.salient or effort is None else effort.settling
         colors, labels = round_to_palette(problem, centers, steps, replace_unused=not mixes)
+    observe("palette", {"colors": colors, "labels": labels})
     progress("cluster", 1)
     xp = array_module(labels)
     in_key_order = xp.empty_like(labels)
@@ -136,6 +143,7 @@ def search_centers(
     how: CenterSearch,
     start: NDArray[np.uint8] | None,
     progress: Progress,
+    observe: Observer,
 ) -> Any:
     """At most K centers, (m, d) float32, for the points `sought` with their Morton codes.
 
@@ -145,7 +153,7 @@ def search_centers(
     found, kept = min(problem.k, len(sought)), problem.kept
     channels = problem.colors.shape[1]
     if start is None or len(start) < found or len(kept):
-        centers = find_centers(sought, codes, found, problem.fixed[:found], how, progress)
+        centers = find_centers(sought, codes, found, problem.fixed[:found], how, progress, observe)
     else:
         near = grid_points(of_channels(start[:found], channels), problem.space)
         centers = update_centers(sought, codes, xp.asarray(near), how.threads)

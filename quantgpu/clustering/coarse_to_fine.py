@@ -14,7 +14,7 @@ from quantgpu.clustering.octree import leaves, octree, running_sums
 from quantgpu.clustering.points import Points
 from quantgpu.clustering.seeding import random_colors
 from quantgpu.clustering.split_merge import error_of, search
-from quantgpu.progress import Progress
+from quantgpu.progress import Observer, Progress, no_observer, no_progress
 
 Seeding = Callable[[Points, int, np.random.Generator], Any]
 
@@ -87,7 +87,13 @@ class CenterSearch:
 
 
 def find_centers(
-    points: Points, codes: Any, k: int, fixed: Any, how: CenterSearch, progress: Progress
+    points: Points,
+    codes: Any,
+    k: int,
+    fixed: Any,
+    how: CenterSearch,
+    progress: Progress = no_progress,
+    observe: Observer = no_observer,
 ) -> Any:
     """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`.
 
@@ -118,6 +124,7 @@ def find_centers(
             width = level.width(k - kept)
             centers = search(coarse, centers, width, level.rounds, how.threads, tell, kept)
         centers = lloyd(coarse, centers, level.steps, how.threads, kept)
+        observe(f"level {done + 1}", {"cells": coarse.columns, "centers": centers})
         searched = len(coarse)
     return centers
 

@@ -128,9 +128,9 @@ class ColorClasses:
     ) -> NDArray[np.uint8]:
         """Palette colors, of which some become of a class; the first `fixed` stay as they are.
 
-        Those all of whose points are of the class; that with most of them if there is none; and then
-        others, as long as it lowers the error. At last, for points of several classes, that with most
-        of them if there is none of all these.
+        Those all of whose points are of the class; that with most of them if there is none; and
+        then others, as long as it lowers the error. At last, for points of several classes, that
+        with most of them if there is none of all these.
         """
         xp = array_module(points.weights)
         for bit, color_class in enumerate(self.classes):
