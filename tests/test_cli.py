@@ -29,12 +29,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import quantgpu
-from quantgpu import api, cli, options
+from quantgpu import api, cli
 from quantgpu.cli.app import EXIT_CODES, keys_of
 from quantgpu.cli.quantize import quantize as quantize_command
+from quantgpu.clustering import coarse_to_fine, seeding
 from quantgpu.clustering.target import parse_target
 from quantgpu.color import alpha as alpha_module
-from quantgpu.dithering import base
+from quantgpu.color import spaces
+from quantgpu.dithering import methods
 from quantgpu.io import decode, encode, icc, metadata
 from quantgpu.pipeline import convert
 
@@ -973,10 +975,10 @@ def test_version_is_the_packages_by_every_way() -> None:
 @pytest.mark.parametrize(
     ("option", "table", "module"),
     [
-        ("effort", "EFFORTS", options),
-        ("init", "SEEDINGS", options),
-        ("color_space", "COLOR_SPACES", options),
-        ("dither", "DITHERS", base),
+        ("effort", "EFFORTS", coarse_to_fine),
+        ("init", "SEEDINGS", seeding),
+        ("color_space", "COLOR_SPACES", spaces),
+        ("dither", "DITHERS", methods),
         ("alpha", "ALPHAS", alpha_module),
         ("icc", "ICCS", icc),
         ("metadata", "METADATA", metadata),

@@ -41,7 +41,7 @@ def main(
     """Reduce images to K colors by exact k-means."""
 
 
-def keys_of(table: str, module: str = "options") -> Any:
+def keys_of(table: str, module: str) -> Any:
     """A completion function that offers the keys of a table, imported when it is asked for."""
 
     def complete(incomplete: str) -> list[str]:

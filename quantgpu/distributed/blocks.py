@@ -24,8 +24,7 @@ from quantgpu.color.packing import KEYS, pack, transparent_keys
 from quantgpu.color.spaces import COLOR_SPACES
 from quantgpu.distributed.tiles import GpuTile, Halo, Tile
 from quantgpu.dithering.base import ColorMap, Dithering, Mapper, MapResult, MapStats, stats_of
-from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
-from quantgpu.dithering.methods import mapper_for
+from quantgpu.dithering.methods import DITHERS, mapper_for
 from quantgpu.dithering.options import MapOptions, color_map_for
 from quantgpu.errors import UsageError
 from quantgpu.execution.fallback import run_on_device
@@ -354,7 +353,7 @@ def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
 
 def check_blockwise(dithering: Dithering) -> None:
     """Raise a UsageError for methods that run through a picture in order."""
-    if dithering.method in DIFFUSION_MATRICES:
+    if not DITHERS[dithering.method].is_pointwise:
         raise UsageError(
             f"dither = {dithering.method!r} runs through a whole picture in order, not through "
             "blocks; use --dither none, bayer or blue-noise"

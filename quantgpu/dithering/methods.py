@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ DEFAULT = "adaptive"
 def mapper_for(mapping: ColorMap, dithering: Dithering) -> Mapper:
     """What maps pictures; the method is prepared once for all of them."""
     method = "none" if len(mapping.palette) == 1 else dithering.method
-    return DITHERS[method](mapping, dithering)
+    return DITHERS[method].prepare(mapping, dithering)
 
 
 def parse_dither(dither: str, strength: float | None = None) -> Dithering:
@@ -33,11 +34,13 @@ def parse_dither(dither: str, strength: float | None = None) -> Dithering:
     found = re.fullmatch(r"([a-z-]+)(?::(\d+))?", str(dither))
     if not found or found[1] not in DITHERS:
         raise UsageError(f"dither = {dither!r} is not one of {', '.join(DITHERS)}")
-    size = None if found[2] is None else int(found[2])
-    if size is not None and found[1] != "bayer":
-        raise UsageError(f"dither = {dither!r}: only bayer takes a size, such as bayer:4")
-    if size not in (None, 2, 4, 8, 16):
-        raise UsageError(f"dither = {dither!r}: the matrix has 2, 4, 8 or 16 rows")
+    size, sizes = None if found[2] is None else int(found[2]), DITHERS[found[1]].sizes
+    if size is not None and not sizes:
+        sized = ", ".join(name for name, method in DITHERS.items() if method.sizes)
+        raise UsageError(f"dither = {dither!r}: only {sized} takes a size, such as {sized}:4")
+    if size is not None and size not in sizes:
+        rows = f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}"
+        raise UsageError(f"dither = {dither!r}: the matrix has {rows} rows")
     if strength is None:
         return Dithering(found[1], size)
     if not isinstance(strength, int | float | np.floating) or not 0 <= strength <= 1:
@@ -73,10 +76,21 @@ def ordered_dither(mapping: ColorMap, dithering: Dithering) -> Mapper:
     return ordered.ordered(mapping, dithering)
 
 
-DITHERS: dict[str, Callable[[ColorMap, Dithering], Mapper]] = {
-    "none": no_dither,
-    "bayer": ordered_dither,
-    "blue-noise": ordered_dither,
-    **dict.fromkeys(DIFFUSION_MATRICES, error_diffusion),
+class DitherMethod(NamedTuple):
+    """A way to mix colors, and what is known of it."""
+
+    prepare: Callable[[ColorMap, Dithering], Mapper]
+    """From a color map to what maps pictures."""
+    is_pointwise: bool
+    """Whether a pixel's entry depends on its color and place alone, not on other pixels."""
+    sizes: tuple[int, ...] = ()
+    """Rows that its matrix may have."""
+
+
+DITHERS = {
+    "none": DitherMethod(no_dither, is_pointwise=True),
+    "bayer": DitherMethod(ordered_dither, is_pointwise=True, sizes=(2, 4, 8, 16)),
+    "blue-noise": DitherMethod(ordered_dither, is_pointwise=True),
+    **dict.fromkeys(DIFFUSION_MATRICES, DitherMethod(error_diffusion, is_pointwise=False)),
 }
 """Name to method; the choices of ``--dither``."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from quantgpu.arrays.device import Device, device_context, translate_gpu_errors
 from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
 from quantgpu.color.alpha import ALPHA_LIMITS, limited
-from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
+from quantgpu.dithering.methods import DITHERS
 from quantgpu.errors import DeviceError, UsageError, check_number
 from quantgpu.execution.fallback import guard_progress, run_on_device
 from quantgpu.histogram import Histogram
@@ -223,7 +223,7 @@ def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) 
         )
     threads = options.compute.thread_count
     channels = channels_of(frames, options.alpha.alpha)
-    diffuses = options.dithering.method in DIFFUSION_MATRICES
+    diffuses = not DITHERS[options.dithering.method].is_pointwise
     shape = frames.height, frames.width, channels
     flight = None if device is None else gpu_stream_for(xp, device, shape, diffuses)
 
