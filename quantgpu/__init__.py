@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from quantgpu.version import __version__
+from quantgpu.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from quantgpu.api import apply_palette, compare, quantize, quantize_each, quantize_video
@@ -72,7 +72,6 @@ __all__ = [
     "QuantgpuError",
     "UsageError",
     "VideoReport",
-    "__version__",
     "apply_palette",
     "compare",
     "quantize",

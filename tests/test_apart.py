@@ -175,7 +175,7 @@ def test_few_colors_serve_soft_edges_better_than_a_search_that_does_not_know_of_
 ) -> None:
     errors = []
     for most in (32, 0):
-        monkeypatch.setattr(cluster, "MOST_COLORS", most)
+        monkeypatch.setattr(cluster, "FEW_COLORS_LIMIT", most)
         found = quantize(
             soft_edge(), k, color_space="srgb", perceptual=False, dither="none", device="cpu"
         )

@@ -20,9 +20,7 @@ from pictures import photo, soft_photo
 from PIL import Image
 from test_cli_palette import Ran, contents
 
-from quantgpu.batch import convert
 from quantgpu.batch import count as count_module
-from quantgpu.batch import shared_palette as tasks_module
 from quantgpu.batch.convert import ConversionJob
 from quantgpu.batch.destination import Destination
 from quantgpu.batch.shared_palette import SharedPaletteOptions
@@ -157,7 +155,7 @@ def test_files_are_at_work_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> 
         together.wait(20)
         return read(*arguments, **options)
 
-    monkeypatch.setattr(convert, "read_image", meet)
+    monkeypatch.setattr(decode, "read_image", meet)
     assert quantize(*NAMES[:4], "--jobs", "2").code == 0
 
 
@@ -375,14 +373,14 @@ def test_weights_of_pixels_choose_the_shared_palette() -> None:
 
 
 def test_an_image_that_changes_between_the_passes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = count_module.count_files
+    count = count_module.count_images
 
-    def count_and_change(*arguments: Any) -> Any:
-        total = count(*arguments)
+    def count_and_change(*arguments: Any, **options: Any) -> Any:
+        total = count(*arguments, **options)
         Path("b.png").write_bytes(encoded(np.full((5, 5, 3), 77, np.uint8), "PNG"))
         return total
 
-    monkeypatch.setattr(tasks_module, "count_files", count_and_change)
+    monkeypatch.setattr(count_module, "count_images", count_and_change)
     ran = quantize("a.png", "b.png", "--shared-palette")
     assert (ran.code, list(made())) == (5, ["a-5.png"])
     assert "b.png: has changed since its colors were counted" in ran.err
@@ -399,7 +397,7 @@ def test_resume_counts_all_but_makes_only_what_is_missing() -> None:
 
 def test_nothing_is_counted_where_all_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     quantize(*NAMES, "--shared-palette")
-    monkeypatch.setattr(tasks_module, "count_files", None)
+    monkeypatch.setattr(count_module, "count_images", lambda *names, **options: 1 / 0)
     assert quantize(*NAMES, "--shared-palette", "--resume").code == 0
 
 

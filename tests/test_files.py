@@ -176,7 +176,7 @@ def test_existing_output_is_found_out_before_the_input_is_decoded(
         raise AssertionError("decoded in vain")
 
     picture.with_name("photo-5.png").touch()
-    monkeypatch.setattr("quantgpu.batch.convert.read_image", decode)
+    monkeypatch.setattr("quantgpu.io.decode.read_image", decode)
     with pytest.raises(OutputError, match="exists"):
         quantized(picture)
 

@@ -175,7 +175,7 @@ def test_where_seeking_leads_to_other_pixels_ranges_are_read_from_the_beginning(
         frames.read = lambda since: (f._replace(pixels=f.pixels | (since > 0)) for f in read(since))
         return frames
 
-    monkeypatch.setattr(frame_ranges, "open_frames", astray)
+    monkeypatch.setattr("quantgpu.video.options.open_frames", astray)
     parts = in_turn(between(sources["a.gif"], [0.1, 0.18]))
     assert [part.sought for part in parts] == [True, False, False]
     assert parts[1].notes == [f"{sources['a.gif']}: {AGAIN}"]

@@ -20,6 +20,7 @@ from quantgpu.arrays.device import driver_found, parse_bytes
 from quantgpu.demo.scene import render_scene
 from quantgpu.doctor import as_lines, examine
 from quantgpu.errors import UsageError
+from quantgpu.execution import selection
 from quantgpu.execution.selection import choose_device
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +87,8 @@ def test_a_kernel_that_fails_to_compile_later_costs_auto_nothing(
 
 
 def test_a_machine_without_cupy_is_an_ordinary_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "is_installed", lambda: False)
+    for module in (device, selection):
+        monkeypatch.setattr(module, "is_installed", lambda: False)
     assert choose_device("auto") == (device.CPU, "")
     with pytest.raises(
         DeviceError, match=r"CuPy is not installed: pip install 'cupy-cuda13x\[ctk\]"

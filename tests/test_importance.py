@@ -7,7 +7,7 @@ from pictures import photo
 from PIL import Image
 
 from quantgpu import quantize
-from quantgpu.clustering.color_weights import SCALE, cell_density, damp_common_colors
+from quantgpu.clustering.color_weights import DAMPING_SCALE, cell_density, damp_common_colors
 from quantgpu.histogram import MOST, Histogram
 from quantgpu.pixels import counting
 from quantgpu.pixels.counting import count_colors
@@ -86,7 +86,7 @@ def test_common_colors_count_for_less_by_the_fourth_root_of_their_density() -> N
     found = damp_common_colors(colors, counts, weights)
     for color, weight, evenly in zip(colors.tolist(), weights, found, strict=True):
         density = naive_density(colors, counts, [channel // 16 for channel in color])
-        assert evenly == weight * int(SCALE / density**0.25)
+        assert evenly == weight * int(DAMPING_SCALE / density**0.25)
 
 
 def test_densities_do_not_reach_around_the_cube() -> None:

@@ -12,9 +12,9 @@ from pictures import photo
 
 from quantgpu import quantize
 from quantgpu.clustering.color_weights import (
+    BOOST_SCALE,
     FEW,
     GRAY,
-    SCALE,
     boost_rare_colors,
     cell_density,
     color_cells,
@@ -45,7 +45,7 @@ def test_weights_are_those_of_the_definition(k: int) -> None:
     for color, cell, count, weight in zip(
         found.colors.tolist(), cells, found.counts.tolist(), weights.tolist(), strict=True
     ):
-        factor = SCALE * (least / density[cell]) ** power
+        factor = BOOST_SCALE * (least / density[cell]) ** power
         expected = count * factor * (GRAY + (max(color) - min(color)) ** 2 // 255)
         assert math.isclose(weight, expected, rel_tol=1e-4), color
 

@@ -19,7 +19,6 @@ from pictures import photo, soft_photo
 from PIL import Image
 
 import quantgpu
-from quantgpu import api as module
 from quantgpu.api import quantize_video
 from quantgpu.dithering.methods import DITHERS
 from quantgpu.errors import DeviceError, InputError, OutputError, UsageError
@@ -173,7 +172,8 @@ def test_a_given_palette_serves_alike_in_one_pass_and_in_two(
     outputs = []
     for once in (False, True):
         output = clip.with_name(f"{once}.gif")
-        monkeypatch.setattr(module, "open_frames", opened_once if once else quantgpu_frames())
+        frames = opened_once if once else quantgpu_frames()
+        monkeypatch.setattr("quantgpu.video.options.open_frames", frames)
         report = quantize_video(clip, output, palette=palette, dither=method, **FAST)
         assert report.mse == pytest.approx(error_of(clip, output))
         outputs.append(output.read_bytes())
@@ -203,7 +203,8 @@ def opened_once(*arguments: Any, **options: Any) -> Any:
 def test_the_beginning_may_decide(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = []
     for once in (False, True):
-        monkeypatch.setattr(module, "open_frames", opened_once if once else quantgpu_frames())
+        frames = opened_once if once else quantgpu_frames()
+        monkeypatch.setattr("quantgpu.video.options.open_frames", frames)
         output = clip.with_name(f"{once}.gif")
         report = quantize_video(clip, output, 16, first=0.08, dither="none", **FAST)
         assert (report.frames, report.palettes) == (6, 1)
@@ -222,7 +223,7 @@ def test_the_beginning_may_decide(clip: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_read_twice_must_be_readable_twice(
     clip: Path, palette: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "open_frames", opened_once)
+    monkeypatch.setattr("quantgpu.video.options.open_frames", opened_once)
     with pytest.raises(UsageError, match=r"only once, .* --first 5.*--palette frame"):
         quantize_video(clip, clip.with_name("out.gif"), palette=palette, **FAST)
     assert not clip.with_name("out.gif").exists()
@@ -370,7 +371,7 @@ def test_a_gpu_with_little_memory_takes_frames_one_by_one(
 def test_a_clip_that_can_be_read_only_once_is_not_begun_again(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "open_frames", opened_once)
+    monkeypatch.setattr("quantgpu.video.options.open_frames", opened_once)
     with gpu_double.installed():
         failing(9, RuntimeError("cudaErrorLaunchFailure"), monkeypatch)
         with pytest.raises(DeviceError, match=r"failed half-way.* only once: use --device cpu"):

@@ -48,7 +48,7 @@ GRAY = 32
 """What grays count for. Colors count for up to 255 more: the square of the levels between their
 greatest and least channel, over 255."""
 
-SCALE = 1 << 20
+BOOST_SCALE = 1 << 20
 """The factor of the rarest colors."""
 
 
@@ -69,7 +69,7 @@ def boost_rare_colors(colors: Any, counts: Any, weights: Any, k: int) -> Any:
     density = np.maximum(cell_density(masses), 1)
     root = np.sqrt(density[masses > 0].min() / density)
     share = root * np.sqrt(root) if k <= FEW else root
-    factors = np.maximum(np.floor(SCALE * share), 1).astype(np.int64)
+    factors = np.maximum(np.floor(BOOST_SCALE * share), 1).astype(np.int64)
     channels = over_gray(colors).T.astype(xp.int64)
     saturation = channels.max(axis=0) - channels.min(axis=0)
     return weights * xp.asarray(factors)[cells] * (GRAY + saturation * saturation // 255)
@@ -78,8 +78,7 @@ def boost_rare_colors(colors: Any, counts: Any, weights: Any, k: int) -> Any:
 CELL_BITS = 4
 """Bits of a channel that tell cells of colors apart: 16 x 16 x 16 of them."""
 
-
-SCALE = 1 << 16
+DAMPING_SCALE = 1 << 16
 """What weights are multiplied with before they are divided by the root of a density."""
 
 
@@ -98,7 +97,7 @@ def damp_common_colors(colors: Any, counts: Any, weights: Any) -> Any:
     cells = color_cells(colors)
     masses = to_host(xp.bincount(cells, counts, minlength=1 << 3 * CELL_BITS))
     roots = np.sqrt(np.sqrt(np.maximum(cell_density(masses), 1)))
-    factors = np.maximum(np.floor(SCALE / roots), 1).astype(np.int64)
+    factors = np.maximum(np.floor(DAMPING_SCALE / roots), 1).astype(np.int64)
     return weights * xp.asarray(factors)[cells]
 
 
