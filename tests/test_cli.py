@@ -850,7 +850,7 @@ def test_interruption_at_any_stage_ends_with_130_and_leaves_no_file(
     doing = {
         "read": "quantgpu.io.decode.read_image",
         "count": "quantgpu.pipeline.convert.count_colors",
-        "cluster": "quantgpu.clustering.cluster.settle",
+        "cluster": "quantgpu.clustering.cluster.round_to_palette",
         "remap": "quantgpu.pipeline.convert.mapper_for",
         "write": "PIL.Image.Image.save",
     }
