@@ -53,7 +53,8 @@ def picture(height: int, width: int, seed: int, channels: int = 3) -> NDArray[np
     )
     alpha = np.clip(x * 340 // max(width - 1, 1) - 40, 0, 255)[..., None]
     levels = np.concatenate([colors, alpha], axis=-1)[..., :channels]
-    return np.clip(levels, 0, 255).astype(np.uint8)
+    found: NDArray[np.uint8] = np.clip(levels, 0, 255).astype(np.uint8)
+    return found
 
 
 def make_pictures() -> dict[str, list[str]]:
