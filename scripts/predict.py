@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "scripts")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers"), str(ROOT / "scripts")]
 
 from prediction.calls import EVERY_STAGE, Call, Copy, Wait, Work, watched  # noqa: E402
 from prediction.cards import CARDS, Card  # noqa: E402

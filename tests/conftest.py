@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from clusters import four_workers, two_workers
+from dask_workers import four_workers, two_workers
 from hypothesis import settings
 from kernel_device import SCHEDULES, VARIANTS, build_ahead, device, options_for, text_of
+
+collect_ignore_glob = ["helpers/[!g]*.py", "helpers/gpu*.py", "helpers/gpu_double/[!t]*.py"]
+"""Modules that tests import, without tests of their own."""
 
 __all__ = ["four_workers", "two_workers"]
 
