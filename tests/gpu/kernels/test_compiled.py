@@ -5,6 +5,7 @@ because other tests put a stand-in in CuPy's place.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -214,7 +215,10 @@ def compile_apart(jobs: list[Job]) -> list[Compiled]:
 
     def run(part: list[Job]) -> list[Compiled]:
         command = [sys.executable, "-W", "ignore", __file__]
-        done = subprocess.run(command, input=json.dumps(part), capture_output=True, text=True)
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            command, input=json.dumps(part), capture_output=True, text=True, env=path
+        )
         assert done.returncode == 0, f"{done.stderr}\npip install cupy-cuda13x nvidia-cuda-nvrtc"
         return [Compiled(*result) for result in json.loads(done.stdout)]
 
