@@ -14,10 +14,9 @@ from quantgpu.batch.convert import ConversionJob, reading_for
 from quantgpu.batch.count import CountImages, FileCountOptions
 from quantgpu.batch.destination import check_output
 from quantgpu.batch.tasks import Task
-from quantgpu.clustering.target import Goals
 from quantgpu.dithering.base import Dithering
 from quantgpu.dithering.options import MapOptions
-from quantgpu.errors import OutputError, UsageError
+from quantgpu.errors import OutputError
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.io.decode import open_image
@@ -59,13 +58,6 @@ class SharedPaletteOptions:
         dithered = self.dithering.method != "none"
         palette, compute = self.options.palette, self.compute
         return shared_palette(histogram, k, palette, compute, dithered=dithered, progress=progress)
-
-
-def check_shared(shared: bool, goals: Goals) -> None:
-    """Raise a UsageError for what cannot be asked of a shared palette."""
-    for name, value in (("--target", goals.target), ("--min-quality", goals.min_quality)):
-        if shared and value is not None:
-            raise UsageError(f"{name} is about single images; use it without --shared-palette")
 
 
 def with_shared_palettes(

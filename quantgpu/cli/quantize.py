@@ -15,7 +15,7 @@ from quantgpu.cli.app import app
 from quantgpu.cli.console import Output, fail, orderly_stop, say
 from quantgpu.cli.run import Batch, convert_each
 from quantgpu.cli.workers import convert_store, in_blocks, refuse_for_blocks, workers_for
-from quantgpu.errors import QuantgpuError
+from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.version import __version__
 
 EXAMPLES = """Examples:
@@ -104,7 +104,6 @@ def quantize(
     from quantgpu.batch.convert import quantize_job
     from quantgpu.batch.destination import Destination
     from quantgpu.batch.jobs import shared_out
-    from quantgpu.batch.shared_palette import SharedPaletteOptions, check_shared
     from quantgpu.io.masks import read_mask
     from quantgpu.io.streams import STREAM
     from quantgpu.options import QuantizeOptions, check_ks, chosen, from_keywords
@@ -122,7 +121,7 @@ def quantize(
         ks = check_ks(ks, options)
         destination.check(inputs, ks, target)
         options.palette.check_weighing(weights)
-        check_shared(shared_palette, options.goals)
+        check_shared(shared_palette, target=target, min_quality=min_quality)
         jobs_at_once, of_each = shared_out(jobs, threads, len(inputs), STREAM in inputs)
         read = o.read_options(alpha, matte, icc, max_pixels, of_each)
         mask = None if weights is None else read_mask(weights, max_pixels)
@@ -147,7 +146,17 @@ def quantize(
             return
         sharing = None
         if shared_palette:
+            from quantgpu.batch.shared_palette import SharedPaletteOptions
+
             here = compute if crew is None else replace(compute, device=crew.here)
             sharing = SharedPaletteOptions(ks=ks, options=options, compute=here, weights=mask)
         batch = Batch(jobs_at_once, resume, sharing, crew)
         convert_each(inputs, destination, work, shown, batch, others=[weights] if weights else [])
+
+
+def check_shared(shared: bool, **goals: str | None) -> None:
+    """Raise a UsageError for what cannot be asked of a shared palette."""
+    for name, value in goals.items():
+        if shared and value is not None:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is about single images; use it without --shared-palette")
