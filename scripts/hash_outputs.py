@@ -174,7 +174,7 @@ SEVERAL = [
     "count plain.png -o out/a.qhist --weights mask.png --alpha flatten",
     "compare plain.png noise.png",
     "compare plain.png plain.ppm --json",
-    "compare plain.png few.png --error-map out/map.png",
+    "compare plain.png few.png --map out/map.png",
     *(f"video clip.gif out/a{s} -k 9" for s in (".gif", ".apng", ".webp", ".y4m", "_%03d.png")),
     *(f"video clip.png out/a.apng -k 9 --palette {p}" for p in ("scene", "frame", "colors.hex")),
     *(f"video clip.webp out/a.gif -k 9 --dither {d}" for d in ("none", "adaptive", "bayer:4")),

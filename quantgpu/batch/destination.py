@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from quantgpu.errors import UsageError, check_choice
 from quantgpu.io.atomic import check_writable
@@ -75,15 +73,6 @@ class Destination:
                 f"standard output takes one result, not {len(ks)}; use --output-dir, or "
                 f"-o out-{K_PLACEHOLDER}.png"
             )
-
-
-def file_id(path: str) -> Any:
-    """What tells one file from another, whatever names it goes by."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return os.path.realpath(path)
-    return status.st_dev, status.st_ino
 
 
 def check_output(output: str, k: int, force: bool) -> Format:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from quantgpu.batch.convert import ConversionJob, convert_file
-from quantgpu.batch.destination import Destination, file_id
+from quantgpu.batch.destination import Destination
 from quantgpu.batch.report import Report
 from quantgpu.errors import OutputError, QuantgpuError, UsageError
+from quantgpu.io.originals import file_id
 from quantgpu.io.streams import STREAM
 from quantgpu.progress import Progress
 
@@ -45,9 +46,8 @@ def plan_tasks(
 
     With `resume`, outputs that are complete are kept.
     """
-    taken = {
-        file_id(name): "is an input; originals are never replaced" for name in [*inputs, *others]
-    }
+    names = [*inputs, *(name for name in others if os.path.exists(name))]
+    taken = {file_id(name): "is an input; originals are never replaced" for name in names}
     tasks = []
     for name in inputs:
         task = Task(name, [destination.of(name, tag) for tag in work.tags])

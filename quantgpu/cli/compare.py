@@ -83,8 +83,8 @@ def compare(
 
 def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> None:
     """Raise unless both images can be read and the map can be written as asked."""
-    from quantgpu.batch.destination import file_id
     from quantgpu.io.atomic import check_writable
+    from quantgpu.io.originals import check_not_read
     from quantgpu.io.streams import STREAM
 
     if inputs == (STREAM, STREAM):
@@ -93,8 +93,7 @@ def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> No
         return
     if Path(error_map).suffix.lower() != ".png":
         raise UsageError(f"{error_map}: maps are PNG files; use a name that ends in .png")
-    if file_id(error_map) in [file_id(name) for name in inputs if name != STREAM]:
-        raise UsageError(f"{error_map}: is an input; originals are never replaced")
+    check_not_read(error_map, inputs)
     check_writable(Path(error_map), force)
 
 

@@ -87,11 +87,10 @@ def count(
 
 def check_written(inputs: list[str], output: str, force: bool) -> None:
     """Raise unless an output may be written, which no input ever may."""
-    from quantgpu.batch.destination import file_id
     from quantgpu.io.atomic import check_writable
+    from quantgpu.io.originals import check_not_read
 
-    if file_id(output) in map(file_id, inputs):
-        raise UsageError(f"{output} is an input; originals are never replaced")
+    check_not_read(output, inputs)
     check_writable(Path(output), force)
 
 

@@ -17,7 +17,7 @@ from quantgpu.cli import options as o
 from quantgpu.cli.app import app, keys_of
 from quantgpu.cli.console import Output, orderly_stop, print_errors, say
 from quantgpu.cli.count import count_inputs
-from quantgpu.errors import QuantgpuError, UsageError
+from quantgpu.errors import QuantgpuError
 
 if TYPE_CHECKING:
     from quantgpu.batch.count import CountTotal
@@ -101,9 +101,9 @@ def palette(
         given = o.parsed(keywords)
         compute = from_keywords(Compute, chosen(given, Compute))
         options = from_keywords(PaletteOptions, chosen(given, PaletteOptions))
-        check_palette_output(k, output, sort, force, [*inputs, *histograms])
+        check_palette_output(k, output, sort, force, [*inputs, *histograms, weights])
         read = o.read_options(alpha, matte, icc, max_pixels, threads)
-        mask = checked_mask(weights, options, output, max_pixels)
+        mask = checked_mask(weights, options, max_pixels)
         counting = CountOptions(perceptual=options.weighs_pixels, mask=mask)
         place = o.Place(scheduler, device, compute.memory, quiet, jobs)
         total, here = count_inputs(
@@ -133,13 +133,13 @@ def shared_palette_of(
 
 
 def check_palette_output(
-    k: int | None, output: str | None, sort: str, force: bool, inputs: list[str]
+    k: int | None, output: str | None, sort: str, force: bool, inputs: list[str | None]
 ) -> None:
     """Raise for what is wrong before anything was read."""
-    from quantgpu.batch.destination import file_id
     from quantgpu.clustering.options import DEFAULT_K
     from quantgpu.errors import check_choice, check_number
     from quantgpu.io.atomic import check_writable
+    from quantgpu.io.originals import check_not_read
     from quantgpu.io.palette_files import check_entries
     from quantgpu.palette import MOST_COLORS
     from quantgpu.pipeline.shared_palette import SORTS
@@ -150,23 +150,17 @@ def check_palette_output(
     if output is None:
         return
     check_entries(output, DEFAULT_K if k is None else k)
-    if file_id(output) in map(file_id, inputs):
-        raise UsageError(f"{output} is an input; originals are never replaced")
+    check_not_read(output, inputs)
     check_writable(Path(output), force)
 
 
-def checked_mask(
-    weights: str | None, options: PaletteOptions, output: str | None, max_pixels: int
-) -> Any:
+def checked_mask(weights: str | None, options: PaletteOptions, max_pixels: int) -> Any:
     """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
-    from quantgpu.batch.destination import file_id
     from quantgpu.io.masks import read_mask
 
     options.check_weighing(weights)
     if weights is None:
         return None
-    if output is not None and file_id(output) == file_id(weights):
-        raise UsageError(f"{output} is an input; originals are never replaced")
     return read_mask(weights, max_pixels)
 
 

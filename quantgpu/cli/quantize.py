@@ -139,10 +139,11 @@ def quantize(
         say(f"quantgpu {__version__}: k {k}, weights {weights}, {o.decided(given)}", err=True)
     options = replace(options, compute=each)
     work = quantize_job(ks, options, read, mask)
+    others = [name for name in (weights, keep, from_palette) if name]
     with stack:
         if crew is not None and in_blocks(inputs):
             refuse_for_blocks(weights=weights, resume=resume, shared_palette=shared_palette)
-            convert_store(crew, inputs[0], destination, ks, options, read, shown)
+            convert_store(crew, inputs[0], destination, ks, options, read, shown, others)
             return
         sharing = None
         if shared_palette:
@@ -151,7 +152,7 @@ def quantize(
             here = compute if crew is None else replace(compute, device=crew.here)
             sharing = SharedPaletteOptions(ks=ks, options=options, compute=here, weights=mask)
         batch = Batch(jobs_at_once, resume, sharing, crew)
-        convert_each(inputs, destination, work, shown, batch, others=[weights] if weights else [])
+        convert_each(inputs, destination, work, shown, batch, others)
 
 
 def check_shared(shared: bool, **goals: str | None) -> None:

@@ -172,7 +172,6 @@ def video(
         options = o.parsed(given) | {"device": device}
         if verbose:
             say(f"quantgpu {__version__}: k {k}, {o.decided(given)}", err=True)
-        check_apart(source, output)
         with Bar(source, shown=not (quiet or as_json), left=True) as bar:
             report = quantize_video(source, output, k, force=force, progress=bar, **options)
         tell_of_clip(report, shown)
@@ -180,16 +179,6 @@ def video(
             raise DamagedError(f"{report.damage}; the frames before that were written")
     if failures:
         raise typer.Exit(failures[0].exit_code)
-
-
-def check_apart(source: str, output: str) -> None:
-    """Raise if a clip would be written over what it is made of."""
-    from quantgpu.batch.destination import file_id
-    from quantgpu.errors import UsageError
-    from quantgpu.io.streams import STREAM
-
-    if source != STREAM and output != STREAM and file_id(source) == file_id(output):
-        raise UsageError(f"{output} is the input; originals are never replaced")
 
 
 def tell_of_clip(report: VideoReport, shown: Output) -> None:

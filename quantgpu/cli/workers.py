@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -103,12 +102,13 @@ def convert_store(
     options: QuantizeOptions,
     read: ReadOptions,
     shown: Output,
+    others: Sequence[str | None] = (),
 ) -> None:
     """Reduce a picture block by block, and say what was done."""
     from quantgpu.distributed.stored_image import quantize_store
 
     try:
-        check_for_blocks(name, destination, ks, read)
+        check_for_blocks(name, destination, ks, read, others)
         output = destination.output
         assert output is not None
         report, crossed = quantize_store(
@@ -131,9 +131,14 @@ def refuse_for_blocks(**options: Any) -> None:
 
 
 def check_for_blocks(
-    name: str, destination: Destination, ks: Sequence[int | None], read: ReadOptions
+    name: str,
+    destination: Destination,
+    ks: Sequence[int | None],
+    read: ReadOptions,
+    others: Sequence[str | None],
 ) -> None:
     """Raise a UsageError for options that pictures in blocks do not honor."""
+    from quantgpu.io.originals import check_not_read
     from quantgpu.options import refuse_others
 
     reason = "is not for pictures in blocks"
@@ -141,5 +146,4 @@ def check_for_blocks(
     refuse_others(read, ["alpha", "threads"], reason)
     if len(ks) > 1 or destination.output is None:
         raise UsageError(f"{name} is read in blocks; name one K, and -o FILE.zarr or -o FILE.tif")
-    if os.path.realpath(destination.output) == os.path.realpath(name):
-        raise UsageError(f"{name} is an input; originals are never replaced")
+    check_not_read(destination.output, [name, *others])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -24,6 +25,7 @@ from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, Halo
 from quantgpu.dithering.base import index_dtype
 from quantgpu.errors import InputError, OutputError, UsageError
 from quantgpu.execution.selection import Compute
+from quantgpu.io.atomic import NEW_FILE
 from quantgpu.threads import chunks
 
 TILE = 256
@@ -243,6 +245,10 @@ def place(pixels: NDArray[Any], segment: NDArray[Any], row: int, column: int) ->
     pixels[row : row + height, column : column + width] = inside
 
 
+STORE_MARKS = ".zgroup", ".zarray", "zarr.json"
+"""Files of which a Zarr store has one at its top."""
+
+
 def check_store_output(output: str, k: int, force: bool) -> None:
     """Raise unless a result of K colors may be written block by block under that name."""
     if PurePath(output).suffix.lower() not in (*TIFFS, ".zarr"):
@@ -253,6 +259,18 @@ def check_store_output(output: str, k: int, force: bool) -> None:
         raise OutputError(f"{Path(output).parent}: no such folder; create it first")
     if os.path.lexists(output) and not force:
         raise OutputError(f"{output}: exists; use --force to replace it, or -o for another name")
+    check_replaceable(Path(output))
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise unless nothing is there, or what is there is of the kind that is written."""
+    if is_tiff(str(path)) and path.is_dir():
+        raise OutputError(f"{path}: is a folder, which a file never replaces; use another name")
+    is_store = any((path / mark).is_file() for mark in STORE_MARKS)
+    if path.is_dir() and not is_store and any(path.iterdir()):
+        raise OutputError(f"{path}: is a folder, and no Zarr store; it is not replaced")
+    if not is_tiff(str(path)) and path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: is a file, which a folder never replaces; use another name")
 
 
 @contextlib.contextmanager
@@ -265,19 +283,38 @@ def created(output: str, picture: Picture, colors: NDArray[np.uint8], k: int) ->
         colors: (K, 3 | 4): its palette.
         k: The most colors that were asked for.
     """
-    path = Path(output).absolute()
-    there = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    path = Path(os.path.realpath(output))
+    temporary = path.with_name(f".quantgpu-{secrets.token_hex(8)}.partial{path.suffix}")
     try:
         with writing_store(output):
-            (create_tiff if is_tiff(output) else create_zarr)(str(there), picture, colors, k)
-        yield str(there)
+            if is_tiff(output):
+                os.close(os.open(temporary, NEW_FILE, 0o666))
+                create_tiff(str(temporary), picture, colors, k)
+            else:
+                os.mkdir(temporary)
+                create_zarr(str(temporary), picture, colors, k)
+        yield str(temporary)
         with writing_store(output):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            os.replace(there, path)
+            check_replaceable(path)
+            put_in_place(temporary, path)
     finally:
-        shutil.rmtree(there, ignore_errors=True)
-        there.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.unlink(missing_ok=True)
+
+
+def put_in_place(store: Path, path: Path) -> None:
+    """Move a store to `path`; the one that is there goes once the new one is in place."""
+    if not path.is_dir():
+        os.replace(store, path)
+        return
+    old = path.with_name(f".quantgpu-{secrets.token_hex(8)}.replaced{path.suffix}")
+    os.rename(path, old)
+    try:
+        os.rename(store, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def orientation_in(data: bytes) -> int:
 def updated_xmp(data: bytes) -> bytes:
     """XMP data of an upright picture, without thumbnails.
 
-    >>> true_xmp(b'<rdf:Description tiff:Orientation="6"/>')
+    >>> updated_xmp(b'<rdf:Description tiff:Orientation="6"/>')
     b'<rdf:Description tiff:Orientation="1"/>'
     """
     return ORIENTATION.sub(rb"\g<1>1", THUMBNAILS.sub(b"", data))

@@ -6,6 +6,7 @@ own that lets several frames at a time be mapped; and they are written.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
@@ -26,6 +27,7 @@ from quantgpu.errors import DeviceError, UsageError, check_number
 from quantgpu.execution.fallback import guard_progress, run_on_device
 from quantgpu.histogram import Histogram
 from quantgpu.io.inputs import as_palette, parse_colors
+from quantgpu.io.originals import file_ids
 from quantgpu.palette import MOST_COLORS, Palette
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
@@ -248,7 +250,7 @@ def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) 
         open_sink(
             clip.output, width=frames.width, height=frames.height, rate=frames.rate,
             loop=frames.loop or 0, one_palette=not several, transparent=channels == 4,
-            force=clip.force,
+            force=clip.force, originals=originals_of(clip),
         ) as sink,
         prefetch(mapped(left(sink), pixels_of, device, threads, flight), WAITING) as results,
     ):  # fmt: skip
@@ -265,6 +267,13 @@ def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) 
         flicker.flicker, total.seconds, size_of(clip.output, total.frames), 0.0,
         [*frames.notes, *sink.notes], "cpu", [], watched.damage,
     )  # fmt: skip
+
+
+def originals_of(clip: ClipJob) -> frozenset[Any]:
+    """The identities of all files that a clip is made of."""
+    palette = clip.options.palette
+    given = [os.fspath(palette)] if isinstance(palette, str | os.PathLike) else []
+    return file_ids([*(clip.frames.files or [clip.frames.name]), *given])
 
 
 def way_for(

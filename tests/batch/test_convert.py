@@ -15,10 +15,11 @@ from PIL import Image
 
 from quantgpu import OutputError, QuantgpuError, UsageError, quantize
 from quantgpu.batch.convert import convert_file, quantize_job
-from quantgpu.batch.destination import Destination, file_id
+from quantgpu.batch.destination import Destination
 from quantgpu.batch.report import Report, as_bytes
 from quantgpu.errors import InputError
 from quantgpu.io.decode import ReadOptions
+from quantgpu.io.originals import file_id
 from quantgpu.options import QuantizeOptions, from_keywords
 from quantgpu.progress import no_progress
 

@@ -89,7 +89,7 @@ def test_damage_has_an_exit_code_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("in.mkv", "in.mkv"), 2, "in.mkv is the input"),
+        (("in.mkv", "in.mkv"), 2, "in.mkv is an input"),
         (("in.mkv", "out.txt"), 2, r"no format of animations"),
         (("absent.mkv", "out.gif"), 3, "absent.mkv"),
         (("in.mkv", "out.gif", "--palette", "each"), 2, "use one of shared, scene, frame"),

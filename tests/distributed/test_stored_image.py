@@ -166,3 +166,19 @@ def test_a_store_of_other_pixels_is_refused_by_name(two_workers: Any) -> None:
         ran = quantize(two_workers, "other.zarr", "-k", "9", "--dither", "none", "-o", "o.zarr")
         assert (ran.code, ran.lines) == (2, [])
         assert "error: other.zarr: blocks of " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("in.zarr/0", "in.zarr"), ("in.zarr/0", "link.zarr"), ("tiles.tif", "tiles.tif")],
+)
+def test_a_store_around_what_is_read_is_not_replaced(
+    two_workers: Any, name: str, output: str
+) -> None:
+    group = zarr.open_group("in.zarr", mode="w")
+    group.create_array("0", data=photo(), chunks=(20, 30, 3))
+    os.symlink("in.zarr", "link.zarr")
+    ran = quantize(two_workers, name, "-k", "9", "--dither", "none", "-o", output, "--force")
+    assert (ran.code, ran.lines) == (2, []), ran
+    assert "originals are never replaced" in ran.err
+    assert np.array_equal(zarr.open("in.zarr/0", mode="r")[:], photo())

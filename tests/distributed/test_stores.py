@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,58 @@ def test_outputs_that_cannot_be_are_refused() -> None:
         with pytest.raises(error, match=message):
             check_store_output(output, k, False)
     check_store_output("there.zarr", 9, True)
+
+
+@pytest.mark.parametrize("output", ["out.zarr", "out.tif"])
+def test_a_folder_that_is_no_store_is_never_replaced(output: str) -> None:
+    Path(output).mkdir()
+    Path(output, "thesis.txt").write_text("years")
+    picture = Picture("", (150, 210, 3), (4, 4))
+    with pytest.raises(OutputError, match="is a folder"):
+        check_store_output(output, 5, force=True)
+    with (
+        pytest.raises(OutputError, match="is a folder"),
+        created(output, picture, np.zeros((1, 3), np.uint8), 1),
+    ):
+        pass  # as if it had come between the check and the end
+    assert Path(output, "thesis.txt").read_text() == "years"
+    assert [path.name for path in Path().iterdir()] == [output]
+
+
+def test_a_file_is_not_replaced_by_a_store() -> None:
+    Path("out.zarr").write_text("a file")
+    with pytest.raises(OutputError, match="is a file"):
+        check_store_output("out.zarr", 5, force=True)
+
+
+def test_the_old_store_stays_where_the_new_one_cannot_be_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_zarr("out.zarr", PICTURE)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    real, calls = os.rename, list[str]()
+
+    def refuse_second(source: str, target: str) -> None:
+        calls.append(str(target))
+        if len(calls) == 2:
+            raise PermissionError(13, "Permission denied")
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse_second)
+    picture = Picture("", (150, 210, 3), (4, 4))
+    with (
+        pytest.raises(OutputError, match="Permission denied"),
+        created("out.zarr", picture, np.zeros((1, 3), np.uint8), 1),
+    ):
+        pass
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("output", ["out.zarr", "out.tif"])
+def test_temporary_names_cannot_be_known_ahead(output: str) -> None:
+    picture, names = Picture("", (150, 210, 3), (4, 4)), set()
+    for _ in range(2):
+        with created(output, picture, np.zeros((1, 3), np.uint8), 1) as temporary:
+            names.add(temporary)
+    assert len(names) == 2
+    assert all(len(Path(name).name) > 24 for name in names)

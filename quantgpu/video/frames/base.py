@@ -69,6 +69,8 @@ class Frames:
     close: Callable[[], None] = lambda: None
     rereadable: bool = True
     """Whether the frames can be iterated over more than once."""
+    files: tuple[str, ...] = ()
+    """What is read, if these are several files; else it is the source."""
     broken: str | None = field(default=None, init=False)
     """Why the latest iteration ended before the end of the source; None if it did not."""
     begun: bool = field(default=False, init=False)

@@ -178,7 +178,9 @@ def open_pictures(
             notes.extend(note for note in said if note not in notes)
             yield Frame(pixels, number / rate, 1 / rate)
 
-    return Frames(name, width, height, len(mode), len(paths), rate, None, notes, read)
+    return Frames(
+        name, width, height, len(mode), len(paths), rate, None, notes, read, files=tuple(paths)
+    )  # fmt: skip
 
 
 def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:

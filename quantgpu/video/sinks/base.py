@@ -47,6 +47,8 @@ class ClipInfo:
     """Whether all frames have the same palette."""
     transparent: bool = False
     """Whether some palette may have colors that are not opaque."""
+    originals: frozenset[Any] = frozenset()
+    """Identities of files that are read, which are never replaced."""
     notes: list[str] = field(default_factory=list)
     """What could not be written as it was given; grows while frames are written."""
     written: int = 0

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from quantgpu.errors import UsageError
 from quantgpu.io.atomic import atomic_write
 from quantgpu.io.encode import check_alpha, format_for
+from quantgpu.io.originals import file_id
 from quantgpu.io.streams import STREAM, standard_output
 from quantgpu.video.sinks.apng import apng
 from quantgpu.video.sinks.base import Begin, ClipInfo, SinkFormat, Write
@@ -93,6 +94,7 @@ def open_sink(
     one_palette: bool = True,
     transparent: bool = False,
     force: bool = False,
+    originals: frozenset[Any] = frozenset(),
 ) -> Iterator[Sink]:
     """A file, or files, of frames that are written one by one, in constant memory.
 
@@ -106,9 +108,11 @@ def open_sink(
         one_palette: Whether all frames will have the same palette: APNG holds no other indices.
         transparent: Whether some palette may have colors that are not opaque.
         force: Replace what exists.
+        originals: Identities of files that are read, see `file_ids`; they are never replaced.
 
     Raises:
-        UsageError: The format is unknown, or cannot hold such frames.
+        UsageError: A file that is read would be replaced; the format is unknown, or cannot hold
+            such frames.
         OutputError: Something exists, or cannot be written; PyAV is needed and absent.
     """
     name, form = os.fspath(path), sink_format(path)
@@ -116,7 +120,9 @@ def open_sink(
         raise UsageError(
             f"{name}: {width} x {height} is more than {form.name} holds ({form.side} pixels a side)"
         )
-    clip = ClipInfo(width, height, rate, loop, one_palette, transparent)
+    clip = ClipInfo(width, height, rate, loop, one_palette, transparent, originals)
+    if picture_pattern(name) is None and file_id(name) in originals:
+        raise UsageError(f"{name} is an input; originals are never replaced")
     with form.open(name, force, clip) as write:
         numbered = write if isinstance(write, Numbered) else None
         yield Sink(checked(write, form, clip), clip.notes, numbered)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from quantgpu.errors import OutputError, UsageError
 from quantgpu.io.atomic import check_writable, translate_write_errors
 from quantgpu.io.encode import COMPRESS_LEVEL, encode, format_for
+from quantgpu.io.originals import file_id
 from quantgpu.video.sinks.base import ClipInfo, Write
 
 NUMBER = re.compile(r"%(0?\d*)d")
@@ -75,8 +76,12 @@ class Numbered(NamedTuple):
 
     def check(self, number: int) -> None:
         """Raise an OutputError if another picture of that number is there and has to stay."""
-        if not self.free:
-            check_writable(Path(self.folder, self.names % number), self.force)
+        if self.free:
+            return
+        path = os.path.join(self.folder, self.names % number)
+        if self.clip.originals and file_id(path) in self.clip.originals:
+            raise UsageError(f"{path} is an input; originals are never replaced")
+        check_writable(Path(path), self.force)
 
     def place(self) -> None:
         """Move the pictures to where they belong."""
