@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from quantgpu.color.alpha import AlphaOptions, Color, apply_alpha
 from quantgpu.errors import InputError, check_choice
@@ -40,8 +41,18 @@ HIGHEST_GRAY = {"1": 1, "L;2": 3, "L;4": 15}
 """Pillow's names of gray samples of fewer than 8 bits to their highest level."""
 
 
-def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
-    """Open an image without Pillow's own guard against huge ones: `max_pixels` stands in for it.
+FORMATS_READ = (
+    *("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "DIB", "ICO", "CUR"),
+    *("ICNS", "TGA", "PCX", "DCX", "PSD", "SGI", "DDS", "QOI", "XBM", "XPM", "SUN", "FLI", "MSP"),
+    *("PIXAR", "FITS", "BLP", "FTEX", "GBR", "IM", "PCD"),
+)
+"""Formats that are read, whatever a file is called: none of them starts another program, as Pillow
+does for PostScript."""
+
+
+@contextlib.contextmanager
+def without_guard() -> Iterator[None]:
+    """Pillow's own guard against huge images is off inside: `max_pixels` stands in for it.
 
     Both the guard and the filters of warnings belong to the whole process, hence the lock.
     """
@@ -49,9 +60,23 @@ def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(source)
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Open an image of a format of `FORMATS_READ`, of any size."""
+    with without_guard():
+        return Image.open(source, formats=FORMATS_READ)
+
+
+def load(image: Image.Image) -> None:
+    """Decode an opened image; for TIFF files Pillow would ask its guard again."""
+    if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile):
+        with without_guard():
+            image.load_prepare()
+    image.load()
 
 
 class Decoded(NamedTuple):
@@ -146,7 +171,7 @@ def translate_read_errors(source: str | os.PathLike[str] | IO[bytes]) -> Iterato
     except InputError as error:
         reason = str(error)
     except UnidentifiedImageError:
-        reason = f"not an image that can be read{' (it is empty)' if is_empty(source) else ''}"
+        reason = unread(source)
     except (FileNotFoundError, NotADirectoryError):
         reason = "no such file"
     except IsADirectoryError:
@@ -162,11 +187,41 @@ def translate_read_errors(source: str | os.PathLike[str] | IO[bytes]) -> Iterato
     raise InputError(f"{name}: {reason}") from None
 
 
-def is_empty(source: str | os.PathLike[str] | IO[bytes]) -> bool:
-    """Whether a file has no bytes."""
+UNREAD = {
+    rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript (EPS), a program, which is never run",
+    rb"II[*+]\0|MM\0[*+]": "a TIFF file of samples that are not read, such as floats",
+    rb"8BPS": "a Photoshop file of a depth or mode that is not read",
+    rb"%PDF": "PDF",
+    rb"....ftyp(heic|heix|hevc|heim|heis|mif1|msf1)": "HEIC",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "JPEG XL",
+    rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg": "SVG",
+}
+"""How files begin that are often taken for pictures that can be read, and what they are."""
+
+FILM = rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]|FLV|YUV4MPEG2"
+"""How films begin."""
+
+
+def unread(source: str | os.PathLike[str] | IO[bytes]) -> str:
+    """Why a file is no image that is read, and what to do."""
+    begins = beginning_of(source)
+    if not begins:
+        return "not an image that can be read (it is empty)"
+    for mark, name in UNREAD.items():
+        if re.match(mark, begins, re.DOTALL):
+            return f"is {name}; convert it to PNG or TIFF first"
+    if re.match(FILM, begins, re.DOTALL):
+        return "is a film; use quantgpu video"
+    return "not an image that can be read"
+
+
+def beginning_of(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
+    """The first bytes of a file."""
     if isinstance(source, str | os.PathLike):
-        return os.path.getsize(source) == 0
-    return source.seek(0, os.SEEK_END) == 0
+        with open(source, "rb") as file:
+            return file.read(1024)
+    source.seek(0)
+    return source.read(1024)
 
 
 def samples_of(image: Image.Image) -> str:
@@ -222,7 +277,7 @@ def to_rgb(
 def upright(image: Image.Image, notes: list[str]) -> Image.Image:
     """A Pillow image of any mode, decoded, upright, with 8 bits per sample."""
     transparency = transparent_color(image)
-    image.load()
+    load(image)
     if image.mode in ("F", "La"):
         raise InputError(f"pixels of mode {image.mode}; convert the picture to 8-bit RGB first")
     if transparency != image.info.get("transparency"):

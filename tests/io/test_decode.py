@@ -30,7 +30,7 @@ from PIL import Image
 
 from quantgpu import quantize
 from quantgpu.errors import InputError
-from quantgpu.io.decode import read_image
+from quantgpu.io.decode import FORMATS_READ, read_image
 
 PIXELS = noise(13, 11, 3)
 GRAY = noise(13, 11, seed=1)
@@ -461,3 +461,60 @@ def test_reading_in_threads_leaves_the_settings_of_the_process_alone() -> None:
         list(pool.map(lambda _: read(data), range(120)))
     assert limit == Image.MAX_IMAGE_PIXELS
     assert list(warnings.filters) == filters
+
+
+@pytest.mark.parametrize("name", ["in.png", "in.eps", "in.tif"])
+@pytest.mark.parametrize("mark", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%!PS\n"])
+def test_no_program_is_started_for_any_file(
+    tmp_path: Path, name: str, mark: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*command: Any, **options: Any) -> None:
+        raise AssertionError(command)
+
+    monkeypatch.setattr("subprocess.Popen", started)
+    path = tmp_path / name
+    path.write_bytes(mark + b"%%EndComments\nshowpage\n")
+    with pytest.raises(InputError, match=r"is PostScript \(EPS\), a program, which is never run"):
+        read_image(path)
+
+
+def test_pillow_reads_no_format_of_its_own_accord() -> None:
+    """What a new version of Pillow reads is looked at before it is let in."""
+    Image.init()
+    left_out = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC", "XVTHUMB", "SPIDER"}
+    assert set(Image.OPEN) - set(FORMATS_READ) <= left_out | {"MCIDAS", "IMT", "MIC"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is HEIC; convert it to PNG or TIFF first"),
+        (b"\xff\x0a\xfa\x1f\x01", "is JPEG XL; convert"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "is JPEG XL; convert"),
+        (b'<?xml version="1.0"?>\n<!-- x -->\n<svg width="9"/>', "is SVG; convert"),
+        (b"%PDF-1.7\n", "is PDF; convert"),
+        (b"8BPS\0\1" + bytes(99), "is a Photoshop file of a depth or mode that is not read"),
+        (b"II*\0\x08\0\0\0\0\0", "is a TIFF file of samples that are not read, such as floats"),
+        (b"\0\0\0\x20ftypisom", "is a film; use quantgpu video"),
+        (b"\x1aE\xdf\xa3\x01", "is a film; use quantgpu video"),
+        (b"no picture", "not an image that can be read"),
+        (b"", r"not an image that can be read \(it is empty\)"),
+    ],
+)
+def test_what_is_not_read_is_named(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "in.png"
+    path.write_bytes(data)
+    for source in (path, io.BytesIO(data)):
+        with pytest.raises(InputError, match=said):
+            read_image(source)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}])
+def test_tiff_files_are_as_large_as_is_allowed(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.tif"
+    Image.fromarray(photo()).save(path, **options)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    np.testing.assert_array_equal(np.asarray(read_image(path).image), photo())
+    assert Image.MAX_IMAGE_PIXELS == 1000
