@@ -9,7 +9,8 @@ from typing import Any
 ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 """Which way is up, as EXIF has it, as an attribute or an element."""
 
-THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
+THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
+"""What stands around small pictures in XMP data."""
 
 
 def xmp_of(info: Mapping[Any, Any]) -> bytes:
@@ -39,4 +40,21 @@ def updated_xmp(data: bytes) -> bytes:
     >>> updated_xmp(b'<rdf:Description tiff:Orientation="6"/>')
     b'<rdf:Description tiff:Orientation="1"/>'
     """
-    return ORIENTATION.sub(rb"\g<1>1", THUMBNAILS.sub(b"", data))
+    return ORIENTATION.sub(rb"\g<1>1", without_thumbnails(data))
+
+
+def without_thumbnails(data: bytes) -> bytes:
+    """XMP data without small pictures, in linear time whatever the data is.
+
+    >>> without_thumbnails(b"a<xmp:Thumbnails>b</xmp:Thumbnails>c<xmp:Thumbnails>d")
+    b'ac<xmp:Thumbnails>d'
+    """
+    opening, closing = THUMBNAILS
+    kept, start = [], 0
+    while (first := data.find(opening, start)) >= 0:
+        last = data.find(closing, first)
+        if last < 0:
+            break
+        kept.append(data[start:first])
+        start = last + len(closing)
+    return b"".join([*kept, data[start:]])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from image_files import camera_exif, encoded, noise
 from PIL import ExifTags, Image
 
-from quantgpu.io.exif import main_table
+from quantgpu.io.exif import EXIF_TABLE, main_table
 from quantgpu.io.tiff_exif import with_exif
 
 GRAY = noise(13, 11) % 5
@@ -63,3 +64,14 @@ def test_values_that_lie_outside_are_left_out() -> None:
     with Image.open(io.BytesIO(with_exif(tiff_file(), bytes(data)))) as image:
         assert 271 not in image.getexif()
         assert image.getexif()[315]
+
+
+def test_values_that_share_their_bytes_do_not_make_a_file_larger_than_it_is() -> None:
+    """64 kB of EXIF data whose tags all refer to the same bytes made 320 MB of TIFF."""
+    count = 4000
+    rows = b"".join(struct.pack("<HHII", 0x9000 + n, 7, 60_000, 8) for n in range(count))
+    inner = struct.pack("<H", count) + rows + bytes(4)
+    main = struct.pack("<HHHII", 1, EXIF_TABLE, 4, 1, 8 + 18) + bytes(4)
+    exif = b"II*\0" + struct.pack("<I", 8) + main + inner + bytes(60_000)
+    tiff = tiff_file()
+    assert len(with_exif(tiff, exif)) < len(tiff) + 3 * len(exif)

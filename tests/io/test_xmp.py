@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -47,3 +48,11 @@ def test_data_is_found_wherever_pillow_puts_it(key: str, data: Any) -> None:
 )
 def test_data_that_is_not_utf_8_is_none(data: Any) -> None:
     assert xmp_of({"xmp": data}) == b""
+
+
+def test_xmp_data_of_many_thumbnails_takes_linear_time() -> None:
+    data = b"<xmp:Thumbnails>" * 100_000
+    started = time.process_time()
+    assert updated_xmp(data) == data
+    assert updated_xmp(data + b"</xmp:Thumbnails>") == b""
+    assert time.process_time() - started < 5  # it took minutes
