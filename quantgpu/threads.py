@@ -70,14 +70,22 @@ SOON = 0.1
 
 
 @contextlib.contextmanager
-def prefetch(items: Generator[Item, None, None], most: int) -> Iterator[Iterator[Item]]:
+def prefetch(
+    items: Generator[Item, None, None], most: int, stopped: Event | None = None
+) -> Iterator[Iterator[Item]]:
     """The items, made by a thread of their own, of which at most so many wait to be taken.
 
     What the generator raises is raised where its next item is asked for. Whoever leaves the context
     early closes it, and waits until it has ended.
+
+    Args:
+        items: Their generator.
+        most: At least 1.
+        stopped: Set when the context is left, for a generator that works for long on one item: it
+            raises Stopped then.
     """
     waiting: Queue[tuple[Item | None, BaseException | None]] = Queue(most)
-    stopped = Event()
+    stopped = Event() if stopped is None else stopped
 
     def put(item: Item | None, error: BaseException | None = None) -> None:
         while not stopped.is_set():

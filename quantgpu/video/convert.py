@@ -13,6 +13,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from threading import Event
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -32,7 +33,7 @@ from quantgpu.palette import MOST_COLORS, Palette
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress
-from quantgpu.threads import imap_threads, prefetch
+from quantgpu.threads import Stopped, imap_threads, prefetch
 from quantgpu.video.flicker import FlickerFilter, squared_error
 from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
 from quantgpu.video.gpu_stream import GpuFrameStream, gpu_stream_for
@@ -101,9 +102,17 @@ class FrameProgress:
     def __init__(self, progress: Progress, count: int | None) -> None:
         self.progress, self.count = progress, count
         self.stage, self.done, self.begun = "", 0, 0.0
+        self.stopped = Event()
+        """Set when nobody wants the frames any more."""
 
     def __call__(self, stage: str) -> None:
-        """A stage has done one more frame."""
+        """A stage has done one more frame.
+
+        Raises:
+            Stopped: It is the last, as nobody wants more.
+        """
+        if self.stopped.is_set():
+            raise Stopped
         if stage != self.stage:
             self.stage, self.done, self.begun = stage, 0, time.perf_counter()
         self.done += 1
@@ -223,7 +232,8 @@ def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) 
         raise DeviceError(
             f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
         )
-    threads = options.compute.thread_count
+    threads, stopped = options.compute.thread_count, Event()
+    clip.telling.stopped = stopped
     channels = channels_of(frames, options.alpha.alpha)
     diffuses = not DITHERS[options.dithering.method].is_pointwise
     shape = frames.height, frames.width, channels
@@ -252,7 +262,9 @@ def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) 
             loop=frames.loop or 0, one_palette=not several, transparent=channels == 4,
             force=clip.force, originals=originals_of(clip),
         ) as sink,
-        prefetch(mapped(left(sink), pixels_of, device, threads, flight), WAITING) as results,
+        prefetch(
+            mapped(left(sink), pixels_of, device, threads, flight), WAITING, stopped
+        ) as results,
     ):  # fmt: skip
         for frame, ready, index, error in results:
             kept = flicker.apply(frame.pixels, index, ready.palette)

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_runs import Ran
+from image_files import encoded
+from pictures import photo
 from videos import colors, damaged, frames_of, moving, video
 
 FEW = ["-k", "8", "--effort", "fast", "--device", "cpu"]
@@ -212,3 +214,24 @@ def test_a_terminal_shows_frames_their_rate_and_the_time_left() -> None:
     assert re.search(rb"(count|write) \d+ of 50, \d+ frames/s", said)
     clocks = rb"\d:\d\d:\d\d|-:--:--"
     assert max(len(re.findall(clocks, line)) for line in re.split(rb"[\r\n]", said)) == 2
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_frames_are_counted_is_answered_at_once(
+    tmp_path: Path, sign: signal.Signals
+) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    (folder / "0.png").write_bytes(encoded(photo(300, 400), "PNG"))
+    for number in range(1, 3000):
+        os.link(folder / "0.png", folder / f"{number}.png")
+    command = [sys.executable, "-m", "quantgpu", "video", "long", "out.gif", "--device", "cpu"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2.5)
+        process.send_signal(sign)
+        started = time.monotonic()
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130
+    assert said == "quantgpu: interrupted; files at work were not written\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "long"]
