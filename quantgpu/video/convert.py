@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -348,8 +348,11 @@ def mapped(
         pixels.wait()
         return turn.frame, turn.prepared, index, None if tally is None else tally.squared_error
 
-    here = nullcontext() if device is None else device_context(device)
-    with closing(turns), here, translate_gpu_errors():
+    on_gpu = ExitStack()
+    with closing(turns), on_gpu:
+        if device is not None:  # what goes wrong on the CPU is no error of a GPU
+            on_gpu.enter_context(device_context(device))
+            on_gpu.enter_context(translate_gpu_errors())
         if flight is not None:
             yield from flight.mapped(turns)
         else:

@@ -107,18 +107,32 @@ class Frames:
             raise InputError(f"{self.name}: no frames in the time that was asked for")
 
 
+MOST_SECONDS = 10_000_000
+"""Seconds that an option may name: some 115 days."""
+
+MOST_DENOMINATOR = 1_000_000
+"""Of numbers of seconds, and of frames a second."""
+
+
 def seconds(
     value: Fraction | float | None, option: str, least: Fraction, most: int | None
 ) -> Fraction | None:
-    """An option's number as a fraction; 29.97 is the number of that name, not 30000/1001."""
+    """An option's number as a fraction; 29.97 is the number of that name, not 30000/1001.
+
+    `most` is `MOST_SECONDS` when it is None. Denominators are at most a million, as files hold no
+    others: 29.97002997 is 30000/1001.
+    """
     if value is None:
         return None
     if isinstance(value, Fraction) or np.isfinite(value):
         exact = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
-        if exact >= least and (most is None or exact <= most):
-            return exact
-    limits = f"outside {float(least):g}..{most}" if most is not None else f"below {float(least):g}"
-    raise UsageError(f"{option} {value} is {limits}")
+        if least <= exact <= (MOST_SECONDS if most is None else most):
+            return max(exact.limit_denominator(MOST_DENOMINATOR), least)
+    if most is None and isinstance(value, int | float | Fraction) and not value > MOST_SECONDS:
+        raise UsageError(f"{option} {value} is below {float(least):g}")
+    raise UsageError(
+        f"{option} {value} is outside {float(least):g}..{MOST_SECONDS if most is None else most}"
+    )
 
 
 def timed(

@@ -34,6 +34,11 @@ HUNDREDTHS = 100
 SHORTEST = 2
 """Browsers show frames of fewer hundredths of a second for ten."""
 
+LONGEST = 65_535
+"""Hundredths of a second that a frame can be shown."""
+
+LONG = "frames of more than 655.35 s are shown for that long, as GIF holds no more"
+
 ENTRIES = 256
 """Of a color table."""
 
@@ -107,7 +112,9 @@ class Gif:
             self.clip.notes.append(
                 "frames of less than 0.02 s, which most programs show for 0.1 s; use --fps 50"
             )
-        return delay
+        if delay > LONGEST and LONG not in self.clip.notes:
+            self.clip.notes.append(LONG)
+        return min(delay, LONGEST)
 
 
 def same(palette: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

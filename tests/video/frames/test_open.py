@@ -19,7 +19,7 @@ from PIL import Image
 from videos import colors, frames_of, lengths, times, video
 
 from quantgpu.errors import InputError, UsageError
-from quantgpu.video.frames.base import Frame, Frames, timed
+from quantgpu.video.frames.base import Frame, Frames, seconds, timed
 from quantgpu.video.frames.open import open_frames, resampled, trimmed
 
 PICTURE = np.zeros((2, 3, 3), np.uint8)
@@ -166,6 +166,8 @@ def test_nothing_is_scaled_unless_asked(tmp_path: Path) -> None:
     [
         ({"fps": 0}, r"--fps 0 is outside 0.000277778..1000"),
         ({"fps": float("nan")}, r"--fps nan is outside"),
+        ({"start": 1e18}, r"--start 1e\+18 is outside 0..10000000"),
+        ({"duration": float("inf")}, r"--duration inf is outside 1e-06..10000000"),
         ({"start": -1}, r"--start -1 is below 0"),
         ({"duration": 0}, r"--duration 0 is below 1e-06"),
         ({"width": 0}, r"--width 0 is outside 1..65535"),
@@ -202,3 +204,18 @@ def test_nothing_heavy_is_imported_before_a_video_is_opened() -> None:
     modules = "sys, quantgpu.video.frames.open, quantgpu.video.sinks.open"
     code = f"import {modules}; sys.exit('av' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (29.97002997002997, Fraction(30000, 1001)),
+        (29.97, Fraction(2997, 100)),
+        (12.3456789012345, Fraction("12.3456789012345").limit_denominator(1_000_000)),
+        (Fraction(1, 3), Fraction(1, 3)),
+        (1 / 3600, Fraction(1, 3600)),
+    ],
+)
+def test_numbers_are_fractions_that_files_hold(given: Any, expected: Fraction) -> None:
+    assert seconds(given, "--fps", Fraction(1, 3600), 1000) == expected
+    assert expected.denominator <= 1_000_000

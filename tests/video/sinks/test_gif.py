@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from videos import frames_of
 
 from quantgpu.video.sinks.base import ClipInfo, bounds
-from quantgpu.video.sinks.gif import gif
+from quantgpu.video.sinks.gif import LONG, gif
+from quantgpu.video.sinks.open import open_sink
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 OTHERS = np.array([[0, 240, 0], [250, 0, 0], [9, 9, 9]], np.uint8)
@@ -122,3 +125,13 @@ def test_pixels_that_stay_take_one_entry_if_there_is_room(k: int) -> None:
     both, _ = encoded([(first, colors, FRAME), (second, colors, FRAME)])
     grown = len(both) - len(one)
     assert grown < 600 if k == 255 else grown > 4000
+
+
+def test_a_frame_longer_than_gif_holds_is_shown_as_long_as_it_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "long.gif"
+    palette = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+    with open_sink(path, width=3, height=2) as sink:
+        sink.write(np.zeros((2, 3), np.uint8), palette, Fraction(1000))
+        sink.write(np.ones((2, 3), np.uint8), palette, Fraction(1, 2))
+        assert sink.notes == [LONG]
+    assert [frame.duration for frame in frames_of(path)] == [Fraction(13107, 20), Fraction(1, 2)]
