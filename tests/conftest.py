@@ -1,5 +1,6 @@
 """The stand-in for a GPU as tests of kernels get it."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,15 @@ __all__ = ["four_workers", "two_workers"]
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through modules and tests, which all stay to the end.
+
+    The stand-in collects at the end of every test with it, distributed's workers now and then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ ones. Here every argument must be what the kernel's signature says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,7 +139,7 @@ def check_memory(where: str, parameter: str, memory: NDArray[Any]) -> None:
         raise TypeError(f"{where} is an array, the parameter is {parameter}")
     if not memory.flags.c_contiguous:
         raise TypeError(f"{where} is not C-contiguous; a kernel would ignore its strides")
-    kind, size = parameter[1], int(re.findall(r"\d+", parameter)[0])
+    kind, size = parameter[1], int(parameter[2:].rstrip("c"))
     actual = memory.dtype
     if kind in "iufb":
         if (actual.kind, actual.itemsize) != (kind, size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -136,4 +137,10 @@ def caller() -> str:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename in OURS:
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return f"{name_of(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+@functools.cache
+def name_of(path: str) -> str:
+    """A file's name without its folder."""
+    return Path(path).name

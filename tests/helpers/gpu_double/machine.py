@@ -140,8 +140,8 @@ class Machine:
         entry = Launch(name, "array", read, written, caller(), self.stream.ptr)
         self.log.launches.append(entry)
 
-    def allocate(self, nbytes: int) -> Memory:
-        """Poisoned device memory, or OutOfMemoryError."""
+    def allocate(self, nbytes: int, cleared: bool = False) -> Memory:
+        """Device memory, poisoned or cleared, or OutOfMemoryError."""
         self.require_device()
         with self.lock:
             rounded = -(-nbytes // UNIT) * UNIT
@@ -150,7 +150,7 @@ class Machine:
             except OutOfMemoryError:  # arrays in reference cycles give way, as in CuPy
                 gc.collect()
                 self.take(rounded)
-            memory = Memory(self, nbytes, rounded, self.stream)
+            memory = Memory(self, nbytes, rounded, self.stream, cleared)
             if nbytes:
                 self.blocks[memory.ptr] = memory
             return memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +21,27 @@ POISON = 0xFF
 """Fresh memory: NaN, -1, 255."""
 GUARD = 512
 """Bytes of canary on either side."""
+LARGE = 1 << 20
+"""Bytes of a block that the system, not the heap, gives and gets back."""
+
+
+UNSEEN = 2
+"""References to a block's bytes if there are no arrays over them: its own, and the question's."""
 
 
 class Block:
     """The bytes of an allocation with canaries around them; outlives the allocation in queues."""
 
-    def __init__(self, nbytes: int, name: str) -> None:
+    def __init__(self, nbytes: int, name: str, cleared: bool = False) -> None:
         self.nbytes = nbytes
-        self.raw = np.empty(nbytes + 3 * GUARD, np.uint8)
+        self.raw = (np.zeros if cleared else np.empty)(nbytes + 3 * GUARD, np.uint8)
         self.start = GUARD + (-(self.raw.ctypes.data + GUARD)) % GUARD
         self.ptr: int = self.raw.ctypes.data + self.start
         self.raw[: self.start] = CANARY
         self.raw[self.start + nbytes :] = CANARY
         self.accesses = Accesses(name)
-        self.poison()
+        if not cleared:
+            self.poison()
 
     @property
     def bytes(self) -> NDArray[np.uint8]:
@@ -44,6 +52,14 @@ class Block:
         """Fill with what nobody may rely on."""
         self.bytes[:] = value
 
+    def bury(self) -> None:
+        """Poison what somebody could still see.
+
+        A large block that no array looks at goes back to the system: who goes there crashes.
+        """
+        if self.nbytes < LARGE or sys.getrefcount(self.raw) > UNSEEN:
+            self.poison()
+
     def intact(self) -> bool:
         """Whether both canaries live."""
         before, after = self.raw[: self.start], self.raw[self.start + self.nbytes :]
@@ -53,10 +69,12 @@ class Block:
 class Memory:
     """An allocation of device memory; its end gives the bytes back to the pool."""
 
-    def __init__(self, machine: Machine, nbytes: int, rounded: int, stream: Stream) -> None:
+    def __init__(
+        self, machine: Machine, nbytes: int, rounded: int, stream: Stream, cleared: bool = False
+    ) -> None:
         self.machine = machine
         self.size = rounded
-        self.block = Block(nbytes, f"the device array of {nbytes} bytes")
+        self.block = Block(nbytes, f"the device array of {nbytes} bytes", cleared)
         self.ptr = self.block.ptr
         self.device_id = machine.device_id
         finalizer = weakref.finalize(self, release, machine, self.block, rounded, stream)
@@ -83,7 +101,7 @@ def release(machine: Machine, block: Block, rounded: int, stream: Stream) -> Non
         elif stream.late and stream.queue:
             stream.queue.append(block.poison)
         else:
-            block.poison()
+            block.bury()
 
 
 def known(machine: Machine, clock: Clock) -> Clock:
