@@ -56,15 +56,22 @@ def bytes_of(extents: tuple[int, ...], kind: np.dtype[Any]) -> int:
     return int(np.prod(extents, dtype=object)) * kind.itemsize
 
 
-class ndarray(Operators, Protocols):  # noqa: N801 - CuPy's name
+class Owner:
+    """An array's memory, in a base class: an array that ends lets go of its values before it."""
+
+    __slots__ = ("_memory",)
+
+    _memory: Memory
+
+
+class ndarray(Owner, Operators, Protocols):  # noqa: N801 - CuPy's name
     """An array on the device."""
 
-    __slots__ = ("__weakref__", "_memory", "_values")
+    __slots__ = ("__weakref__", "_values")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
     _values: NDArray[Any]
-    _memory: Memory
 
     def __init__(
         self,
