@@ -35,6 +35,14 @@ def two_workers() -> Iterator[Any]:
             assert not mistakes
 
 
+WITHOUT_STATISTICS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
+}
+"""What is looked at 10 to 100 times a second otherwise, while other tests run."""
+
+
 @contextlib.contextmanager
 def workers(count: int, **options: Any) -> Iterator[Any]:
     """A client of a cluster on the loopback interface, with so many workers."""
@@ -42,7 +50,7 @@ def workers(count: int, **options: Any) -> Iterator[Any]:
     import distributed
 
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        dask.config.set({"distributed.comm.timeouts.connect": "2s", **WITHOUT_STATISTICS}),
         distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0",
             host="127.0.0.1", silence_logs=50, **options,
