@@ -8,6 +8,7 @@ import pytest
 from dask_workers import four_workers, two_workers
 from hypothesis import settings
 from kernel_device import SCHEDULES, VARIANTS, build_ahead, device, options_for, text_of
+from sampling import sampled
 
 collect_ignore_glob = ["helpers/[!g]*.py", "helpers/gpu*.py", "helpers/gpu_double/[!t]*.py"]
 """Modules that tests import, without tests of their own."""
@@ -16,6 +17,18 @@ __all__ = ["four_workers", "two_workers"]
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let ``scripts/test --all`` run every case of tests that are marked `matrix`."""
+    parser.addoption("--all", action="store_true", help="run whole matrices, not samples of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the cases that run have in pairs already."""
+    if not config.getoption("--all"):
+        items[:], left_out = sampled(items)
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_collection_finish() -> None:

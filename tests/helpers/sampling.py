@@ -1,0 +1,59 @@
+"""Which cases of a large matrix are run each time: together they have every pair of values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+
+import pytest
+
+Case = dict[str, str]
+"""The value of each parameter, in words."""
+
+
+def case_of(item: pytest.Item) -> Case:
+    """The values of an item's parameters, or their positions where they are no simple values."""
+    call = vars(item)["callspec"]
+    simple = (str, int, float, tuple, type(None))
+    return {
+        name: repr(value) if isinstance(value, simple) else f"number {call.indices[name]}"
+        for name, value in call.params.items()
+    }
+
+
+def pairs_of(case: Case) -> set[tuple[tuple[str, str], ...]]:
+    """Every two values of a case; if there is only one axis, each alone."""
+    return set(combinations(sorted(case.items()), min(2, len(case))))
+
+
+def covering(cases: Sequence[Case]) -> list[int]:
+    """Positions of cases that have together all pairs of values that occur at all.
+
+    Again and again the first of the cases that add most; the same for the same cases.
+    """
+    missing = set().union(*map(pairs_of, cases))
+    left = {number: pairs_of(case) for number, case in enumerate(cases)}
+    chosen = []
+    while missing:
+        best = max(left, key=lambda number: len(left[number] & missing))
+        missing -= left.pop(best)
+        chosen.append(best)
+    return sorted(chosen)
+
+
+def sampled(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Items to run, in their order, and those that only ``--all`` runs.
+
+    The cases of each test that is marked `matrix` are sampled; all other items run.
+    """
+    matrices: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("matrix"):
+            matrices[item.nodeid.partition("[")[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for cases in matrices.values():
+        chosen = covering([case_of(item) for item in cases])
+        left_out.update(cases)
+        left_out.difference_update(cases[number] for number in chosen)
+    return [i for i in items if i not in left_out], [i for i in items if i in left_out]
