@@ -45,13 +45,14 @@ def covering(cases: Sequence[Case]) -> list[int]:
 def sampled(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Items to run, in their order, and those that only ``--all`` runs.
 
-    The cases of each test that is marked `matrix` are sampled; all other items run.
+    The cases of each test that is marked `matrix` are sampled; of all other items those that are
+    marked `rest` are left out.
     """
     matrices: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if item.get_closest_marker("matrix"):
             matrices[item.nodeid.partition("[")[0]].append(item)
-    left_out: set[pytest.Item] = set()
+    left_out = {item for item in items if item.get_closest_marker("rest")}
     for cases in matrices.values():
         chosen = covering([case_of(item) for item in cases])
         left_out.update(cases)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -250,12 +251,22 @@ def compile_here() -> None:
 
 Row = tuple[tuple[str, ...], str]
 
+ROWS = [*product(BUDGETS, ARCHITECTURES)]
+"""Each kernel for each architecture."""
+
+SAMPLE = {
+    row
+    for number, kernel in enumerate(BUDGETS)
+    for row in product([kernel], [ARCHITECTURES[0], ARCHITECTURES[1 + number % 6]])
+}
+"""Each kernel for the oldest architecture and for another: each of them has kernels."""
+
 
 @pytest.fixture(scope="module")
-def everything() -> dict[Row, Compiled]:
-    """Each kernel in BUDGETS for each architecture."""
+def everything(pytestconfig: pytest.Config) -> dict[Row, Compiled]:
+    """Each kernel in BUDGETS for each architecture; without --all, those of the sample."""
     given = compiled_by_python()
-    rows = [(kernel, architecture) for kernel in BUDGETS for architecture in ARCHITECTURES]
+    rows = [row for row in ROWS if row in SAMPLE or pytestconfig.getoption("--all")]
     jobs = [(*given[kernel], architecture) for kernel, architecture in rows]
     return dict(zip(rows, compile_apart(jobs), strict=True))
 
@@ -278,7 +289,16 @@ def test_every_row_of_diffusion_compiles_for_the_oldest_and_the_newest_without_s
         assert 0 < compiled.number(r"Used (\d+) registers") <= 136
 
 
-every_kernel = pytest.mark.parametrize("kernel", BUDGETS, ids=" ".join)
+every_kernel = pytest.mark.parametrize(
+    ("kernel", "architecture"),
+    [pytest.param(*row, marks=[pytest.mark.rest] if row not in SAMPLE else []) for row in ROWS],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+
+
+def test_every_architecture_has_kernels_in_the_sample_and_every_kernel_two_architectures() -> None:
+    assert {architecture for _, architecture in SAMPLE} == {*ARCHITECTURES}
+    assert all(sum(kernel == row[0] for row in SAMPLE) == 2 for kernel in BUDGETS)
 
 
 def test_every_file_is_launched_and_every_kernel_launched_has_a_budget() -> None:
@@ -288,7 +308,6 @@ def test_every_file_is_launched_and_every_kernel_launched_has_a_budget() -> None
 
 
 @every_kernel
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_kernel_compiles_within_its_budget(
     kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
 ) -> None:
@@ -303,7 +322,6 @@ def test_a_kernel_compiles_within_its_budget(
 
 
 @every_kernel
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_no_atomic_is_a_loop(
     kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
 ) -> None:
@@ -313,7 +331,6 @@ def test_no_atomic_is_a_loop(
 
 
 @every_kernel
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_float64_that_decides_something_is_rounded_after_every_operation(
     kernel: tuple[str, ...], architecture: str, everything: dict[Row, Compiled]
 ) -> None:
