@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,22 +193,33 @@ def forget_unused() -> None:
                 path.unlink()
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let no other process and no other thread be in such a block with the same path."""
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def cached(parts: Sequence[str], name: str, make: Callable[[Path], None]) -> Path:
     """The file that `make` makes of these parts, made unless it is known.
 
-    It appears complete or not at all, so any number of processes may build at once.
+    It appears complete or not at all, and who needs it meanwhile waits for who makes it.
     """
     sources = (source.read_text() for source in SOURCES)
     key = hashlib.sha256("\0".join([compiler()[1], *parts, *sources]).encode()).hexdigest()[:32]
     result = cache_folder() / f"{key}-{name}"
-    if result.exists():
-        os.utime(result)
-    else:
-        forget_unused()
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-            unfinished = Path(folder) / name
-            make(unfinished)
-            os.replace(unfinished, result)
+    with locked(cache_folder() / f"{key}.lock"):
+        if result.exists():
+            os.utime(result)
+        else:
+            forget_unused()
+            with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+                unfinished = Path(folder) / name
+                make(unfinished)
+                os.replace(unfinished, result)
     return result
 
 
