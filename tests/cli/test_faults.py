@@ -277,7 +277,7 @@ def test_lines_of_the_image_library_itself_are_not_shown() -> None:
     data = encoded(photo(), "TIFF")
     assert data.count(tag + b"\3\0") == 1
     Path("odd.tif").write_bytes(data.replace(tag + b"\3\0", tag + b"\0\x08"))
-    assert_refused(run_process("odd.tif"), 3, "odd.tif: not an image", contents())
+    assert_refused(run_process("odd.tif"), 3, "odd.tif: is a TIFF file of samples", contents())
 
 
 def test_full_disk_is_one_line_and_leaves_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
