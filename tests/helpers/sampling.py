@@ -1,4 +1,4 @@
-"""Which cases of a large matrix are run each time: together they have every pair of values."""
+"""Which cases of a large matrix are run each time: all values are in them, or all pairs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ def case_of(item: pytest.Item) -> Case:
     }
 
 
-def pairs_of(case: Case) -> set[tuple[tuple[str, str], ...]]:
-    """Every two values of a case; if there is only one axis, each alone."""
-    return set(combinations(sorted(case.items()), min(2, len(case))))
+def parts_of(case: Case, size: int) -> set[tuple[tuple[str, str], ...]]:
+    """Every so many of a case's values."""
+    return set(combinations(sorted(case.items()), min(size, len(case))))
 
 
-def covering(cases: Sequence[Case]) -> list[int]:
+def covering(cases: Sequence[Case], size: int = 2) -> list[int]:
     """Positions of cases that have together all pairs of values that occur at all.
 
-    Again and again the first of the cases that add most; the same for the same cases.
+    With another `size` than 2, so many values at a time. Again and again the first of the cases
+    that add most is taken: the sample is the same for the same cases.
     """
-    missing = set().union(*map(pairs_of, cases))
-    left = {number: pairs_of(case) for number, case in enumerate(cases)}
+    left = {number: parts_of(case, size) for number, case in enumerate(cases)}
+    missing = set().union(*left.values())
     chosen = []
     while missing:
         best = max(left, key=lambda number: len(left[number] & missing))
@@ -45,8 +46,8 @@ def covering(cases: Sequence[Case]) -> list[int]:
 def sampled(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Items to run, in their order, and those that only ``--all`` runs.
 
-    The cases of each test that is marked `matrix` are sampled; of all other items those that are
-    marked `rest` are left out.
+    The cases of each test that is marked `matrix` are sampled, for every pair of values, or with
+    ``matrix(1)`` for every value; of all other items those that are marked `rest` are left out.
     """
     matrices: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -54,7 +55,8 @@ def sampled(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
             matrices[item.nodeid.partition("[")[0]].append(item)
     left_out = {item for item in items if item.get_closest_marker("rest")}
     for cases in matrices.values():
-        chosen = covering([case_of(item) for item in cases])
+        [marker] = cases[0].iter_markers("matrix")
+        chosen = covering([case_of(item) for item in cases], *marker.args)
         left_out.update(cases)
         left_out.difference_update(cases[number] for number in chosen)
     return [i for i in items if i not in left_out], [i for i in items if i in left_out]
