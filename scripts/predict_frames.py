@@ -71,7 +71,7 @@ def record(width: int, height: int, k: int, method: str) -> Run:
     from quantgpu.demo.scene import render_scene
     from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
     from quantgpu.execution.selection import choose_device
-    from quantgpu.video.gpu_stream import BEHIND, SLOTS, gpu_stream_for
+    from quantgpu.video.gpu_stream import PENDING_BATCHES, SLOTS, gpu_stream_for
 
     launch = without_diffusion(Module.launch)
     with gpu_double.installed(memory=24 << 30) as double, patch.object(Module, "launch", launch):
@@ -82,10 +82,12 @@ def record(width: int, height: int, k: int, method: str) -> Run:
         once, flight = (gpu_stream_for(double.cupy, device, *kind) for _ in range(2))
         assert once is not None
         assert flight is not None
-        list(once.mapped(turns(frame, ready, 1)))  # kernels are compiled
+        list(once.map_frames(turns(frame, ready, 1)))  # kernels are compiled
         together, before = flight.batch_size, SLOTS + 1
         with watched(double) as recorder, recorder.recording():
-            results = flight.mapped(turns(frame, ready, (before + BATCHES + BEHIND) * together))
+            results = flight.map_frames(
+                turns(frame, ready, (before + BATCHES + PENDING_BATCHES) * together)
+            )
             marks = [len(recorder.calls) for _ in results]
         calls = with_least_python([recorder.calls])
         first, last = (marks[batch * together - 1] for batch in (before, before + BATCHES))
@@ -109,7 +111,7 @@ def record_counting(width: int, height: int) -> Run:
         counter = Counter(double.cupy, 3, True)
 
         def count() -> int:
-            pixels = flight.arriving(frame)
+            pixels = flight.upload(frame)
             counter.add(pixels, True)
             pixels.wait()
             return len(recorder.calls)

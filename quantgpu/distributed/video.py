@@ -58,7 +58,7 @@ from quantgpu.io.atomic import translate_write_errors
 from quantgpu.pipeline.shared_palette import moved
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
-from quantgpu.video.convert import ClipJob, DamageWatch, Total, convert_clip
+from quantgpu.video.convert import ClipJob, DamageWatch, WrittenTotal, convert_clip
 from quantgpu.video.frames.base import Frames, channels_of, with_alpha
 from quantgpu.video.frames.pyav import MISSING
 from quantgpu.video.options import VideoOptions
@@ -133,10 +133,10 @@ class DistributedClip:
         assert self.total is not None
         return colors_of(self.total, self.name)
 
-    def counted_for(self, watched: DamageWatch, xp: Any) -> Histogram:
+    def histogram_for(self, watch: DamageWatch, xp: Any) -> Histogram:
         """The same in the arrays of a module; damage is noted by who watches the frames."""
         found = self.counted()
-        watched.damage = watched.damage or self.damage
+        watch.damage = watch.damage or self.damage
         return moved(found, xp)
 
     def count(self) -> None:
@@ -220,8 +220,8 @@ class DistributedClip:
         channels = channels_of(self.frames, self.way.alpha.alpha)
         return BlockMapper(histogram.keys, labels, ready.palette, self.mapping, channels)
 
-    def frames_left(
-        self, turns: FrameStream, clip: ClipJob, sink: Sink, keeps: bool, total: Total
+    def write_on_workers(
+        self, stream: FrameStream, clip: ClipJob, sink: Sink, may_hold: bool, total: WrittenTotal
     ) -> FrameStream:
         """The turns that are left to this machine, when workers have written what they can.
 
@@ -232,15 +232,15 @@ class DistributedClip:
             keeps: Whether a frame may depend on the one before.
             total: What was written, to which that is added.
         """
-        first = next(turns)  # which comes when all is counted
+        first = next(stream)  # which comes when all is counted
         ready = first.prepared
-        if sink.numbered is None or keeps or not ready.is_counted:
-            return resume_stream(first, turns)
-        turns.close()
+        if sink.numbered is None or may_hold or not ready.is_counted:
+            return resume_stream(first, stream)
+        stream.close()
         check_palette(ready.palette, sink_format(clip.output), sink.numbered.clip)
         done, error = self.write(ready, sink.numbered)
         total.add(done.frames, done.length, ready, error)
-        return resume_stream(None, turns)
+        return resume_stream(None, stream)
 
 
 def count_there(place: FrameRange, way: FrameCountOptions) -> Part:
@@ -351,11 +351,13 @@ def distribute_clip(crew: Workers, clip: ClipJob) -> DistributedClip:
         color_space=options.clustering.color_space,
         lock_grays=options.clustering.lock_grays,
     )
-    return DistributedClip(crew, clip.frames, way, clip.first, clip.telling.progress, mapping)
+    return DistributedClip(
+        crew, clip.frames, way, clip.first, clip.frame_progress.progress, mapping
+    )
 
 
-def resume_stream(first: PreparedFrame | None, turns: FrameStream) -> FrameStream:
+def resume_stream(first: PreparedFrame | None, stream: FrameStream) -> FrameStream:
     """Turns of which the first was taken already; none without it."""
     if first is not None:
         yield first
-        yield from turns
+        yield from stream

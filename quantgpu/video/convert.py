@@ -1,14 +1,14 @@
 """Clips: frames in, frames of at most K colors out, in memory that does not grow with the clip.
 
-Three things happen at a time: frames are decoded; they are counted and mapped, by a thread of their
-own that lets several frames at a time be mapped; and they are written.
+Three stages run at once: decoding, then counting and mapping in a thread that maps several frames
+at a time, then writing.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -43,6 +43,7 @@ from quantgpu.video.palettes import (
     ClipContext,
     FrameStream,
     Prepared,
+    PreparedFrame,
     Result,
     fixed_palette,
 )
@@ -51,53 +52,54 @@ from quantgpu.video.sinks.base import SinkFormat
 from quantgpu.video.sinks.open import open_sink, sink_format, size_of
 from quantgpu.video.sinks.pictures import Sink
 
-WAITING = 4
-"""Frames that are mapped and wait to be written, at most."""
+MOST_WAITING = 4
+"""Most frames that are mapped and wait to be written."""
 
 
 class ClipWorkers(Protocol):
-    """What counts the frames of a clip elsewhere, and writes them as far as that can be."""
+    """Workers that count the frames of a clip, and write numbered pictures."""
 
     device_notes: list[str]
-    """Why workers did not count or map where they were meant to."""
+    """Why workers counted or mapped on other devices than the requested ones."""
 
     @property
     def device(self) -> str:
-        """Where the rest is done, which is done here."""
+        """The device of this machine's share of the work."""
 
-    def counted_for(self, watched: DamageWatch, xp: Any) -> Histogram:
-        """The colors that decide the palette, in the arrays of a module."""
+    def histogram_for(self, watch: DamageWatch, xp: Any) -> Histogram:
+        """The colors that decide the palette, in arrays of the module `xp`."""
 
-    def frames_left(
-        self, turns: FrameStream, clip: ClipJob, sink: Sink, keeps: bool, total: Total
+    def write_on_workers(
+        self, stream: FrameStream, clip: ClipJob, sink: Sink, may_hold: bool, total: WrittenTotal
     ) -> FrameStream:
-        """The turns that are left to this machine, when workers have written what they can."""
+        """Let the workers write what they can; the frames that are left to this machine."""
 
 
 class ClipJob(NamedTuple):
-    """A clip and what is to become of it."""
+    """A clip, and how it is converted."""
 
     frames: Frames
     output: str
     k: int
     palette: Palette | None
-    """One that is given; None for one that is made."""
+    """The given palette; None to compute one."""
     options: VideoOptions
-    """As far as they hold for the format of the output."""
+    """The options, with `alpha` limited to what the output format holds."""
     first: Fraction | None
+    """Seconds that decide the shared palette; None for all."""
     force: bool
-    telling: FrameProgress
+    frame_progress: FrameProgress
     workers: ClipWorkers | None = None
-    """None where all is done here."""
+    """Workers of a cluster; None to do all work on this machine."""
 
     @property
     def perceptual(self) -> bool:
-        """Whether pixels are counted with weights of what the eye sees."""
+        """Whether pixels are counted with perceptual weights."""
         return self.palette is None and self.options.clustering.weighs_pixels
 
 
 class FrameProgress:
-    """Tells a progress of frames: how many are done, and how many a second."""
+    """Counts the frames that are done, and reports their number and rate to `progress`."""
 
     def __init__(self, progress: Progress, count: int | None) -> None:
         self.progress, self.count = progress, count
@@ -106,10 +108,10 @@ class FrameProgress:
         """Set when nobody wants the frames any more."""
 
     def __call__(self, stage: str) -> None:
-        """A stage has done one more frame.
+        """Report one more frame of a stage.
 
         Raises:
-            Stopped: It is the last, as nobody wants more.
+            Stopped: Nobody wants more frames.
         """
         if self.stopped.is_set():
             raise Stopped
@@ -137,66 +139,72 @@ def convert_clip(
     Args:
         source: What `open_frames` reads.
         output: What `open_sink` writes.
-        k: Colors of a frame; None for what suits the format.
-        options: All else.
-        force: Whether an output that exists is replaced.
-        progress: Called with the name of a stage and the share of it that is done.
-        distribute: Gives the workers that count frames elsewhere.
+        k: Most colors of a frame; None for the number that suits the format.
+        options: All other options.
+        force: Whether to replace an existing output.
+        progress: Called with a stage's name and the share of the stage that is done, 0..1.
+        distribute: From the clip to workers that count its frames; None for this machine alone.
 
     Raises:
-        QuantgpuError: What `quantgpu.quantize_video` raises.
+        QuantgpuError: For the same reasons as `quantgpu.quantize_video`.
     """
     form = sink_format(output)
     if k is not None:
         check_number("k", k, 1, MOST_COLORS)
     options.dither.check_k(k)
     limit = seconds(options.first, "--first", Fraction(1, 1000), None)
-    chosen = palette_of(options.palette, k, limit)
-    check_without_effect(options, chosen)
-    most = min(DEFAULT_K, form.advised) if k is None else k
-    options.clustering.check_room(most)
-    check_colors(output, form, most if chosen is None else len(chosen))
+    given_palette = palette_of(options.palette, k, limit)
+    check_without_effect(options, given_palette)
+    most_colors = min(DEFAULT_K, form.advised) if k is None else k
+    options.clustering.check_room(most_colors)
+    check_colors(output, form, most_colors if given_palette is None else len(given_palette))
     begun = time.perf_counter()
     alpha, compute = options.alpha, options.compute
-    held = replace(options, alpha=replace(alpha, alpha=limited(alpha.alpha, form.alpha)))
+    clip_options = replace(options, alpha=replace(alpha, alpha=limited(alpha.alpha, form.alpha)))
     with options.frames.open(source) as frames:
-        check_way(frames, options.palette, chosen, limit)
-        telling = FrameProgress(guard_progress(progress), frames.count)
-        clip = ClipJob(frames, output, most, chosen, held, limit, force, telling)
+        check_rereadable(frames, options.palette, given_palette, limit)
+        frame_progress = FrameProgress(guard_progress(progress), frames.count)
+        clip = ClipJob(
+            frames, output, most_colors, given_palette, clip_options, limit, force, frame_progress
+        )
         if distribute is not None:
             clip = clip._replace(workers=distribute(clip))
         report, used, notes = run_on_device(
             compute.device if clip.workers is None else clip.workers.device,
             compute.memory,
-            partial(converted, clip),
-            partial(converted, clip, np, None, True),
+            partial(write_clip, clip),
+            partial(write_clip, clip, np, None, True),
         )
-    if held != options and frames.channels == 4:
+    if clip_options != options and frames.channels == 4:
         report.notes.append(f"{form.name} holds {ALPHA_LIMITS[form.alpha]}")
     if clip.workers is not None:
         notes = list(dict.fromkeys([*notes, *clip.workers.device_notes]))
     return report._replace(device=used, device_notes=notes, seconds=time.perf_counter() - begun)
 
 
-def check_without_effect(options: VideoOptions, chosen: Palette | None) -> None:
-    """Raise a UsageError for options of palettes that are made, beside one that is given."""
-    if chosen is None:
+def check_without_effect(options: VideoOptions, given_palette: Palette | None) -> None:
+    """Raise a UsageError for clustering options beside a given palette."""
+    if given_palette is None:
         return
-    given, usual = options.clustering, PaletteOptions()
+    requested, usual = options.clustering, PaletteOptions()
     for name in ("keep", "snap", "from_palette", "salient", "init"):
-        if getattr(given, name) != getattr(usual, name):
+        if getattr(requested, name) != getattr(usual, name):
             option = name.replace("_", "-")
             raise UsageError(f"--{option} is for palettes that are made; leave it or --palette out")
 
 
 def check_colors(name: str, form: SinkFormat, k: int) -> None:
-    """Raise a UsageError unless a format holds so many colors."""
+    """Raise a UsageError unless a format holds k colors."""
     if k > form.colors:
         raise UsageError(f"{name}: k = {k} is more than the {form.colors} colors of {form.name}")
 
 
 def palette_of(palette: Any, k: int | None, first: Fraction | None) -> Palette | None:
-    """The palette that was given; None for a row of `PALETTES`."""
+    """The given palette, in any form of `as_palette`; None if `palette` names a row of `PALETTES`.
+
+    Raises:
+        UsageError: The options contradict each other, or the palette cannot be read.
+    """
     is_name = isinstance(palette, str)
     if first is not None and palette != "shared":
         raise UsageError("--first is for --palette shared: it says what decides that")
@@ -212,9 +220,11 @@ def palette_of(palette: Any, k: int | None, first: Fraction | None) -> Palette |
         raise UsageError(f"{error}; or use one of {', '.join(PALETTES)}") from None
 
 
-def check_way(frames: Frames, palette: Any, chosen: Palette | None, first: Fraction | None) -> None:
-    """Raise a UsageError if the clip would have to be read twice and cannot be."""
-    if frames.rereadable or chosen is not None or palette == "frame" or first is not None:
+def check_rereadable(
+    frames: Frames, palette: Any, given_palette: Palette | None, first: Fraction | None
+) -> None:
+    """Raise a UsageError if the palette takes two readings of a clip that can be read only once."""
+    if frames.rereadable or given_palette is not None or palette == "frame" or first is not None:
         return
     raise UsageError(
         f"{frames.name} can be read only once, and --palette {palette} reads a clip twice; let its "
@@ -222,62 +232,63 @@ def check_way(frames: Frames, palette: Any, chosen: Palette | None, first: Fract
     )
 
 
-def converted(clip: ClipJob, xp: ModuleType, device: Device | None, keep: bool) -> VideoReport:
-    """Write the clip, whose frames are counted and mapped by an array module.
+def write_clip(
+    clip: ClipJob, xp: ModuleType, device: Device | None, keep_pixels: bool
+) -> VideoReport:
+    """Count, map and write the frames of a clip with an array module.
 
-    Where a GPU fails half-way, the clip begins anew.
+    A failed GPU makes `run_on_device` call this function again, from the first frame on.
+
+    Args:
+        clip: The clip.
+        xp: NumPy or CuPy.
+        device: A GPU; None to work on the host.
+        keep_pixels: Whether the pixels of a frame stay on the GPU between counting and mapping.
+
+    Raises:
+        DeviceError: The GPU failed, and the clip can be read only once.
     """
-    frames, watched, options = clip.frames, DamageWatch(clip.frames), clip.options
+    frames, watch, options = clip.frames, DamageWatch(clip.frames), clip.options
     if frames.begun and not frames.rereadable:
         raise DeviceError(
             f"the GPU failed half-way, and {frames.name} can be read only once: use --device cpu"
         )
     threads, stopped = options.compute.thread_count, Event()
-    clip.telling.stopped = stopped
+    clip.frame_progress.stopped = stopped
     channels = channels_of(frames, options.alpha.alpha)
     diffuses = not DITHERS[options.dithering.method].is_pointwise
     shape = frames.height, frames.width, channels
-    flight = None if device is None else gpu_stream_for(xp, device, shape, diffuses)
-
-    def pixels_of(pixels: NDArray[np.uint8]) -> Pixels:
-        if flight is not None:
-            return flight.arriving(pixels)
-        here = Pixels(pixels)
-        return here if device is None else GpuPixels(here, xp, device, keep)
-
-    way = way_for(clip, watched, channels, xp, pixels_of)
+    gpu_stream = None if device is None else gpu_stream_for(xp, device, shape, diffuses)
+    pixels_of = partial(
+        frame_pixels, xp=xp, device=device, gpu_stream=gpu_stream, keep_pixels=keep_pixels
+    )
+    context = context_for(clip, watch, channels, xp, pixels_of)
     palette, name = clip.palette, options.palette
-    turns = PALETTES[name](way) if palette is None else fixed_palette(way, palette)
-    several = palette is None and name in ("scene", "frame")
-    flicker, total = FlickerFilter(options.hold, diffuses, several, threads), Total()
-
-    def left(sink: Sink) -> FrameStream:
-        if clip.workers is None:
-            return turns
-        return clip.workers.frames_left(turns, clip, sink, flicker.is_active, total)
-
+    stream = PALETTES[name](context) if palette is None else fixed_palette(context, palette)
+    several_palettes = palette is None and name in ("scene", "frame")
+    flicker = FlickerFilter(options.hold, diffuses, several_palettes, threads)
+    total = WrittenTotal()
     with (
         open_sink(
             clip.output, width=frames.width, height=frames.height, rate=frames.rate,
-            loop=frames.loop or 0, one_palette=not several, transparent=channels == 4,
+            loop=frames.loop or 0, one_palette=not several_palettes, transparent=channels == 4,
             force=clip.force, originals=originals_of(clip),
         ) as sink,
         prefetch(
-            mapped(left(sink), pixels_of, device, threads, flight), WAITING, stopped
+            map_frames(
+                remaining_frames(clip, stream, sink, flicker, total),
+                pixels_of, device, threads, gpu_stream,
+            ),
+            MOST_WAITING,
+            stopped,
         ) as results,
     ):  # fmt: skip
-        for frame, ready, index, error in results:
-            kept = flicker.apply(frame.pixels, index, ready.palette)
-            if error is None or kept is not index:
-                error = total.error_of(frame, kept, ready, flicker.is_active, threads)
-            sink.write(kept, ready.palette, frame.duration)
-            total.add(1, frame.duration, ready, error)
-            clip.telling("write")
+        write_frames(clip, results, sink, flicker, total)
     return VideoReport(
         frames.name, clip.output, frames.width, frames.height, total.frames, total.palettes,
-        way.colors_in, total.colors, total.error, frames.width * frames.height * total.frames,
+        context.colors_in, total.colors, total.error, frames.width * frames.height * total.frames,
         flicker.flicker, total.seconds, size_of(clip.output, total.frames), 0.0,
-        [*frames.notes, *sink.notes], "cpu", [], watched.damage,
+        [*frames.notes, *sink.notes], "cpu", [], watch.damage,
     )  # fmt: skip
 
 
@@ -288,78 +299,120 @@ def originals_of(clip: ClipJob) -> frozenset[Any]:
     return file_ids([*(clip.frames.files or [clip.frames.name]), *given])
 
 
-def way_for(
+def write_frames(
     clip: ClipJob,
-    watched: DamageWatch,
+    results: Iterable[Result],
+    sink: Sink,
+    flicker: FlickerFilter,
+    total: WrittenTotal,
+) -> None:
+    """Hold still pixels, write the frames, and add them to `total`."""
+    for frame, ready, index, error in results:
+        held = flicker.apply(frame.pixels, index, ready.palette)
+        if error is None or held is not index:
+            error = total.error_of(frame, held, ready, flicker.is_active, flicker.threads)
+        sink.write(held, ready.palette, frame.duration)
+        total.add(1, frame.duration, ready, error)
+        clip.frame_progress("write")
+
+
+def frame_pixels(
+    pixels: NDArray[np.uint8],
+    *,
+    xp: ModuleType,
+    device: Device | None,
+    gpu_stream: GpuFrameStream | None,
+    keep_pixels: bool,
+) -> Pixels:
+    """The pixels of a frame on the host; on the GPU `device`, if there is one."""
+    if gpu_stream is not None:
+        return gpu_stream.upload(pixels)
+    host_pixels = Pixels(pixels)
+    return host_pixels if device is None else GpuPixels(host_pixels, xp, device, keep_pixels)
+
+
+def remaining_frames(
+    clip: ClipJob, stream: FrameStream, sink: Sink, flicker: FlickerFilter, total: WrittenTotal
+) -> FrameStream:
+    """The frames that are left to this machine, when workers have written what they can."""
+    if clip.workers is None:
+        return stream
+    return clip.workers.write_on_workers(stream, clip, sink, flicker.is_active, total)
+
+
+def context_for(
+    clip: ClipJob,
+    watch: DamageWatch,
     channels: int,
     xp: ModuleType,
     pixels_of: Callable[[NDArray[np.uint8]], Pixels],
 ) -> ClipContext:
-    """What finds the palettes of a clip has to know."""
+    """The clip as the palette strategies of `PALETTES` take it."""
     options = clip.options
 
     def read() -> Iterator[Frame]:
-        for pixels, start, lasts in watched.read():
+        for pixels, start, lasts in watch.read():
             yield Frame(with_alpha(pixels, options.alpha, channels), start, lasts)
 
-    way = ClipContext(
-        read, clip.frames.rereadable, watched.is_damaged, k=clip.k, channels=channels,
+    context = ClipContext(
+        read, clip.frames.rereadable, watch.is_damaged, k=clip.k, channels=channels,
         perceptual=clip.perceptual, options=options.clustering, dithering=options.dithering,
         threads=options.compute.thread_count, xp=xp, pixels_of=pixels_of, steady=options.hold,
-        first=clip.first, tell=clip.telling, progress=clip.telling.progress,
+        first=clip.first, report=clip.frame_progress, progress=clip.frame_progress.progress,
     )  # fmt: skip
     if clip.workers is not None:
-        way.elsewhere = partial(clip.workers.counted_for, watched, xp)
-    return way
+        context.count_elsewhere = partial(clip.workers.histogram_for, watch, xp)
+    return context
 
 
 class DamageWatch:
-    """Frames that can be read several times, and what was wrong with them at any of these."""
+    """Frames that can be read several times, and the damage that any reading found."""
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
         self.damage: str | None = None
 
     def read(self) -> Iterator[Frame]:
-        """The frames."""
+        """The frames; notes after the last why the clip ended early."""
         yield from self.frames
         self.damage = self.damage or self.frames.broken
 
     def is_damaged(self) -> bool:
-        """Whether decoding them again may give other pixels."""
+        """Whether decoding the frames again may give other pixels."""
         return self.damage is not None or any("damaged" in note for note in self.frames.notes)
 
 
-def mapped(
-    turns: FrameStream,
+def map_frames(
+    stream: FrameStream,
     pixels_of: Callable[[NDArray[np.uint8]], Pixels],
     device: Device | None,
     threads: int,
-    flight: GpuFrameStream | None,
+    gpu_stream: GpuFrameStream | None,
 ) -> Generator[Result, None, None]:
-    """The frames' entries, on the host: of several frames at a time.
+    """Map frames to palette entries, on the host, several frames at a time.
 
-    Of one at a time on a GPU whose memory holds no more.
+    A GPU without memory for a `GpuFrameStream` maps one frame at a time.
     """
 
-    def entries(turn: Any) -> Result:
-        pixels = pixels_of(turn.frame.pixels)
-        index, tally = turn.prepared.mapper(pixels, False, no_progress)
+    def entries(prepared_frame: PreparedFrame) -> Result:
+        frame, ready = prepared_frame
+        pixels = pixels_of(frame.pixels)
+        index, tally = ready.mapper(pixels, False, no_progress)
         pixels.wait()
-        return turn.frame, turn.prepared, index, None if tally is None else tally.squared_error
+        return frame, ready, index, None if tally is None else tally.squared_error
 
     on_gpu = ExitStack()
-    with closing(turns), on_gpu:
+    with closing(stream), on_gpu:
         if device is not None:  # what goes wrong on the CPU is no error of a GPU
             on_gpu.enter_context(device_context(device))
             on_gpu.enter_context(translate_gpu_errors())
-        if flight is not None:
-            yield from flight.mapped(turns)
+        if gpu_stream is not None:
+            yield from gpu_stream.map_frames(stream)
         else:
-            yield from imap_threads(entries, turns, threads if device is None else 1)
+            yield from imap_threads(entries, stream, threads if device is None else 1)
 
 
-class Total:
+class WrittenTotal:
     """Sums over the frames that were written."""
 
     def __init__(self) -> None:
@@ -369,15 +422,18 @@ class Total:
         self.palette: NDArray[np.uint8] | None = None
 
     def error_of(
-        self, frame: Frame, index: NDArray[Any], ready: Prepared, keeps: bool, threads: int
+        self, frame: Frame, index: NDArray[Any], ready: Prepared, may_hold: bool, threads: int
     ) -> int:
-        """The squared error to add for a frame."""
-        if ready.is_counted and not keeps:
+        """The squared error that a frame adds to the sum.
+
+        A histogram of just the frames of one palette gives the error of all of them at their first.
+        """
+        if ready.is_counted and not may_hold:
             return 0 if ready is self.last else ready.squared_error()
         return squared_error(frame.pixels, index, ready.palette, threads)
 
     def add(self, frames: int, seconds: Fraction, ready: Prepared, error: int) -> None:
-        """Add some frames that are shown for so many seconds."""
+        """Add a number of frames, shown for `seconds` together, with their squared error."""
         self.frames += frames
         self.seconds += seconds
         self.error += error

@@ -1,4 +1,4 @@
-"""What becomes of a clip."""
+"""Options of the conversion of a clip."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from quantgpu.video.frames.base import Frames
 from quantgpu.video.frames.open import open_frames
 
 DEFAULT_DITHER = "blue-noise"
-"""How colors are mixed where nothing is said."""
+"""The method of dithering when none is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameOptions:
-    """Which frames of a clip are taken, and how; `open_frames` says what each option means."""
+    """Which frames of a clip are read, and how; see `open_frames` for each option."""
 
     fps: Fraction | float | None = None
     start: Fraction | float | None = None
@@ -48,7 +48,7 @@ class FrameOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """What `quantgpu.quantize_video` is asked for, but for its files and K.
+    """The options of `quantgpu.quantize_video`, but for its files and K.
 
     Raises:
         UsageError: An option is outside its range.
@@ -59,7 +59,7 @@ class VideoOptions:
     first: Fraction | float | None = None
     """Seconds that decide the shared palette; None for all."""
     hold: float = 0
-    """Levels, 0 to 64."""
+    """Levels of error that a pixel tolerates to keep its entry, 0 to `MOST_HOLD`."""
     clustering: PaletteOptions = field(default_factory=PaletteOptions)
     dither: DitherOptions = field(default_factory=DitherOptions)
     alpha: AlphaOptions = field(default_factory=AlphaOptions)
@@ -72,5 +72,5 @@ class VideoOptions:
 
     @property
     def dithering(self) -> Dithering:
-        """The method that is used."""
+        """The method of dithering, `DEFAULT_DITHER` if none is given."""
         return self.dither.resolve(default=DEFAULT_DITHER)

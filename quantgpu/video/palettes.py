@@ -1,7 +1,7 @@
 """Palettes over time: one for a clip, one for each scene, one for each frame, or a given one.
 
-Each way is a generator of frames with what maps them. Nothing is kept of frames that were counted:
-a clip that is counted before it is mapped is read twice.
+Each strategy is a generator of frames, each with the mapper of its palette. Pixels are not kept
+from counting to mapping: a clip whose palette depends on all frames is read twice.
 """
 
 from __future__ import annotations
@@ -31,46 +31,52 @@ from quantgpu.progress import Progress
 from quantgpu.video.frames.base import Frame
 
 SAMPLE = 4
-"""Every fourth pixel of every fourth row is looked at to find cuts."""
+"""Cuts are found from every fourth pixel of every fourth row."""
 
 CUT = Fraction(2, 5)
-"""The share of the pixels whose colors must be others, by cells of 16 levels, for a cut."""
+"""The share of the sampled pixels that change their color, in cells of 16 levels, at a cut."""
 
 
 @dataclass
 class ClipContext:
-    """How palettes are found, and what is known of the clip."""
+    """A clip as the palette strategies take it, and the options of palettes."""
 
     read: Callable[[], Iterator[Frame]]
-    """Begins to read the clip: from the start where that is possible, else where it is."""
+    """Begins to read the clip from the start; continues it if it can be read only once."""
     rereadable: bool
+    """Whether the clip can be read more than once."""
     is_damaged: Callable[[], bool]
-    """Whether the frames read so far may come out otherwise when they are read again."""
+    """Whether the frames read so far may have other pixels when they are read again."""
     k: int
+    """Most colors of a frame."""
     channels: int
+    """Channels of a frame, 3 or 4."""
     perceptual: bool
     """Whether pixels are counted with weights."""
     options: PaletteOptions
     dithering: Dithering
     threads: int
     xp: Any
-    """The array module that counts and maps."""
+    """The array module that counts and maps, NumPy or CuPy."""
     pixels_of: Callable[[NDArray[np.uint8]], Pixels]
-    """From the pixels of a frame to where they are worked on."""
+    """From the pixels of a frame to `Pixels` on the device that counts and maps."""
     steady: float = 0
-    """Levels by which an entry's color must change to be changed at all."""
+    """Levels of change below which an entry keeps its color from one palette to the next."""
     first: Fraction | None = None
     """Seconds from the start that decide the palette; None for all."""
-    tell: Callable[[str], None] = lambda stage: None
-    """Called with a stage's name whenever it has done a frame."""
+    report: Callable[[str], None] = lambda stage: None
+    """Called with a stage's name after each frame of the stage."""
     progress: Progress = lambda stage, share: None
-    elsewhere: Callable[[], Histogram] | None = None
-    """Counts what decides the palette, where others count; the clip can be read again then."""
+    count_elsewhere: Callable[[], Histogram] | None = None
+    """Counts the colors that decide the palette on workers; None to count on this machine.
+
+    Only for clips that can be read again.
+    """
     colors_in: int = field(default=0, init=False)
     """The most distinct colors that were counted together."""
 
     def counter(self) -> Counter:
-        """Empty bins."""
+        """A counter without colors."""
         return Counter(self.xp, self.channels, self.perceptual, self.threads)
 
     def count(self, counter: Counter, frame: Frame) -> None:
@@ -78,10 +84,13 @@ class ClipContext:
         pixels = self.pixels_of(frame.pixels)
         counter.add(pixels, self.perceptual)
         pixels.wait()
-        self.tell("count")
+        self.report("count")
 
-    def clustered(self, histogram: Histogram, last: Palette | None = None) -> ColorMap:
-        """The best palette for a histogram, beginning with the last; entries keep their index."""
+    def find_palette(self, histogram: Histogram, last: Palette | None = None) -> ColorMap:
+        """Find the best palette for a histogram, starting from the palette `last` if there is one.
+
+        Entries keep their index from palette to palette.
+        """
         palette, labels = cluster(
             histogram, min(self.k, histogram.pixels), self.options,
             start=None if last is None else last.colors,
@@ -95,10 +104,10 @@ class ClipContext:
             palette = Palette(
                 colors if is_lossless else stabilize(last.colors, colors, self.steady)
             )
-        return self.mapping(histogram, palette, labels)
+        return self.color_map(histogram, palette, labels)
 
-    def mapping(self, histogram: Histogram, palette: Palette, labels: Any) -> ColorMap:
-        """What is known of colors and their entries."""
+    def color_map(self, histogram: Histogram, palette: Palette, labels: Any) -> ColorMap:
+        """The map from the colors of a histogram to palette entries, `labels`."""
         self.colors_in = max(self.colors_in, len(histogram))
         options = MapOptions(
             dithering=self.dithering,
@@ -108,7 +117,7 @@ class ClipContext:
         return color_map_for(histogram, palette, labels, options)
 
     def nearest(self, histogram: Histogram, palette: Palette) -> Any:
-        """The entry of each color in a palette that was not made for it."""
+        """The nearest palette entry of each color of a histogram."""
         space = COLOR_SPACES[self.options.color_space]
         labels = nearest_entries(histogram, palette, space, self.threads)
         return map_exact_colors(histogram, palette.colors, labels)
@@ -116,25 +125,25 @@ class ClipContext:
 
 @dataclass
 class Prepared:
-    """What maps frames of some colors."""
+    """A palette with the mapper of its frames."""
 
     mapping: ColorMap
     mapper: Mapper
     is_counted: bool
-    """Whether the histogram of the mapping counts just the frames that are mapped."""
+    """Whether the histogram of the mapping counts just the frames that the mapper maps."""
 
     @property
     def palette(self) -> NDArray[np.uint8]:
-        """(K, 3 | 4)."""
+        """The palette's colors, (K, 3 | 4) uint8."""
         return self.mapping.palette.colors
 
     def squared_error(self) -> int:
-        """Of all frames of the mapping together, if each color has its own entry."""
+        """The squared error of all counted frames together, without dithering."""
         return stats_of(self.mapping).squared_error
 
 
 class PreparedFrame(NamedTuple):
-    """A frame and what maps it."""
+    """A frame with its palette and mapper."""
 
     frame: Frame
     prepared: Prepared
@@ -143,178 +152,187 @@ class PreparedFrame(NamedTuple):
 FrameStream = Generator[PreparedFrame, None, None]
 
 Result = tuple[Frame, Prepared, NDArray[Any], int | None]
-"""A frame, what mapped it, its entries, and its squared error where the mapping does not tell."""
+"""A frame, its palette and mapper, its entries, (H, W), and its squared error; None where the
+error follows from the histogram."""
 
 
-def prepare(way: ClipContext, mapping: ColorMap, is_counted: bool = True) -> Prepared:
-    """A mapping with what maps frames by it."""
-    return Prepared(mapping, mapper_for(mapping, way.dithering), is_counted)
+def prepare(context: ClipContext, mapping: ColorMap, is_counted: bool = True) -> Prepared:
+    """A mapping with its mapper."""
+    return Prepared(mapping, mapper_for(mapping, context.dithering), is_counted)
 
 
-def shared(way: ClipContext) -> FrameStream:
-    """One palette for the clip, which is read twice, or for its first seconds and what follows."""
-    histogram, rest = count_beginning(way) if way.elsewhere is None else (way.elsewhere(), None)
-    mapping = way.clustered(histogram)
-    if way.first is None and not way.is_damaged():
-        yield from frames_with(way.read(), prepare(way, mapping))
+def palette_per_clip(context: ClipContext) -> FrameStream:
+    """One palette for the clip: of all frames, in two readings, or of its first seconds."""
+    histogram, rest = (
+        count_beginning(context)
+        if context.count_elsewhere is None
+        else (context.count_elsewhere(), None)
+    )
+    mapping = context.find_palette(histogram)
+    if context.first is None and not context.is_damaged():
+        yield from frames_with(context.read(), prepare(context, mapping))
         return
-    yield from map_growing(way, mapping, way.read() if rest is None else rest)
+    yield from map_growing(context, mapping, context.read() if rest is None else rest)
 
 
-def count_beginning(way: ClipContext) -> tuple[Histogram, Iterator[Frame] | None]:
-    """The colors that decide the palette; and all frames, where they cannot be read again."""
-    counter, kept = way.counter(), []
-    frames = way.read()
+def count_beginning(context: ClipContext) -> tuple[Histogram, Iterator[Frame] | None]:
+    """The colors that decide the palette; and all frames, if the clip cannot be read again."""
+    counter, kept = context.counter(), []
+    frames = context.read()
     for frame in frames:
-        if way.first is not None and frame.time >= way.first:
+        if context.first is not None and frame.time >= context.first:
             frames = chain([frame], frames)
             break
-        way.count(counter, frame)
-        if not way.rereadable:
+        context.count(counter, frame)
+        if not context.rereadable:
             kept.append(frame)
-    return counter.total(), None if way.rereadable else chain(pop_each(kept), frames)
+    return counter.total(), None if context.rereadable else chain(pop_each(kept), frames)
 
 
 def pop_each(frames: list[Frame]) -> Iterator[Frame]:
-    """The frames, each of which the list then no longer holds."""
+    """The frames, each removed from the list before it is yielded, to free its memory."""
     frames.reverse()
     while frames:
         yield frames.pop()
 
 
 def frames_with(frames: Iterable[Frame], ready: Prepared) -> FrameStream:
-    """Frames that are all mapped by the same."""
+    """Frames that share a palette and mapper."""
     for frame in frames:
         yield PreparedFrame(frame, ready)
 
 
-def scene(way: ClipContext) -> FrameStream:
-    """A palette for each scene: the clip is read by two readers, one of which is a scene ahead."""
-    again, last = way.read(), None
-    for histogram, count in scenes(way):
-        mapping = way.clustered(histogram, last)
+def palette_per_scene(context: ClipContext) -> FrameStream:
+    """A palette for each scene, from two readers of the clip, of which one is a scene ahead."""
+    again, last = context.read(), None
+    for histogram, count in scenes(context):
+        mapping = context.find_palette(histogram, last)
         last = mapping.palette
-        if way.is_damaged():
-            yield from map_growing(way, mapping, islice(again, count))
+        if context.is_damaged():
+            yield from map_growing(context, mapping, islice(again, count))
         else:
-            yield from frames_with(islice(again, count), prepare(way, mapping))
+            yield from frames_with(islice(again, count), prepare(context, mapping))
 
 
-def scenes(way: ClipContext) -> Iterator[tuple[Histogram, int]]:
-    """The colors of each scene, and its frames."""
-    counter, count, before = way.counter(), 0, None
-    for frame in way.read():
+def scenes(context: ClipContext) -> Iterator[tuple[Histogram, int]]:
+    """The histogram of each scene, and its number of frames."""
+    counter, count, before = context.counter(), 0, None
+    for frame in context.read():
         cells = cells_of(frame.pixels)
         if before is not None and is_cut(before, cells):
             yield counter.total(), count
             count = 0
-        way.count(counter, frame)
+        context.count(counter, frame)
         count, before = count + 1, cells
     yield counter.total(), count
 
 
 def cells_of(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(4096,): how many pixels of a sample have colors in each cell."""
+    """The number of sampled pixels in each color cell of 16 levels, (4096,)."""
     sample = pixels[::SAMPLE, ::SAMPLE].reshape(-1, pixels.shape[2])
     return np.bincount(color_cells(sample), minlength=4096)
 
 
 def is_cut(before: NDArray[np.int64], after: NDArray[np.int64]) -> bool:
-    """Whether two frames have so different colors that a scene ends between them."""
+    """Whether a scene ends between two frames, by their `cells_of`, (4096,) each."""
     return int(np.abs(after - before).sum()) > 2 * CUT * int(after.sum())
 
 
-def each_frame(way: ClipContext) -> FrameStream:
-    """A palette for each frame, that of the frame before as far as its colors allow."""
-    counter, last = way.counter(), None
-    for frame in way.read():
-        way.count(counter, frame)
-        mapping = way.clustered(counter.total(), last)
+def palette_per_frame(context: ClipContext) -> FrameStream:
+    """A palette for each frame, started from that of the frame before."""
+    counter, last = context.counter(), None
+    for frame in context.read():
+        context.count(counter, frame)
+        mapping = context.find_palette(counter.total(), last)
         last = mapping.palette
-        yield PreparedFrame(frame, prepare(way, mapping))
+        yield PreparedFrame(frame, prepare(context, mapping))
 
 
-def fixed_palette(way: ClipContext, palette: Palette) -> FrameStream:
-    """A palette that is there already: colors get their nearest entries.
+def fixed_palette(context: ClipContext, palette: Palette) -> FrameStream:
+    """A given palette: colors get their nearest entries.
 
     A clip that can be read only once is mapped as its colors come up.
     """
-    frames = way.read()
+    frames = context.read()
     first = next(frames)
-    counted = [first] if not way.rereadable else chain([first], frames)
-    histogram = counted_of(way, counted) if way.elsewhere is None else way.elsewhere()
-    mapping = way.mapping(histogram, palette, way.nearest(histogram, palette))
-    if not way.rereadable:
-        yield from map_growing(way, mapping, chain([first], frames))
-    elif way.is_damaged():
-        yield from map_growing(way, mapping, way.read())
+    counted = [first] if not context.rereadable else chain([first], frames)
+    histogram = (
+        count_frames(context, counted)
+        if context.count_elsewhere is None
+        else context.count_elsewhere()
+    )
+    mapping = context.color_map(histogram, palette, context.nearest(histogram, palette))
+    if not context.rereadable:
+        yield from map_growing(context, mapping, chain([first], frames))
+    elif context.is_damaged():
+        yield from map_growing(context, mapping, context.read())
     else:
-        yield from frames_with(way.read(), prepare(way, mapping))
+        yield from frames_with(context.read(), prepare(context, mapping))
 
 
-def counted_of(way: ClipContext, frames: Iterable[Frame]) -> Histogram:
-    """The colors of some frames."""
-    counter = way.counter()
+def count_frames(context: ClipContext, frames: Iterable[Frame]) -> Histogram:
+    """Count the colors of frames together."""
+    counter = context.counter()
     for frame in frames:
-        way.count(counter, frame)
+        context.count(counter, frame)
     return counter.total()
 
 
-def map_growing(way: ClipContext, mapping: ColorMap, frames: Iterable[Frame]) -> FrameStream:
-    """Frames with colors that the mapping may lack, which then get their nearest entries."""
-    ready, counter = prepare(way, mapping, False), way.counter()
+def map_growing(context: ClipContext, mapping: ColorMap, frames: Iterable[Frame]) -> FrameStream:
+    """Map each frame after adding the colors that the mapping lacks, with their nearest entries."""
+    ready, counter = prepare(context, mapping, False), context.counter()
     for frame in frames:
-        way.count(counter, frame)
-        found = missing_colors(ready.mapping.histogram, counter.total())
-        if found is not None:
-            labels = way.nearest(found, ready.mapping.palette)
-            ready = prepare(way, extend(way, ready.mapping, found, labels), False)
+        context.count(counter, frame)
+        new_colors = missing_colors(ready.mapping.histogram, counter.total())
+        if new_colors is not None:
+            labels = context.nearest(new_colors, ready.mapping.palette)
+            ready = prepare(context, extend(context, ready.mapping, new_colors, labels), False)
         yield PreparedFrame(frame, ready)
 
 
 def missing_colors(known: Histogram, found: Histogram) -> Histogram | None:
-    """The colors of a histogram that another lacks; None if there are none."""
+    """The colors of the histogram `found` that `known` lacks; None if `known` has all."""
     xp = array_module(known.keys)
-    places = xp.minimum(xp.searchsorted(known.keys, found.keys), len(known) - 1)
-    new = xp.flatnonzero(known.keys[places] != found.keys)
+    rows = xp.minimum(xp.searchsorted(known.keys, found.keys), len(known) - 1)
+    new = xp.flatnonzero(known.keys[rows] != found.keys)
     if not len(new):
         return None
     weights = None if found.weights is None else found.weights[new]
     return replace(found, keys=found.keys[new], counts=found.counts[new], weights=weights)
 
 
-def extend(way: ClipContext, mapping: ColorMap, more: Histogram, labels: Any) -> ColorMap:
-    """A mapping with further colors and their entries."""
+def extend(context: ClipContext, mapping: ColorMap, more: Histogram, labels: Any) -> ColorMap:
+    """The mapping with the colors of `more` and their entries, `labels`, added."""
     xp = array_module(labels)
     whole = mapping.histogram + more
     entries = xp.empty(len(whole), xp.int64)
     entries[xp.searchsorted(whole.keys, mapping.histogram.keys)] = mapping.labels
     entries[xp.searchsorted(whole.keys, more.keys)] = labels
-    return way.mapping(whole, mapping.palette, entries)
+    return context.color_map(whole, mapping.palette, entries)
 
 
 PALETTES: dict[str, Callable[[ClipContext], FrameStream]] = {
-    "shared": shared,
-    "scene": scene,
-    "frame": each_frame,
+    "shared": palette_per_clip,
+    "scene": palette_per_scene,
+    "frame": palette_per_frame,
 }
-"""Name to how frames get their palettes; the choices of ``--palette`` beside files."""
+"""Name to palette strategy; the choices of ``--palette`` beside files."""
 
 
 def match_order(
     old: NDArray[np.uint8], new: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
-    """A palette's colors, in the places of those colors of another that they are nearest to.
+    """Order the colors of a new palette as their nearest colors of the old one.
 
-    Those that are nearest to each other are paired, and so on among the others. Colors of the old
-    palette that none takes the place of stay where they are.
+    Colors of both palettes that are nearest to each other are paired, and so on among the rest.
+    Colors of the old palette without a pair stay in the result.
 
     Args:
         old: (J, channels) uint8.
         new: (K, channels) uint8.
 
     Returns:
-        Colors, (max(J, K), channels), and where in them those of the new palette are, (K,).
+        The ordered colors, (max(J, K), channels), and the row of each new color in them, (K,).
     """
     channels = max(old.shape[1], new.shape[1])
     gaps = old.astype(np.int32)[:, None] - new.astype(np.int32)
@@ -337,16 +355,19 @@ def match_order(
 
 
 def stabilize(old: NDArray[np.uint8], new: NDArray[np.uint8], levels: float) -> NDArray[np.uint8]:
-    """(K, channels): a palette whose colors stay what they were unless they changed by so much.
+    """Keep the old color of entries that change by less than some levels.
 
     Args:
         old: (J, channels) uint8, J <= K.
-        new: (K, channels) uint8, in the places of the old.
-        levels: The root of the mean square over three channels.
+        new: (K, channels) uint8, in the order of `old`.
+        levels: The smallest change, as the root of the mean square over three channels.
+
+    Returns:
+        (K, channels) uint8.
     """
-    found = new.copy()
+    steady = new.copy()
     before = of_channels(old, new.shape[1])
     gaps = before.astype(np.int32) - new[: len(old)]
     near = (gaps * gaps).sum(axis=1) < 3 * levels * levels
-    found[: len(old)][near] = before[near]
-    return found
+    steady[: len(old)][near] = before[near]
+    return steady

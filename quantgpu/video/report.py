@@ -1,4 +1,4 @@
-"""What was done with a clip."""
+"""The report on a converted clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quantgpu.metrics.palette_error import decibels
 
 
 class VideoReport(NamedTuple):
-    """What was done with a clip."""
+    """Sizes, quality and time of a converted clip."""
 
     input: str
     output: str
@@ -19,29 +19,29 @@ class VideoReport(NamedTuple):
     height: int
     frames: int
     palettes: int
-    """How often the palette was another than before."""
+    """The number of runs of frames with one palette."""
     colors_in: int
     """The most distinct colors that were counted for one palette."""
     colors_out: int
-    """Of the largest palette."""
+    """Colors of the largest palette."""
     squared_error: int
     """Squared differences of 8-bit levels, summed over pixels and channels."""
     pixels: int
-    """Of all frames."""
+    """Pixels of all frames."""
     flicker: float
     """Mean change, in levels, of a channel of a pixel that did not change in the source."""
     length: Fraction
-    """Seconds that it is shown."""
+    """Seconds for which the clip is shown."""
     bytes_out: int | None
-    """None if it went to standard output."""
+    """Bytes of the output; None for standard output."""
     seconds: float
-    """That it took."""
+    """Seconds that the conversion took."""
     notes: list[str]
-    """What was changed on reading and writing."""
+    """Changes on reading and writing, such as scaling, for people."""
     device: str
-    """Where the work was done."""
+    """The device of the work, ``cpu`` or ``gpu:N``."""
     device_notes: list[str]
-    """Why it was not done where it was meant to be."""
+    """Why the work was done on another device than the requested one."""
     damage: str | None
     """Why the clip ended early; None if it did not."""
 
@@ -56,7 +56,7 @@ class VideoReport(NamedTuple):
         return decibels(self.squared_error, self.pixels)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields; `psnr` is None where there is no error at all."""
+        """The fields as JSON takes them; `psnr` is None for a lossless clip."""
         fields = self._asdict()
         del fields["squared_error"], fields["pixels"]
         psnr = None if math.isinf(self.psnr) else self.psnr
@@ -66,7 +66,7 @@ class VideoReport(NamedTuple):
         }  # fmt: skip
 
     def as_line(self) -> str:
-        """One line for people."""
+        """The report in one line, for people."""
         palettes = f" in {self.palettes:,} palettes" if self.palettes > 1 else ""
         quality = (
             f"MSE {self.mse:.2f}, PSNR {self.psnr:.2f} dB" if self.squared_error else "lossless"
@@ -82,7 +82,7 @@ class VideoReport(NamedTuple):
 
 
 def count_of(number: int, what: str) -> str:
-    """A number of things.
+    """A number and a noun, in the plural unless the number is 1.
 
     >>> count_of(1, "frame"), count_of(1200, "frame")
     ('1 frame', '1,200 frames')

@@ -247,7 +247,7 @@ def test_keys_and_sectors_are_those_of_the_kernels() -> None:
 @pytest.fixture
 def frames(monkeypatch: pytest.MonkeyPatch) -> predict_frames.Run:
     """A counted run of frames, two at a time."""
-    monkeypatch.setattr(gpu_stream, "BATCH", 2 * 3 * 64 * 48)
+    monkeypatch.setattr(gpu_stream, "BATCH_BYTES", 2 * 3 * 64 * 48)
     return predict_frames.record(64, 48, 8, "blue-noise")
 
 

@@ -293,7 +293,7 @@ def assert_a_gpu_gives_the_same_bytes(source: Path, notes: list[str], **options:
 def test_a_gpu_gives_the_same_bytes(
     clip: Path, palette: Any, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_stream, "BATCH", 2 * 3 * 37 * 53)
+    monkeypatch.setattr(gpu_stream, "BATCH_BYTES", 2 * 3 * 37 * 53)
     options = {"k": 8} if isinstance(palette, str) else {}
     with gpu_double.installed():
         assert_a_gpu_gives_the_same_bytes(
@@ -316,16 +316,16 @@ WITHOUT = "gpu:0 ran out of memory; went on with the CPU"
 
 def failing(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the fourth batch on, a GPU fails so many times."""
-    calls, flight = [], gpu_stream.GpuFrameStream.sent
+    calls, send = [], gpu_stream.GpuFrameStream.send
 
-    def sent(self: Any, turns: Any) -> Any:
-        calls.append(turns)
+    def failing_send(self: Any, batch: Any) -> Any:
+        calls.append(batch)
         if 3 < len(calls) <= 3 + times:
             raise error
-        return flight(self, turns)
+        return send(self, batch)
 
-    monkeypatch.setattr(gpu_stream.GpuFrameStream, "sent", sent)
-    monkeypatch.setattr(gpu_stream, "BATCH", 1)
+    monkeypatch.setattr(gpu_stream.GpuFrameStream, "send", failing_send)
+    monkeypatch.setattr(gpu_stream, "BATCH_BYTES", 1)
 
 
 @pytest.mark.parametrize(("times", "note"), [(1, SLOWER), (9, WITHOUT)])
@@ -343,7 +343,7 @@ def test_a_gpu_with_little_memory_takes_frames_one_by_one(
     def none(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(gpu_stream.GpuFrameStream, "sent", none)
+    monkeypatch.setattr(gpu_stream.GpuFrameStream, "send", none)
     monkeypatch.setattr(gpu_stream, "IN_BUDGET", 1 << 30)
     with gpu_double.installed():
         assert_a_gpu_gives_the_same_bytes(clip, [], k=8)

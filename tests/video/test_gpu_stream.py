@@ -24,10 +24,10 @@ from quantgpu.progress import no_progress
 from quantgpu.video import gpu_stream
 from quantgpu.video.frames.base import Frame
 from quantgpu.video.gpu_stream import (
-    BATCH,
-    BEHIND,
-    DIFFUSED,
+    BATCH_BYTES,
+    DIFFUSED_BATCH_BYTES,
     IN_BUDGET,
+    PENDING_BATCHES,
     SLOTS,
     GpuFrameStream,
     gpu_stream_for,
@@ -54,7 +54,7 @@ def counted(pictures: list[NDArray[np.uint8]], flight: GpuFrameStream | None = N
     """The colors of all pictures; through a flight if there is one."""
     counter = Counter(np if flight is None else flight.xp, pictures[0].shape[2], True)
     for picture in pictures:
-        pixels = Pixels(picture) if flight is None else flight.arriving(picture)
+        pixels = Pixels(picture) if flight is None else flight.upload(picture)
         counter.add(pixels, True)
         pixels.wait()
     if flight is not None:
@@ -95,7 +95,7 @@ def assert_mapped_alike(
     for name in ("keys", "counts", "weights"):
         assert_array_equal(*(to_host(getattr(histogram, name)) for histogram in histograms))
     there, here = (prepared(histogram, k, method) for histogram in histograms)
-    found = list(flight.mapped(turns(pictures, [there])))
+    found = list(flight.map_frames(turns(pictures, [there])))
     assert [frame.time for frame, *_ in found] == list(range(len(pictures)))
     for picture, (_, ready, index, error) in zip(pictures, found, strict=True):
         expected, tally = here.mapper(Pixels(picture), False, no_progress)
@@ -129,7 +129,7 @@ def test_each_frame_may_have_its_own_palette(gpu: gpu_double.Double) -> None:
         [prepared(histogram, k, "blue-noise") for k in (5, 30)]
         for histogram in (counted(pictures, flight), counted(pictures))
     )
-    for number, (_, used, index, _) in enumerate(flight.mapped(turns(pictures, there))):
+    for number, (_, used, index, _) in enumerate(flight.map_frames(turns(pictures, there))):
         assert used is there[number % 2]
         expected, _ = here[number % 2].mapper(Pixels(pictures[number]), False, no_progress)
         assert_array_equal(index, expected)
@@ -143,7 +143,7 @@ def test_pixels_go_up_once_and_indices_down_once_and_the_host_waits_for_nothing_
     flight = flight_of(gpu, pictures[0], together)
     ready = prepared(counted(pictures, flight), 9, method)
     gpu.log.reset()
-    list(flight.mapped(turns(pictures, [ready])))
+    list(flight.map_frames(turns(pictures, [ready])))
     batches, told = len(pictures) // together, 0 if method == "none" else 8
     assert gpu.log.moved("up", pinned=True) == gpu.log.moved("up") == 24 * 16 * 20 * 3
     assert gpu.log.moved("down", pinned=True) == gpu.log.moved("down") == 24 * (16 * 20 + told)
@@ -159,7 +159,7 @@ def test_counting_waits_only_before_memory_is_filled_again(gpu: gpu_double.Doubl
     counter = Counter(gpu.cupy, 3, True)
     gpu.log.reset()
     for picture in pictures:
-        pixels = flight.arriving(picture)
+        pixels = flight.upload(picture)
         counter.add(pixels, True)
         pixels.wait()
     assert len(gpu.log.synchronizations) == len(pictures) - SLOTS
@@ -167,7 +167,7 @@ def test_counting_waits_only_before_memory_is_filled_again(gpu: gpu_double.Doubl
     flight.end()
 
 
-@pytest.mark.parametrize(("palettes", "ahead"), [(1, BEHIND + 2), (9, 2)])
+@pytest.mark.parametrize(("palettes", "ahead"), [(1, PENDING_BATCHES + 2), (9, 2)])
 def test_frames_go_up_while_others_are_mapped_and_come_down(
     gpu: gpu_double.Double, palettes: int, ahead: int
 ) -> None:
@@ -183,7 +183,7 @@ def test_frames_go_up_while_others_are_mapped_and_come_down(
             asked.append(turn)
             yield turn
 
-    results = flight.mapped(watched())
+    results = flight.map_frames(watched())
     next(results)
     assert len(asked) == ahead + 1  # one more, to see whether it belongs to the last batch
     assert len(gpu.log.kernels("remap")) == ahead - 1
@@ -194,7 +194,7 @@ def test_a_clip_that_is_given_up_leaves_no_copy_behind(gpu: gpu_double.Double) -
     pictures = clip(9, 16, 20)
     flight = flight_of(gpu, pictures[0], 2)
     ready = prepared(counted(pictures, flight), 9, "blue-noise")
-    results = flight.mapped(turns(pictures, [ready]))
+    results = flight.map_frames(turns(pictures, [ready]))
     next(results)
     results.close()
     del results, ready
@@ -209,10 +209,10 @@ def test_memory_decides_how_many_go_together(gpu: gpu_double.Double) -> None:
         return None if flight is None else flight.batch_size
 
     frame = 3 * 1920 * 1080
-    assert together(20 << 30) == BATCH // frame == 5
+    assert together(20 << 30) == BATCH_BYTES // frame == 5
     assert together(20 << 30, 2160, 3840) == 1
-    assert together(20 << 30, 2160, 3840, diffuses=True) == DIFFUSED // (4 * frame) == 5
-    assert together(20 << 30, 1, 1) == gpu_stream.MOST
+    assert together(20 << 30, 2160, 3840, diffuses=True) == DIFFUSED_BATCH_BYTES // (4 * frame) == 5
+    assert together(20 << 30, 1, 1) == gpu_stream.MOST_FRAMES
     assert together(IN_BUDGET * SLOTS * 2 * frame) == 2
     assert together(IN_BUDGET * SLOTS * frame - 1) is None
 
@@ -223,6 +223,6 @@ def test_device_memory_is_that_of_the_buffers(gpu: gpu_double.Double) -> None:
     before = gpu.log.bytes_in_use
     gpu.log.reset()
     flight = flight_of(gpu, pictures[0], 2)
-    list(flight.mapped(turns(pictures, [ready])))
+    list(flight.map_frames(turns(pictures, [ready])))
     batch = 2 * 200 * 300
-    assert gpu.log.peak_bytes - before < SLOTS * 3 * batch + (BEHIND + 1) * batch + 10_000
+    assert gpu.log.peak_bytes - before < SLOTS * 3 * batch + (PENDING_BATCHES + 1) * batch + 10_000
