@@ -28,7 +28,7 @@ from quantgpu.io.streams import STREAM
 from quantgpu.pixels.counting import Counter
 from quantgpu.pixels.gpu import GpuPixels, synchronize_on_error
 from quantgpu.pixels.pixels import Pixels
-from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
+from quantgpu.video.frames.base import Frame, Frames, channels_of, parse_seconds, with_alpha
 from quantgpu.video.frames.open import open_frames
 from quantgpu.video.options import FrameOptions
 
@@ -143,9 +143,9 @@ def check_range(part: FrameRange) -> None:
 
 def moments(part: FrameRange) -> tuple[Fraction, Fraction | None]:
     """When a range starts and stops."""
-    start = seconds(part.start, "start =", Fraction(0), None)
+    start = parse_seconds(part.start, "start =", Fraction(0), None)
     assert start is not None
-    return start, seconds(part.stop, "stop =", Fraction(0), None)
+    return start, parse_seconds(part.stop, "stop =", Fraction(0), None)
 
 
 class Reader:

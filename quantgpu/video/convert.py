@@ -35,7 +35,7 @@ from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress
 from quantgpu.threads import Stopped, imap_threads, prefetch
 from quantgpu.video.flicker import FlickerFilter, squared_error
-from quantgpu.video.frames.base import Frame, Frames, channels_of, seconds, with_alpha
+from quantgpu.video.frames.base import Frame, Frames, channels_of, parse_seconds, with_alpha
 from quantgpu.video.gpu_stream import GpuFrameStream, gpu_stream_for
 from quantgpu.video.options import VideoOptions
 from quantgpu.video.palettes import (
@@ -152,7 +152,7 @@ def convert_clip(
     if k is not None:
         check_number("k", k, 1, MOST_COLORS)
     options.dither.check_k(k)
-    limit = seconds(options.first, "--first", Fraction(1, 1000), None)
+    limit = parse_seconds(options.first, "--first", Fraction(1, 1000), None)
     given_palette = palette_of(options.palette, k, limit)
     check_without_effect(options, given_palette)
     most_colors = min(DEFAULT_K, form.advised) if k is None else k

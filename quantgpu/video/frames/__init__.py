@@ -1,1 +1,1 @@
-"""Where the frames of a clip come from: pictures, animations, videos."""
+"""Sources of frames: pictures, animations, videos."""

@@ -1,4 +1,4 @@
-"""What a source of frames gives: frames with their times."""
+"""The interface of a source of frames: frames with their times."""
 
 from __future__ import annotations
 
@@ -16,56 +16,63 @@ from quantgpu.errors import InputError, UsageError
 
 
 def channels_of(frames: Frames, alpha: str) -> int:
-    """The channels of frames after a way of `ALPHAS`."""
+    """The channels of frames, 3 or 4, after transparency is treated by a row of `ALPHAS`."""
     return 4 if frames.channels == 4 and alpha != "flatten" else 3
 
 
 def with_alpha(pixels: Any, options: AlphaOptions, channels: int) -> Any:
-    """Pixels, (H, W, 3 | 4), after what becomes of transparency, with so many channels."""
+    """Treat the transparency of pixels, (H, W, 3 | 4) uint8.
+
+    Returns:
+        (H, W, channels) uint8, C-contiguous.
+    """
     if pixels.shape[2] == 3:
         return pixels
-    found = visible(pixels, options.alpha, options.matte)
-    if found.shape[2] < channels:
-        opaque = np.full((*found.shape[:2], 1), 255, np.uint8)
-        found = np.concatenate([found, opaque], axis=2)
-    return np.ascontiguousarray(found)
+    blended = visible(pixels, options.alpha, options.matte)
+    if blended.shape[2] < channels:
+        opaque = np.full((*blended.shape[:2], 1), 255, np.uint8)
+        blended = np.concatenate([blended, opaque], axis=2)
+    return np.ascontiguousarray(blended)
 
 
 DEFAULT_RATE = Fraction(25)
-"""Frames per second of pictures that say none, as ffmpeg takes them."""
+"""Frames per second of pictures without a given rate, as in ffmpeg."""
 
 
 class Frame(NamedTuple):
-    """A picture and when it is shown."""
+    """A picture with its time and duration."""
 
     pixels: NDArray[np.uint8]
     """(H, W, 3) RGB or (H, W, 4) RGBA with straight alpha, C-contiguous."""
     time: Fraction
-    """When it appears, in seconds from the start."""
+    """Seconds from the start of the clip to the appearance of the picture."""
     duration: Fraction
-    """For how many seconds it is shown, above 0."""
+    """Seconds for which the picture is shown, above 0."""
 
 
 @dataclass
 class Frames:
-    """Frames in the order of their times, as a context manager that can be iterated over."""
+    """The frames of a source in the order of their times: an iterable context manager."""
 
     name: str
-    """What messages call the source."""
+    """The source, as messages call it."""
     width: int
+    """Columns of every frame."""
     height: int
+    """Rows of every frame."""
     channels: int
-    """Of every frame: 4 if some pixel of some frame may be not opaque, else 3."""
+    """Channels of every frame: 4 if any pixel of any frame may be not opaque, else 3."""
     count: int | None
-    """How many frames there are, if it is known; near enough for a progress bar."""
+    """The number of frames, near enough for a progress bar; None if unknown."""
     rate: Fraction | None
-    """Frames per second; None if they vary or it is not known."""
+    """Frames per second; None if durations vary or the rate is unknown."""
     loop: int | None
-    """How often an animation is shown, 0 for without end; None for what says nothing of it."""
+    """How often the animation is shown, 0 for without end; None for a source without a count."""
     notes: list[str]
-    """What was changed; grows as frames are read."""
+    """Changes on reading, for people; grows while frames are read."""
     read: Callable[[Fraction], Iterator[Frame]]
-    """All frames from the one on that is shown at so many seconds; earlier ones may come, too."""
+    """From a time in seconds to the frames from the one shown at that time on; earlier frames may
+    come before."""
     close: Callable[[], None] = lambda: None
     rereadable: bool = True
     """Whether the frames can be iterated over more than once."""
@@ -74,7 +81,7 @@ class Frames:
     broken: str | None = field(default=None, init=False)
     """Why the latest iteration ended before the end of the source; None if it did not."""
     begun: bool = field(default=False, init=False)
-    """Whether a frame was asked for."""
+    """Whether reading has begun."""
 
     def __enter__(self) -> Frames:
         return self
@@ -88,10 +95,10 @@ class Frames:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames; where the source is damaged they end early, and `broken` tells why.
+        """The frames; a damaged source ends early, with the reason in `broken`.
 
         Raises:
-            InputError: There is not one frame.
+            InputError: The source has no frame.
         """
         self.broken, self.begun, delivered = None, True, False
         try:
@@ -114,13 +121,16 @@ MOST_DENOMINATOR = 1_000_000
 """Of numbers of seconds, and of frames a second."""
 
 
-def seconds(
+def parse_seconds(
     value: Fraction | float | None, option: str, least: Fraction, most: int | None
 ) -> Fraction | None:
-    """An option's number as a fraction; 29.97 is the number of that name, not 30000/1001.
+    """An option's number as a fraction, exact in decimal: 29.97 is 2997/100, not 30000/1001.
 
     `most` is `MOST_SECONDS` when it is None. Denominators are at most a million, as files hold no
-    others: 29.97002997 is 30000/1001.
+    greater ones: 29.97002997 is 30000/1001.
+
+    Raises:
+        UsageError: The number is not finite, or outside `least`..`most`.
     """
     if value is None:
         return None
@@ -135,13 +145,13 @@ def seconds(
     )
 
 
-def timed(
+def with_times(
     pictures: Iterator[tuple[NDArray[np.uint8], Fraction]], last: Callable[[], Fraction]
 ) -> Iterator[Frame]:
-    """Frames of pictures with their times: each lasts until the next, the last as `last` says.
+    """Frames of pictures and times: each lasts until the next, the last for `last()` seconds.
 
-    A picture that comes no later than the one before it follows it by
-    as much as that followed its own.
+    If a picture's time is not after that of the picture before, the latter lasts as long as its
+    own predecessor.
     """
     held: tuple[NDArray[np.uint8], Fraction] | None = None
     step, failure = Fraction(0), None

@@ -1,8 +1,8 @@
 """From video of high dynamic range to 8-bit sRGB, in integers.
 
-The rule: what is as bright as paper (203 cd/m²) becomes as bright as sRGB's white less a little;
-up to `KNEE` of that light is kept as it is, and all above it is squeezed into the rest, so that
-highlights keep their differences. Colors of BT.2020 that sRGB lacks are clipped in linear light.
+Light up to `KNEE` times that of paper (203 cd/m²) is kept, and all brighter light is squeezed into
+the rest of sRGB's range, so that highlights keep their differences: paper becomes a little darker
+than sRGB's white. Colors of BT.2020 that sRGB lacks are clipped in linear light.
 
 ITU-R BT.2100-2 (2018), "Image parameter values for high dynamic range television"; ITU-R BT.2408-7
 (2023), which sets white at 203 cd/m², 75 % of an HLG signal; ITU-R BT.2087 (2015) for the matrix.
@@ -20,20 +20,20 @@ WHITE_CANDELAS = 203
 """The brightness of paper in cd/m²."""
 
 KNEE = 0.75
-"""The share of that brightness up to which light stays as it is."""
+"""The share of the brightness of paper up to which light is kept."""
 
-ONE = 1 << 14
-"""White in integers of linear light, and one in those of the matrix."""
+UNIT = 1 << 14
+"""White in integers of linear light, and 1 in integers of the matrix."""
 
 BT2020_TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
 )
-"""Linear light of BT.2020's primaries to that of sRGB's: BT.2087's matrix inverted; rows sum to 1
-up to a ten-thousandth."""
+"""From linear light of BT.2020's primaries to linear light of sRGB's: BT.2087's matrix inverted;
+rows sum to 1 up to a ten-thousandth."""
 
 
 def pq(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Light, 1 being that of paper, of signals in 0..1 (BT.2100, table 4)."""
+    """Light of PQ signals in 0..1, with paper at 1 (BT.2100, table 4)."""
     root = signal ** (32 / 2523)
     light = np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)
     shown: NDArray[np.float64] = 10_000 / WHITE_CANDELAS * light ** (16384 / 2610)
@@ -41,7 +41,7 @@ def pq(signal: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hlg(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Light, 1 being that of paper, of signals in 0..1 (BT.2100, table 5), as the camera saw it."""
+    """Scene light of HLG signals in 0..1, with paper at 1 (BT.2100, table 5)."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return scene_light(signal, a, b, c) / scene_light(np.array([0.75]), a, b, c)
 
@@ -55,22 +55,22 @@ def scene_light(signal: NDArray[np.float64], a: float, b: float, c: float) -> ND
 
 
 CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {16: pq, 18: hlg}
-"""The code of transfer characteristics (ITU-T H.273, table 3) to what makes light of signals."""
+"""Code of transfer characteristics (ITU-T H.273, table 3) to the curve from signal to light."""
 
-NAMES = {16: "PQ", 18: "HLG"}
-"""The same codes to names."""
+CURVE_NAMES = {16: "PQ", 18: "HLG"}
+"""Code of transfer characteristics to name."""
 
 
 @cache
 def light_table(transfer: int) -> NDArray[np.int64]:
-    """Light in units of 1 / `ONE` for each 16-bit signal."""
-    return np.rint(CURVES[transfer](np.arange(65_536) / 65_535) * ONE).astype(np.int64)
+    """The light of each 16-bit signal in units of 1 / `UNIT`, (65536,)."""
+    return np.rint(CURVES[transfer](np.arange(65_536) / 65_535) * UNIT).astype(np.int64)
 
 
 @cache
 def shown_table(transfer: int) -> NDArray[np.uint8]:
-    """sRGB levels for light in units of 1 / `ONE`, up to the brightest signal."""
-    light = np.arange(int(light_table(transfer)[-1]) + 1) / ONE
+    """The sRGB level of each light in units of 1 / `UNIT`, up to that of the brightest signal."""
+    light = np.arange(int(light_table(transfer)[-1]) + 1) / UNIT
     beyond = np.maximum(light - KNEE, 0) / (1 - KNEE)
     light = np.minimum(light, KNEE) + (1 - KNEE) * beyond / (1 + beyond)
     low = light <= 0.0031308
@@ -80,11 +80,14 @@ def shown_table(transfer: int) -> NDArray[np.uint8]:
 
 
 def to_srgb(signals: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
-    """(H, W, 3) 16-bit signals of BT.2020's primaries as 8-bit sRGB; `transfer`: of `CURVES`."""
+    """Convert (H, W, 3) 16-bit signals of BT.2020's primaries to 8-bit sRGB.
+
+    `transfer`: a code of `CURVES`.
+    """
     light, shown = light_table(transfer), shown_table(transfer)
-    matrix = np.rint(BT2020_TO_BT709 * ONE).astype(np.int64)
+    matrix = np.rint(BT2020_TO_BT709 * UNIT).astype(np.int64)
     pixels = np.empty(signals.shape, np.uint8)
-    for row, seen in zip(signals, pixels, strict=True):  # a row fits the cache
-        mixed = (light[row] @ matrix.T + ONE // 2) >> 14
-        seen[:] = shown[mixed.clip(0, len(shown) - 1)]
+    for row, levels in zip(signals, pixels, strict=True):  # a row fits the cache
+        mixed = (light[row] @ matrix.T + UNIT // 2) >> 14
+        levels[:] = shown[mixed.clip(0, len(shown) - 1)]
     return pixels

@@ -21,10 +21,10 @@ from PIL import Image, UnidentifiedImageError
 from quantgpu.errors import InputError, UsageError
 from quantgpu.io.decode import open_image, translate_read_errors
 from quantgpu.io.streams import STREAM
-from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, seconds
+from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, parse_seconds
 
 MOVIES = {"MPEG"}
-"""What Pillow recognizes and PyAV reads."""
+"""Formats that Pillow recognizes but leaves to PyAV."""
 
 
 def open_frames(
@@ -44,39 +44,43 @@ def open_frames(
             a picture; a folder of pictures; a pattern such as ``frame_%05d.png`` or ``*.png``; or
             ``-`` for a video, such as y4m, on standard input. Pictures are in natural order: 2
             before 10.
-        fps: Frames per second: frames are dropped or repeated, so that each is shown when it was.
-            Of pictures it is the rate, 25 when not given.
+        fps: Frames per second: frames are dropped or repeated to keep their times. For pictures
+            the rate, 25 when None.
         start: Seconds to leave out.
         duration: Seconds to take.
-        width: Scale to so many pixels across, keeping the proportions.
-        conversion: How videos become RGB, a row of `frames_video.CONVERSIONS`.
-        channels: `Frames.channels` of a source that was opened before, which spares to look for
-            transparency in all its pictures.
+        width: Columns to scale to, keeping the proportions.
+        conversion: From YUV to RGB, a row of `frames.pyav.CONVERSIONS`.
+        channels: `Frames.channels` of a source that was opened before; None to search all pictures
+            for transparency.
 
     Raises:
         UsageError: An option is outside its range.
-        InputError: There is no such source, it cannot be read, or has no frames; pictures are of
+        InputError: The source does not exist, cannot be read, or has no frames; pictures have
             different sizes; PyAV is needed and absent.
     """
-    rate = seconds(fps, "--fps", Fraction(1, 3600), 1000)
-    first = seconds(start, "--start", Fraction(0), None)
-    length = seconds(duration, "--duration", Fraction(1, 1_000_000), None)
+    rate = parse_seconds(fps, "--fps", Fraction(1, 3600), 1000)
+    first = parse_seconds(start, "--start", Fraction(0), None)
+    length = parse_seconds(duration, "--duration", Fraction(1, 1_000_000), None)
     if width is not None and not 1 <= width <= 65_535:
         raise UsageError(f"--width {width} is outside 1..65535")
-    frames = opened(source, rate or DEFAULT_RATE, conversion, channels)
+    frames = open_source(source, rate or DEFAULT_RATE, conversion, channels)
     if first or length is not None:
-        frames = trimmed(frames, first or Fraction(0), length)
+        frames = trim(frames, first or Fraction(0), length)
     if rate is not None:
-        frames = resampled(frames, rate)
-    return frames if width in (None, frames.width) else scaled(frames, int(width or 0))
+        frames = resample(frames, rate)
+    return frames if width in (None, frames.width) else scale(frames, int(width or 0))
 
 
-def opened(
+def open_source(
     source: str | os.PathLike[str], rate: Fraction, conversion: str, channels: int | None
 ) -> Frames:
-    """The frames of a source as they are; `rate` of pictures."""
+    """The frames of a source, neither cut nor resampled nor scaled; `rate`: of pictures."""
     name = os.fspath(source)
-    if name != STREAM and not os.path.isdir(name) and (os.path.exists(name) or not many(name)):
+    if (
+        name != STREAM
+        and not os.path.isdir(name)
+        and (os.path.exists(name) or not is_pattern(name))
+    ):
         kind = picture_kind(name)
         if kind == "animation":
             from quantgpu.video.frames.pictures import open_animation
@@ -95,13 +99,17 @@ def opened(
     return open_video(name, conversion)
 
 
-def many(name: str) -> bool:
-    """Whether a name is a pattern of names."""
+def is_pattern(name: str) -> bool:
+    """Whether a name is a pattern such as ``frame_%05d.png`` or ``*.png``."""
     return "%" in name or glob.has_magic(name)
 
 
 def picture_kind(path: str) -> str | None:
-    """``animation``, ``picture``, or None for what Pillow does not read."""
+    """``animation`` or ``picture``; None for a file that Pillow does not read.
+
+    Raises:
+        InputError: The file is missing or empty.
+    """
     with translate_read_errors(path):
         if os.path.getsize(path) == 0:
             raise InputError(f"{path}: no frames (it is empty)")
@@ -114,8 +122,8 @@ def picture_kind(path: str) -> str | None:
             return None
 
 
-def trimmed(frames: Frames, start: Fraction, length: Fraction | None) -> Frames:
-    """The frames that are shown from `start` on for `length` seconds; times count from there."""
+def trim(frames: Frames, start: Fraction, length: Fraction | None) -> Frames:
+    """Cut frames to the `length` seconds from `start` on, with times from `start`."""
 
     def read(since: Fraction) -> Iterator[Frame]:
         for pixels, time, duration in frames.read(start + since):
@@ -134,16 +142,16 @@ def trimmed(frames: Frames, start: Fraction, length: Fraction | None) -> Frames:
     return replace(frames, count=count, read=read)
 
 
-def resampled(frames: Frames, rate: Fraction) -> Frames:
-    """A frame at every tick of a clock, frames' times being rounded to the nearest tick.
+def resample(frames: Frames, rate: Fraction) -> Frames:
+    """Resample frames to a constant rate, with their times rounded to the nearest tick.
 
-    Files whose times are rounded to milliseconds so keep all frames at their own rate.
+    Rounding keeps all frames of a file whose times are in milliseconds at the file's own rate.
     """
 
     def read(since: Fraction) -> Iterator[Frame]:
         tick = 0
         for pixels, time, duration in frames.read(math.floor(since * rate) / rate):
-            if time > 0:  # whatever comes before ends here
+            if time > 0:  # the frame before ends at this tick
                 tick = max(tick, math.floor(time * rate + Fraction(1, 2)), 1)
             last = max(math.floor((time + duration) * rate + Fraction(1, 2)), 1)
             for now in range(tick, last):
@@ -155,8 +163,8 @@ def resampled(frames: Frames, rate: Fraction) -> Frames:
     return replace(frames, count=count, rate=rate, read=read)
 
 
-def scaled(frames: Frames, width: int) -> Frames:
-    """Frames of another width and the same proportions, by Lanczos' filter."""
+def scale(frames: Frames, width: int) -> Frames:
+    """Scale frames to a width, keeping the proportions, by Lanczos' filter."""
     height = max(round(Fraction(frames.height * width, frames.width)), 1)
 
     def read(since: Fraction) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""Frames from what Pillow reads: animated GIF, PNG and WebP, and pictures one by one."""
+"""Frames through Pillow, from animated GIF, PNG and WebP files and from separate pictures."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ from quantgpu.threads import default_threads, imap_threads
 from quantgpu.video.frames.base import Frame, Frames
 
 NO_TIME = Fraction(1, 10)
-"""How long browsers show a frame that is said to be shown for no time."""
+"""Seconds for which browsers show a frame of duration 0."""
 
 SIDEWAYS = 5
-"""From this EXIF orientation on, width and height change places."""
+"""The first EXIF orientation that swaps width and height."""
 
 LONGEST_DENOMINATOR = 65_535
-"""Of durations in APNG files, which are fractions of 16-bit numbers; Pillow gives milliseconds."""
+"""The greatest denominator of a duration: APNG files have fractions of 16-bit numbers, which
+Pillow converts to milliseconds."""
 
 
 class AnimationInfo(NamedTuple):
-    """What is found in an animation by going through it once."""
+    """Durations and opacity of an animation, from decoding it once."""
 
     durations: list[Fraction]
     """Seconds of each frame."""
     opaque: bool
     """Whether every pixel of every frame is opaque."""
     whole: bool
-    """Whether the end was reached."""
+    """Whether the animation was read to its end."""
 
 
 def open_animation(path: str, channels: int | None = None) -> Frames:
-    """The frames of an animated GIF, PNG or WebP file as they are shown, one upon the other.
+    """The frames of an animated GIF, PNG or WebP file, composed as they are shown.
 
-    `channels`: 3 if every pixel is known to be opaque, 4 if some is not.
+    `channels`: 3 if every pixel is known to be opaque, 4 if some pixel is not, None if unknown.
     """
     with translate_read_errors(path), open_image(path) as image:
         width, height = image.size
@@ -60,7 +61,7 @@ def open_animation(path: str, channels: int | None = None) -> Frames:
 
     def read(since: Fraction) -> Iterator[Frame]:
         time = Fraction(0)
-        pictures = animation(path, "RGB" if opaque else "RGBA")
+        pictures = animation_frames(path, "RGB" if opaque else "RGBA")
         for duration, (picture, _) in zip(lasting, pictures, strict=False):
             yield Frame(np.asarray(picture), time, duration)
             time += duration
@@ -76,7 +77,7 @@ def open_animation(path: str, channels: int | None = None) -> Frames:
 def loop_count(image: Image.Image) -> int:
     """How often an animation is shown, 0 for without end.
 
-    Files of the other formats say just that; a GIF file says how often it is shown again.
+    A GIF file has the number of repetitions, files of other formats the number of runs.
     """
     loop = image.info.get("loop")
     if image.format == "GIF":
@@ -85,10 +86,10 @@ def loop_count(image: Image.Image) -> int:
 
 
 def survey(path: str, channels: int | None) -> AnimationInfo:
-    """How long the frames of an animation are shown, and whether one is transparent anywhere."""
+    """Decode an animation for its durations and its opacity; `channels`: as in `open_animation`."""
     durations, opaque = [], channels != 4
     try:
-        for picture, duration in animation(path, None):
+        for picture, duration in animation_frames(path, None):
             durations.append(duration)
             if channels is None and opaque and picture.has_transparency_data:
                 opaque = is_opaque(picture.convert("RGBA"))
@@ -97,8 +98,8 @@ def survey(path: str, channels: int | None) -> AnimationInfo:
     return AnimationInfo(durations, opaque, True)
 
 
-def animation(path: str, mode: str | None) -> Iterator[tuple[Image.Image, Fraction]]:
-    """The frames of an animation, of a mode or as Pillow gives them, and their seconds."""
+def animation_frames(path: str, mode: str | None) -> Iterator[tuple[Image.Image, Fraction]]:
+    """The frames of an animation in a Pillow mode, None for Pillow's choice, and their seconds."""
     with translate_read_errors(path), open_image(path) as image:
         first = 1 if getattr(image, "default_image", False) else 0
         for number in range(first, getattr(image, "n_frames", 1)):
@@ -110,16 +111,16 @@ def animation(path: str, mode: str | None) -> Iterator[tuple[Image.Image, Fracti
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names by the numbers in them."""
+    """A sorting key that compares the numbers in names by value."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def pictures_of(source: str) -> list[str]:
-    """The pictures in a folder, or whose names fit a pattern, in natural order.
+    """The names of pictures in a folder, or of files that match a pattern, in natural order.
 
     Raises:
-        InputError: There are none.
+        InputError: No file matches.
     """
     if os.path.isdir(source):
         Image.init()
@@ -128,7 +129,7 @@ def pictures_of(source: str) -> list[str]:
         names = [str(path) for path in entries if not path.name.startswith(".")]
         missing = "no pictures in this folder"
     elif "%" in source:
-        names = numbered(source)
+        names = numbered_files(source)
         missing = "no file has such a name, with a number in place of %d or %05d"
     else:
         names, missing = glob.glob(source), "no file has such a name"
@@ -138,11 +139,11 @@ def pictures_of(source: str) -> list[str]:
     return names
 
 
-def numbered(pattern: str) -> list[str]:
-    """The files whose names are a pattern such as ``frame_%05d.png`` with a number in it.
+def numbered_files(pattern: str) -> list[str]:
+    """The files that match a pattern with one number, such as ``frame_%05d.png``.
 
     Raises:
-        InputError: The pattern has no such place, or several.
+        InputError: The pattern has no place for a number, or several; its folder does not exist.
     """
     folder, name = os.path.split(pattern)
     places = re.findall(r"%(0?\d*)d", name)
@@ -160,22 +161,22 @@ def numbered(pattern: str) -> list[str]:
 def open_pictures(
     name: str, paths: Sequence[str], rate: Fraction, channels: int | None = None
 ) -> Frames:
-    """Pictures, read as `decode.read_image` reads them, as frames of one size.
+    """Pictures, decoded by `read_image`, as frames of one size.
 
-    With `channels`, 3 or 4, all but the first are known already, and not looked into.
+    `channels`: 3 or 4 if known; only the first picture is then inspected before reading.
 
     Raises:
-        InputError: One cannot be opened, or is of another size than the first.
+        InputError: A picture cannot be opened, or its size is not that of the first.
     """
-    (width, height), found = look_into(paths if channels is None else paths[:1])
-    mode = "RGB" if (channels or found) == 3 else "RGBA"
+    (width, height), first_channels = inspect_pictures(paths if channels is None else paths[:1])
+    mode = "RGB" if (channels or first_channels) == 3 else "RGBA"
     notes: list[str] = []
 
     def read(since: Fraction) -> Iterator[Frame]:
         first = min(int(since * rate), len(paths) - 1)
         pictures = imap_threads(pixels_of(mode), paths[first:], default_threads())
-        for number, (pixels, said) in enumerate(pictures, first):
-            notes.extend(note for note in said if note not in notes)
+        for number, (pixels, picture_notes) in enumerate(pictures, first):
+            notes.extend(note for note in picture_notes if note not in notes)
             yield Frame(pixels, number / rate, 1 / rate)
 
     return Frames(
@@ -183,9 +184,13 @@ def open_pictures(
     )  # fmt: skip
 
 
-def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
-    """The one size of pictures, and 4 if some pixel of one is not opaque, else 3."""
-    sizes, plain = zip(*imap_threads(header, paths, default_threads()), strict=True)
+def inspect_pictures(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
+    """The common size (width, height) of pictures, and 4 if any pixel is not opaque, else 3.
+
+    Raises:
+        InputError: A picture cannot be opened, or its size is not that of the first.
+    """
+    sizes, plain = zip(*imap_threads(read_header, paths, default_threads()), strict=True)
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
             raise InputError(
@@ -197,8 +202,8 @@ def look_into(paths: Sequence[str]) -> tuple[tuple[int, int], int]:
     return sizes[0], 3 if opaque else 4
 
 
-def header(path: str) -> tuple[tuple[int, int], bool]:
-    """The upright size of a picture, and whether it has no transparency, without decoding it."""
+def read_header(path: str) -> tuple[tuple[int, int], bool]:
+    """Read the upright size of a picture, and whether it has no transparency, from its header."""
     with translate_read_errors(path), open_image(path) as image:
         turned: Any = orientation_of(image, [])
         sideways = isinstance(turned, int) and turned >= SIDEWAYS
@@ -208,7 +213,7 @@ def header(path: str) -> tuple[tuple[int, int], bool]:
 
 
 def is_opaque_file(path: str) -> bool:
-    """Whether every pixel of a picture is opaque; True also where it cannot be read."""
+    """Whether every pixel of a picture is opaque; True also for an unreadable picture."""
     try:
         return read_image(path, alpha="keep", threads=1).image.mode == "RGB"
     except InputError:
@@ -216,7 +221,7 @@ def is_opaque_file(path: str) -> bool:
 
 
 def pixels_of(mode: str) -> Callable[[str], tuple[NDArray[np.uint8], list[str]]]:
-    """From a path to pixels in a mode, and notes."""
+    """A function from a path to the pixels of the picture in a Pillow mode, and notes."""
 
     def pixels(path: str) -> tuple[NDArray[np.uint8], list[str]]:
         decoded = read_image(path, alpha="keep", threads=1)

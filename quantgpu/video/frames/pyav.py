@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from quantgpu.errors import InputError, QuantgpuError, UsageError
 from quantgpu.io.streams import STREAM, standard_input_stream
 from quantgpu.threads import default_threads, imap_threads
-from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, timed
-from quantgpu.video.frames.hdr import CURVES, NAMES, to_srgb
+from quantgpu.video.frames.base import DEFAULT_RATE, Frame, Frames, with_times
+from quantgpu.video.frames.hdr import CURVE_NAMES, CURVES, to_srgb
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,45 +25,45 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 BICUBIC, FULL_CHROMA, ACCURATE, BIT_EXACT = 4, 0x2000 | 0x4000, 0x40000, 0x80000
-"""Flags of libswscale (swscale.h), of which PyAV before version 18 names but the first."""
+"""Flags of libswscale (swscale.h); PyAV before version 18 names only the first."""
 
 CONVERSIONS = {"exact": BICUBIC | FULL_CHROMA | ACCURATE | BIT_EXACT, "fast": BICUBIC}
-"""How YUV becomes RGB: name to flags. ``exact`` rounds, interpolates the color and
-is the same on every processor; ``fast``, what ffmpeg does when not told otherwise, truncates (one
-level darker on average) and repeats the color of each 2 x 2 pixels. 720p: 9.5 and 0.9 ms a frame;
-mean squared difference of the two on bigbuckbunny: 7.8."""
+"""Conversions from YUV to RGB: name to flags. ``exact`` rounds, interpolates the color and is equal
+on every processor; ``fast``, ffmpeg's default, truncates (one level darker on average) and repeats
+the color of each 2 x 2 pixels. 720p: 9.5 and 0.9 ms a frame; mean squared difference of the two on
+bigbuckbunny: 7.8."""
 
 BT2020 = 9
 """The code of BT.2020's primaries (ITU-T H.273, table 2)."""
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""Codecs whose transparency FFmpeg's own decoders leave out to decoders that read it."""
+"""Codec to a decoder that reads transparency, which FFmpeg's own decoder of the codec omits."""
 
 LENGTH_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
-"""How Matroska files tell the length of a stream."""
+"""The length of a stream in a tag of Matroska files."""
 
 MISSED_FRAMES, MISSED_SECONDS = 3, Fraction(1, 2)
-"""A stream that ends both so many frames and so long before its length is taken as cut off."""
+"""A stream that ends more than both before its length is taken as cut off."""
 
 CONVERTERS = 4
-"""Threads that make RGB of decoded frames, at most."""
+"""Most threads that convert decoded frames to RGB."""
 
 WORTH_SEEKING = Fraction(2)
-"""Seconds to leave out that are decoded rather than skipped."""
+"""Fewest seconds that are left out by seeking; fewer are decoded and dropped."""
 
 FARTHER_BACK = 0, 1, 4, 16
-"""Seconds before the wanted one to seek to, one after the other: MPEG transport streams, and others
-where frames are not stored in the order of their times, lead to the key frame behind."""
+"""Seconds before the wanted frame to seek to, one attempt after the other: MPEG transport streams,
+and others with frames stored out of the order of their times, lead to the key frame behind."""
 
 WITHOUT_TIMES = "avi", "mpeg"
-"""Formats that do not say when a frame is shown if others are stored in between: what is decoded
-from a key frame on then has other times than if it is decoded from the beginning on."""
+"""Formats without times of frames that are stored out of order: decoding from a key frame on gives
+other times than decoding from the beginning on."""
 
 MISSING = "is read and written with PyAV, which is not installed; pip install av"
 
 
 def load_av(name: str, kind: type[QuantgpuError]) -> Any:
-    """The module `av`, or an error of a kind that says how to install it."""
+    """Import `av`, or raise an error of the type `kind` that says how to install PyAV."""
     try:
         import av
     except ImportError:
@@ -73,7 +73,7 @@ def load_av(name: str, kind: type[QuantgpuError]) -> Any:
 
 @contextlib.contextmanager
 def translate_ffmpeg_errors(name: str) -> Iterator[None]:
-    """Whatever FFmpeg complains of inside becomes an InputError that begins with `name`."""
+    """Translate FFmpeg's errors inside the context to an InputError that begins with `name`."""
     import av
 
     try:
@@ -84,24 +84,26 @@ def translate_ffmpeg_errors(name: str) -> Iterator[None]:
 
 
 class FrameLayout(NamedTuple):
-    """How a stream's frames are made upright RGB."""
+    """How to convert a stream's frames to upright RGB."""
 
     width: int
-    """Of the frames as they are stored."""
+    """Columns of the frames as they are stored."""
     height: int
+    """Rows of the frames as they are stored."""
     turn: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    """Turns pixels upright."""
     sideways: bool
-    """Whether turning makes width and height change places."""
+    """Whether `turn` swaps width and height."""
     format: str
-    """FFmpeg's name of the pixels to convert to."""
+    """FFmpeg's name of the pixel format to convert to."""
     transfer: int
-    """A row of `hdr.CURVES`, or 0."""
+    """A code of `hdr.CURVES`; 0 for 8-bit sRGB."""
     flags: int
-    """Of libswscale."""
+    """Flags of libswscale."""
 
 
-class Opened(NamedTuple):
-    """A video that is being read."""
+class OpenVideo(NamedTuple):
+    """An open video, from which frames are decoded."""
 
     container: InputContainer
     stream: VideoStream
@@ -113,19 +115,19 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
 
     Raises:
         UsageError: `conversion` is not a row of `CONVERSIONS`.
-        InputError: PyAV is absent; there is no video in it, or not one frame.
+        InputError: PyAV is absent; the file has no video, or no frame.
     """
     if conversion not in CONVERSIONS:
         raise UsageError(f"conversion {conversion!r}: use one of {', '.join(CONVERSIONS)}")
     load_av(name, InputError)
     called = "standard input" if name == STREAM else name
-    video = start(name, called)
+    video = start_decoding(name, called)
     with translate_ffmpeg_errors(called):
         first = next(video.decoded, None)
     if first is None:
         raise InputError(f"{called}: no frame could be read (the video is empty or damaged)")
     notes: list[str] = []
-    look = layout_of(first, CONVERSIONS[conversion], notes)
+    layout = layout_of(first, CONVERSIONS[conversion], notes)
     note_oddities(video, first, notes)
     rate = video_rate(video.stream)
     length = None if name == STREAM else length_of(video.stream, rate)
@@ -139,34 +141,39 @@ def open_video(name: str, conversion: str = "exact") -> Frames:
     def read(since: Fraction) -> Iterator[Frame]:
         if name == STREAM and not left:
             raise UsageError("standard input can be read only once; name a file")
-        video = left.pop() if left else start(name, called, origin + since)
+        video = left.pop() if left else start_decoding(name, called, origin + since)
         time = Fraction(0)
         with video.container:
             decoded = frames_since(video.decoded, origin, since, 1 / rate)
-            for frame in timed(pictures(decoded, look, called, notes), lambda: 1 / rate):
+            for frame in with_times(
+                convert_frames(decoded, layout, called, notes), lambda: 1 / rate
+            ):
                 yield frame
                 time = frame.time
-        missed = Fraction(0) if length is None else length - time - 1 / rate
-        if missed > max(MISSED_FRAMES / rate, MISSED_SECONDS):
-            raise InputError(
-                f"{called}: ends after {float(time + 1 / rate):.2f} of {float(length or 0):.2f} s"
-            )
+        check_end(called, time + 1 / rate, length, rate)
 
-    width, height = (look.width, look.height)[:: -1 if look.sideways else 1]
+    width, height = (layout.width, layout.height)[:: -1 if layout.sideways else 1]
     count = None if length is None else max(round(length * rate), 1)
-    channels = 4 if look.format == "rgba" else 3
+    channels = 4 if layout.format == "rgba" else 3
     close, rereadable = video.container.close, name != STREAM
     return Frames(
         *(called, width, height, channels, count, rate, None, notes, read, close, rereadable)
     )
 
 
-def start(name: str, called: str, since: Fraction | None = None) -> Opened:
+def check_end(called: str, end: Fraction, length: Fraction | None, rate: Fraction) -> None:
+    """Raise an InputError if a stream ends too early, at `end` of `length`, in seconds."""
+    missed = Fraction(0) if length is None else length - end
+    if missed > max(MISSED_FRAMES / rate, MISSED_SECONDS):
+        raise InputError(f"{called}: ends after {float(end):.2f} of {float(length or 0):.2f} s")
+
+
+def start_decoding(name: str, called: str, since: Fraction | None = None) -> OpenVideo:
     """Open a video and begin to decode its first stream of pictures, at a key frame before `since`.
 
-    Where seeking leads behind that, or would change times, it begins at the beginning.
+    If seeking leads behind `since`, or would change times, decoding begins at the beginning.
     """
-    video = at_beginning(name, called)
+    video = open_at_beginning(name, called)
     if since is None or since < WORTH_SEEKING or lacks_times(video.container, video.stream):
         return video
     for back in FARTHER_BACK:
@@ -174,17 +181,17 @@ def start(name: str, called: str, since: Fraction | None = None) -> Opened:
         if first is not None and time_of(first, since + 1) <= since:
             return video._replace(decoded=chain([first], video.decoded))
         video.container.close()
-        video = at_beginning(name, called)
+        video = open_at_beginning(name, called)
     return video
 
 
 def lacks_times(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether frames are stored in another order than they are shown, and their times are not."""
+    """Whether a stream has frames stored out of the order of display, without their times."""
     return container.format.name in WITHOUT_TIMES and bool(stream.codec_context.has_b_frames)
 
 
-def seek(video: Opened, moment: Fraction, called: str) -> VideoFrame | None:
-    """The first frame after seeking to a key frame at some seconds or before; None if it fails."""
+def seek(video: OpenVideo, moment: Fraction, called: str) -> VideoFrame | None:
+    """Seek to a key frame at or before `moment`, in seconds; its frame, or None on failure."""
     with contextlib.suppress(InputError), translate_ffmpeg_errors(called):
         base = video.stream.time_base or Fraction(1, 1)
         video.container.seek(int(moment / base), stream=video.stream)
@@ -192,8 +199,8 @@ def seek(video: Opened, moment: Fraction, called: str) -> VideoFrame | None:
     return None
 
 
-def at_beginning(name: str, called: str) -> Opened:
-    """Open a video and begin to decode its first stream of pictures."""
+def open_at_beginning(name: str, called: str) -> OpenVideo:
+    """Open a video and begin to decode its first stream of pictures at the beginning."""
     import av
 
     with translate_ffmpeg_errors(called):
@@ -204,11 +211,11 @@ def at_beginning(name: str, called: str) -> Opened:
             raise InputError(f"{called}: no video in it")
         stream = streams[0]
         stream.thread_type = "AUTO"
-        return Opened(container, stream, decoding(container, stream))
+        return OpenVideo(container, stream, decode(container, stream))
 
 
 def time_of(frame: VideoFrame, otherwise: Fraction) -> Fraction:
-    """When a frame is shown, in seconds of its file's clock."""
+    """The time of a frame in seconds of its file's clock; `otherwise` if it has none."""
     if frame.pts is None or frame.time_base is None:
         return otherwise
     return frame.pts * frame.time_base
@@ -217,9 +224,9 @@ def time_of(frame: VideoFrame, otherwise: Fraction) -> Fraction:
 def frames_since(
     decoded: Iterator[VideoFrame], origin: Fraction, since: Fraction, step: Fraction
 ) -> Iterator[tuple[VideoFrame, Fraction]]:
-    """Frames from the one on that is shown at `since`, and their times since `origin`.
+    """The frames from the one shown at `since` on, with their times since `origin`.
 
-    Those without a time are shown `step` after the one before.
+    A frame without a time is shown `step` after the one before.
     """
     held, time = None, -step
     for frame in decoded:
@@ -235,10 +242,10 @@ def frames_since(
         yield held
 
 
-def decoding(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames as they are stored, decoded with a decoder that reads transparency if there is any.
+def decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Decode the frames of a stream, with their transparency if there is any.
 
-    Those of AVI files, whose packets have but numbers, are shown in the order in which they come.
+    The frames of AVI files, whose packets have numbers but no times, are shown in stored order.
     """
     import av
 
@@ -259,15 +266,15 @@ def decoding(container: InputContainer, stream: VideoStream) -> Iterator[VideoFr
 
 
 def video_rate(stream: VideoStream) -> Fraction:
-    """Frames per second, on average."""
+    """The average frames per second of a stream."""
     return Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
 
 
 def length_of(stream: VideoStream, rate: Fraction) -> Fraction | None:
-    """How many seconds a stream lasts, as its file says, whether or not they are there.
+    """The seconds of a stream according to its file, which may be cut off; None if not stated.
 
-    AVI files say a number of frames, some of which are only the sign that nothing changes; MP4
-    files a length; Matroska files leave it to a tag.
+    AVI files have a number of frames, which counts frames without a change; MP4 files have a
+    length; Matroska files have a tag.
     """
     lengths = [stream.frames / rate] if stream.frames else []
     if stream.duration and stream.time_base:
@@ -280,15 +287,16 @@ def length_of(stream: VideoStream, rate: Fraction) -> Fraction | None:
 
 
 def layout_of(frame: VideoFrame, flags: int, notes: list[str]) -> FrameLayout:
-    """How frames like this one become upright RGB, and notes on what is lost."""
-    turn, sideways, said = turning(frame)
-    notes.extend(said)
+    """How to convert frames like the given one to upright RGB; losses are added to `notes`."""
+    turn, sideways, turn_notes = upright_turn(frame)
+    notes.extend(turn_notes)
     transfer = frame.color_trc if frame.color_trc in CURVES else 0
     alpha = any(part.is_alpha for part in frame.format.components)
     bits = max(part.bits for part in frame.format.components)
     if transfer:
         notes.append(
-            f"{bits}-bit HDR ({NAMES[transfer]}) reduced to 8-bit sRGB: highlights are squeezed"
+            f"{bits}-bit HDR ({CURVE_NAMES[transfer]}) reduced to 8-bit sRGB: "
+            "highlights are squeezed"
         )
     elif bits > 8:
         notes.append(f"{bits} bits per channel reduced to 8")
@@ -296,14 +304,13 @@ def layout_of(frame: VideoFrame, flags: int, notes: list[str]) -> FrameLayout:
     return FrameLayout(frame.width, frame.height, turn, sideways, kind, transfer, flags)
 
 
-def turning(
+def upright_turn(
     frame: VideoFrame,
 ) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], bool, list[str]]:
-    """What makes the pixels of frames like this one upright, whether width and height change
-    places, and a note.
+    """A function that turns frames upright, whether width and height are swapped, and notes.
 
-    FFmpeg's display matrix says where a stored pixel's x and y lead: rows (a, b, u), (c, d, v) and
-    (x, y, w), of which a, b, c and d tell the turn.
+    FFmpeg's display matrix has the rows (a, b, u), (c, d, v) and (x, y, w). A stored pixel's x
+    leads along (a, b) and its y along (c, d).
     """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
@@ -313,15 +320,15 @@ def turning(
     right, down = (c, b) if sideways else (a, d)
 
     def turn(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        seen = pixels.swapaxes(0, 1) if sideways else pixels
-        return np.ascontiguousarray(seen[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
+        view = pixels.swapaxes(0, 1) if sideways else pixels
+        return np.ascontiguousarray(view[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
 
     plain = not sideways and right >= 0 and down >= 0
     return turn, sideways, [] if plain else ["turned upright"]
 
 
-def note_oddities(video: Opened, frame: VideoFrame, notes: list[str]) -> None:
-    """Note what of a video is not heeded."""
+def note_oddities(video: OpenVideo, frame: VideoFrame, notes: list[str]) -> None:
+    """Note the properties of a video that the conversion ignores."""
     stream = video.stream
     if stream.metadata.get("alpha_mode") == "1" and len(frame.format.components) < 4:
         notes.append(f"the transparency of {stream.codec_context.name} is not read")
@@ -334,13 +341,19 @@ def note_oddities(video: Opened, frame: VideoFrame, notes: list[str]) -> None:
         notes.append("colors of BT.2020 are taken as those of sRGB")
 
 
-def pictures(
-    decoded: Iterator[tuple[VideoFrame, Fraction]], look: FrameLayout, called: str, notes: list[str]
+def convert_frames(
+    decoded: Iterator[tuple[VideoFrame, Fraction]],
+    layout: FrameLayout,
+    called: str,
+    notes: list[str],
 ) -> Iterator[tuple[NDArray[np.uint8], Fraction]]:
-    """The pixels of frames, made by several threads, and their times.
+    """Convert decoded frames in several threads.
+
+    Yields:
+        Upright pixels, (height, width, 3 | 4) uint8, and their time.
 
     Raises:
-        InputError: The video is damaged.
+        InputError: The video is damaged; raised after the last good frame.
     """
     from av.video.reformatter import VideoReformatter
 
@@ -348,21 +361,21 @@ def pictures(
 
     def picture(item: tuple[VideoFrame, Fraction]) -> tuple[NDArray[np.uint8], Fraction]:
         frame, time = item
-        if (frame.width, frame.height) != (look.width, look.height):
-            note(f"some frames scaled to {look.width} x {look.height}", notes)
+        if (frame.width, frame.height) != (layout.width, layout.height):
+            note_once(f"some frames scaled to {layout.width} x {layout.height}", notes)
         if frame.is_corrupt:
-            note("some frames are damaged", notes)
+            note_once("some frames are damaged", notes)
         try:
             reformatter = free.get_nowait()
         except Empty:
             reformatter = VideoReformatter()
-        seen = reformatter.reformat(
-            frame, look.width, look.height, look.format, interpolation=look.flags
+        converted = reformatter.reformat(
+            frame, layout.width, layout.height, layout.format, interpolation=layout.flags
         )
         free.put(reformatter)
-        pixels: Any = seen.to_ndarray()
-        pixels = to_srgb(pixels, look.transfer) if look.transfer else pixels
-        return look.turn(pixels), time
+        pixels: Any = converted.to_ndarray()
+        pixels = to_srgb(pixels, layout.transfer) if layout.transfer else pixels
+        return layout.turn(pixels), time
 
     failures: list[InputError] = []
     whole = stop_at_damage(decoded, called, failures)
@@ -374,7 +387,7 @@ def pictures(
 def stop_at_damage(
     decoded: Iterator[tuple[VideoFrame, Fraction]], called: str, failures: list[InputError]
 ) -> Iterator[tuple[VideoFrame, Fraction]]:
-    """What is decoded before an error, which is kept for when all that has been made use of."""
+    """Yield decoded frames; store an error in `failures`, to be raised after the last frame."""
     try:
         with translate_ffmpeg_errors(called):
             yield from decoded
@@ -382,7 +395,7 @@ def stop_at_damage(
         failures.append(error)
 
 
-def note(text: str, notes: list[str]) -> None:
-    """Say something once."""
+def note_once(text: str, notes: list[str]) -> None:
+    """Add a note unless `notes` has it."""
     if text not in notes:
         notes.append(text)

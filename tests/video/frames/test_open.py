@@ -19,8 +19,8 @@ from PIL import Image
 from videos import colors, frames_of, lengths, times, video
 
 from quantgpu.errors import InputError, UsageError
-from quantgpu.video.frames.base import Frame, Frames, seconds, timed
-from quantgpu.video.frames.open import open_frames, resampled, trimmed
+from quantgpu.video.frames.base import Frame, Frames, parse_seconds, with_times
+from quantgpu.video.frames.open import open_frames, resample, trim
 
 PICTURE = np.zeros((2, 3, 3), np.uint8)
 
@@ -52,7 +52,7 @@ def test_at_another_rate_each_moment_shows_what_it_showed_up_to_half_a_tick(
     durations: list[Fraction], rate: Fraction
 ) -> None:
     starts = [sum(durations[:number], Fraction(0)) for number in range(len(durations) + 1)]
-    got = list(resampled(clip(durations), rate))
+    got = list(resample(clip(durations), rate))
     for tick, frame in enumerate(got):
         number = int(frame.pixels[0, 0, 0])
         assert (frame.time, frame.duration) == (tick / rate, 1 / rate)
@@ -70,8 +70,8 @@ def test_a_late_start_at_another_rate_shows_what_the_whole_shows_there(
     def late(since: Fraction) -> Iterator[Frame]:
         return (f for f in whole.read(since) if f.time + f.duration > since)
 
-    expected = [f for f in resampled(whole, rate).read(Fraction(0)) if f.time + 1 / rate > since]
-    found = list(resampled(replace(whole, read=late), rate).read(since))
+    expected = [f for f in resample(whole, rate).read(Fraction(0)) if f.time + 1 / rate > since]
+    found = list(resample(replace(whole, read=late), rate).read(since))
     assert len(found) >= len(expected)
     for frame, other in zip(found[len(found) - len(expected) :], expected, strict=True):
         assert frame[1:] == other[1:]
@@ -81,7 +81,7 @@ def test_a_late_start_at_another_rate_shows_what_the_whole_shows_there(
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24), Fraction(60)])
 def test_times_in_milliseconds_keep_all_frames_at_their_own_rate(rate: Fraction) -> None:
     ends = [Fraction(round(1000 * number / rate), 1000) for number in range(101)]
-    frames = resampled(clip([end - start for start, end in pairwise(ends)]), rate)
+    frames = resample(clip([end - start for start, end in pairwise(ends)]), rate)
     assert numbers(frames) == list(range(100))
 
 
@@ -96,7 +96,7 @@ def test_a_part_shows_what_the_whole_shows_there(
         return None
 
     whole = clip(durations)
-    part = trimmed(whole, start, length)
+    part = trim(whole, start, length)
     for time in (Fraction(0), length / 3, length * Fraction(99, 100)):
         assert shown(part, time) == shown(whole, time + start)
     assert shown(part, length) is None
@@ -104,7 +104,7 @@ def test_a_part_shows_what_the_whole_shows_there(
 
 def test_times_that_do_not_grow_are_mended() -> None:
     told = [Fraction(t) for t in (0, 1, 1, -2, 4)]
-    frames = list(timed(((PICTURE, time) for time in told), lambda: Fraction(7)))
+    frames = list(with_times(((PICTURE, time) for time in told), lambda: Fraction(7)))
     assert times(frames) == [0, 1, 2, 3, 4]
     assert lengths(frames) == [1, 1, 1, 1, 7]
 
@@ -135,7 +135,7 @@ def test_the_frame_before_the_damage_keeps_its_place() -> None:
         raise InputError("damaged")
 
     frames = Frames(
-        "x", 3, 2, 3, None, None, None, [], lambda _: timed(pictures(), lambda: Fraction(1))
+        "x", 3, 2, 3, None, None, None, [], lambda _: with_times(pictures(), lambda: Fraction(1))
     )
     assert numbers(frames) == [0]
     assert frames.broken
@@ -217,5 +217,5 @@ def test_nothing_heavy_is_imported_before_a_video_is_opened() -> None:
     ],
 )
 def test_numbers_are_fractions_that_files_hold(given: Any, expected: Fraction) -> None:
-    assert seconds(given, "--fps", Fraction(1, 3600), 1000) == expected
+    assert parse_seconds(given, "--fps", Fraction(1, 3600), 1000) == expected
     assert expected.denominator <= 1_000_000
