@@ -65,7 +65,7 @@ from quantgpu.video.options import VideoOptions
 from quantgpu.video.palettes import FrameStream, Prepared, PreparedFrame
 from quantgpu.video.report import VideoReport
 from quantgpu.video.sinks.open import check_palette, sink_format
-from quantgpu.video.sinks.pictures import Numbered, Sink, write_picture
+from quantgpu.video.sinks.pictures import NumberedPictures, Sink, write_picture
 
 AT_ONCE = 4
 """Ranges for each task that the workers do at a time, so that none waits long for the last."""
@@ -189,7 +189,7 @@ class DistributedClip:
         said = [replace_names(note, self.names) for note in notes]
         self.frames.notes.extend(note for note in said if note not in self.frames.notes)
 
-    def write(self, ready: Prepared, sink: Numbered) -> tuple[Part, int]:
+    def write(self, ready: Prepared, sink: NumberedPictures) -> tuple[Part, int]:
         """Have all pictures written; what was counted of them, and the squared error."""
         assert self.total is not None
         recipe = self.recipe(ready)

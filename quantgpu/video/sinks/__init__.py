@@ -1,1 +1,1 @@
-"""Where the frames of a clip go: a file for each kind."""
+"""Sinks of frames: animations, videos and numbered pictures."""

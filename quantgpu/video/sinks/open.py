@@ -4,7 +4,8 @@
 >>> with open_sink("clip.gif", width=640, height=360) as sink:  # doctest: +SKIP
 ...     sink.write(index, palette, Fraction(1, 25))
 
-Whatever is raised inside removes what was written; who catches it inside keeps the frames so far.
+An error that leaves the context removes the output; an error caught inside it keeps the frames so
+far.
 """
 
 from __future__ import annotations
@@ -28,31 +29,31 @@ from quantgpu.io.streams import STREAM, standard_output
 from quantgpu.video.sinks.apng import apng
 from quantgpu.video.sinks.base import Begin, ClipInfo, SinkFormat, Write
 from quantgpu.video.sinks.gif import gif
-from quantgpu.video.sinks.pictures import Numbered, Sink, picture_pattern, pictures
+from quantgpu.video.sinks.pictures import NumberedPictures, Sink, picture_pattern, pictures
 from quantgpu.video.sinks.pyav import FFV1, H264, Y4M, mkv, mp4, y4m
 from quantgpu.video.sinks.webp import webp
 
 
 @contextlib.contextmanager
-def in_file(name: str, force: bool, clip: ClipInfo, begin: Begin) -> Iterator[Write]:
+def begin_file(name: str, force: bool, clip: ClipInfo, begin: Begin) -> Iterator[Write]:
     """Begin a file that appears when it is complete, or standard output."""
     stream = standard_output() if name == STREAM else atomic_write(Path(name), force)
     with stream as file, begin(file, clip) as write:
         yield write
 
 
-MANY = 65_536
-"""Colors that index maps tell apart."""
+MAX_K = 65_536
+"""Most colors of a palette with 16-bit indices."""
 
 SINKS = {
-    ".gif": SinkFormat("GIF", 255, 256, "binary", 65_535, partial(in_file, begin=gif)),
-    ".apng": SinkFormat("APNG", 255, MANY, "keep", 2**31 - 1, partial(in_file, begin=apng)),
-    ".webp": SinkFormat("WebP", MANY, MANY, "keep", 16_383, partial(in_file, begin=webp)),
-    ".mkv": SinkFormat(FFV1.name, MANY, MANY, "keep", 65_535, partial(in_file, begin=mkv)),
-    ".mp4": SinkFormat(H264.name, MANY, MANY, "flatten", 16_384, partial(in_file, begin=mp4)),
-    ".y4m": SinkFormat(Y4M.name, MANY, MANY, "flatten", 65_535, partial(in_file, begin=y4m)),
+    ".gif": SinkFormat("GIF", 255, 256, "binary", 65_535, partial(begin_file, begin=gif)),
+    ".apng": SinkFormat("APNG", 255, MAX_K, "keep", 2**31 - 1, partial(begin_file, begin=apng)),
+    ".webp": SinkFormat("WebP", MAX_K, MAX_K, "keep", 16_383, partial(begin_file, begin=webp)),
+    ".mkv": SinkFormat(FFV1.name, MAX_K, MAX_K, "keep", 65_535, partial(begin_file, begin=mkv)),
+    ".mp4": SinkFormat(H264.name, MAX_K, MAX_K, "flatten", 16_384, partial(begin_file, begin=mp4)),
+    ".y4m": SinkFormat(Y4M.name, MAX_K, MAX_K, "flatten", 65_535, partial(begin_file, begin=y4m)),
 }
-"""Suffix to format; all but y4m give back the very colors.
+"""Suffix to format; all but y4m are lossless.
 
 APNG with more than 256 colors, or palettes that change, is true color. Browsers show GIF, APNG and
 WebP. RGB in H.264 (profile High 4:4:4 Predictive) and FFV1 are played by mpv, VLC and ffmpeg, and
@@ -61,10 +62,10 @@ BT.601 in the limited range, as FFmpeg takes it: colors come back with errors of
 
 
 def sink_format(path: str | os.PathLike[str]) -> SinkFormat:
-    """The format that frames are written in: of `SINKS`, or of `output.FORMATS` for pictures.
+    """The format of an output by its suffix: of `SINKS`, or of `encode.FORMATS` for pictures.
 
     Raises:
-        UsageError: No format has that suffix.
+        UsageError: No format has the suffix.
     """
     name = os.fspath(path)
     if name == STREAM:
@@ -96,24 +97,24 @@ def open_sink(
     force: bool = False,
     originals: frozenset[Any] = frozenset(),
 ) -> Iterator[Sink]:
-    """A file, or files, of frames that are written one by one, in constant memory.
+    """Open a file, or numbered files, for frames written one by one, in constant memory.
 
     Args:
-        path: Ends in a suffix of `SINKS`; ``-`` for y4m on standard output; a pattern such as
-            ``out_%05d.png`` with a suffix of `output.FORMATS`; or a folder.
-        width: Of every frame.
-        height: Of every frame.
-        rate: Frames per second, if all are shown for equally long.
+        path: A name with a suffix of `SINKS`; ``-`` for y4m on standard output; a pattern such as
+            ``out_%05d.png`` with a suffix of `encode.FORMATS`; or a folder.
+        width: Columns of every frame.
+        height: Rows of every frame.
+        rate: Frames per second; None if durations vary.
         loop: How often an animation is shown, 0 for without end.
-        one_palette: Whether all frames will have the same palette: APNG holds no other indices.
+        one_palette: Whether all frames have the same palette: APNG holds no other indices.
         transparent: Whether some palette may have colors that are not opaque.
-        force: Replace what exists.
+        force: Whether to replace existing files.
         originals: Identities of files that are read, see `file_ids`; they are never replaced.
 
     Raises:
-        UsageError: A file that is read would be replaced; the format is unknown, or cannot hold
-            such frames.
-        OutputError: Something exists, or cannot be written; PyAV is needed and absent.
+        UsageError: A file that is read would be replaced; or the format is unknown, or cannot hold
+            the frames.
+        OutputError: A file exists, or cannot be written; PyAV is needed and absent.
     """
     name, form = os.fspath(path), sink_format(path)
     if max(width, height) > form.side:
@@ -124,14 +125,14 @@ def open_sink(
     if picture_pattern(name) is None and file_id(name) in originals:
         raise UsageError(f"{name} is an input; originals are never replaced")
     with form.open(name, force, clip) as write:
-        numbered = write if isinstance(write, Numbered) else None
-        yield Sink(checked(write, form, clip), clip.notes, numbered)
+        numbered = write if isinstance(write, NumberedPictures) else None
+        yield Sink(checked_write(write, form, clip), clip.notes, numbered)
         if not clip.written:
             raise UsageError(f"{name}: no frames to write")
 
 
-def checked(write: Write, form: SinkFormat, clip: ClipInfo) -> Write:
-    """A `write` that refuses what the format or the clip does not hold."""
+def checked_write(write: Write, form: SinkFormat, clip: ClipInfo) -> Write:
+    """`write` after a check of each frame, which raises a UsageError for size, K or alpha."""
 
     def write_checked(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
         if index.shape != (clip.height, clip.width):
@@ -156,7 +157,7 @@ def check_palette(palette: NDArray[np.uint8], form: SinkFormat, clip: ClipInfo) 
 
 
 def size_of(output: str, frames: int) -> int | None:
-    """The bytes of so many frames that were written; None if it was standard output."""
+    """The bytes of an output of `frames` frames; None for standard output."""
     if output == STREAM:
         return None
     pattern = picture_pattern(output)

@@ -24,26 +24,25 @@ from quantgpu.video.sinks.base import ClipInfo, Write
 NUMBER = re.compile(r"%(0?\d*)d")
 """The place of the number in a pattern of names."""
 
-
 NAMES_IN_FOLDER = "frame_%05d.png"
-"""The pictures that are written into a folder."""
+"""The pattern of names for an output that is a folder."""
 
 
 class Sink(NamedTuple):
-    """Where frames go."""
+    """An open output of frames."""
 
     write: Write
     notes: list[str]
-    """What could not be written as it was given."""
-    numbered: Numbered | None
-    """Where pictures are that several may write; None if it is one file."""
+    """Losses on writing, for people."""
+    numbered: NumberedPictures | None
+    """The numbered pictures, which several processes may write; None for a single file."""
 
 
 def picture_pattern(name: str) -> str | None:
-    """The pattern of the names of pictures that `name` asks for; None for a single file.
+    """The pattern of numbered pictures for an output's name; None for a single file.
 
     Raises:
-        UsageError: It has more than one place for a number, or one in its folder.
+        UsageError: The name has more than one place for a number, or one in its folder.
     """
     if name.endswith(("/", os.sep)) or os.path.isdir(name):
         return os.path.join(name, NAMES_IN_FOLDER)
@@ -55,17 +54,18 @@ def picture_pattern(name: str) -> str | None:
     return name
 
 
-class Numbered(NamedTuple):
-    """Writes numbered pictures, from 1 on, into a temporary folder."""
+class NumberedPictures(NamedTuple):
+    """Writes pictures with numbers from 1 on into a temporary folder."""
 
     temporary: str
     folder: str
-    """Where they are moved when all are written."""
+    """The folder to which finished pictures are moved."""
     names: str
-    """The pattern of their names."""
+    """The pattern of the pictures' names."""
     free: bool
-    """Whether nothing can be in the way there."""
+    """Whether the folder is new, so that no picture can exist."""
     force: bool
+    """Whether to replace existing pictures."""
     clip: ClipInfo
 
     def __call__(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
@@ -75,7 +75,7 @@ class Numbered(NamedTuple):
         write_picture(os.path.join(self.temporary, self.names % number), index, palette)
 
     def check(self, number: int) -> None:
-        """Raise an OutputError if another picture of that number is there and has to stay."""
+        """Raise an error if a picture of a number is an input, or exists and must not be replaced."""
         if self.free:
             return
         path = os.path.join(self.folder, self.names % number)
@@ -83,8 +83,8 @@ class Numbered(NamedTuple):
             raise UsageError(f"{path} is an input; originals are never replaced")
         check_writable(Path(path), self.force)
 
-    def place(self) -> None:
-        """Move the pictures to where they belong."""
+    def move_pictures(self) -> None:
+        """Move the pictures into their folder."""
         os.makedirs(self.folder, exist_ok=True)
         for number in range(1, self.clip.written + 1):
             name = self.names % number
@@ -92,30 +92,30 @@ class Numbered(NamedTuple):
 
 
 def write_picture(path: str, index: NDArray[Any], palette: NDArray[np.uint8]) -> None:
-    """Write a picture of a format of `output.FORMATS`."""
+    """Write a picture in the format of `encode.FORMATS` that its suffix names."""
     with open(path, "wb") as stream:
         encode(index, palette, format_for(path), stream, COMPRESS_LEVEL)
 
 
 @contextlib.contextmanager
 def pictures(name: str, force: bool, clip: ClipInfo) -> Iterator[Write]:
-    """Numbered pictures, from 1 on, which are moved into their folder when all are written."""
+    """Begin numbered pictures, which are moved into their folder when all are written."""
     pattern = picture_pattern(name) or name
     folder, last = os.path.split(os.path.realpath(pattern))
-    made = not os.path.isdir(folder)
-    if made and not os.path.isdir(os.path.dirname(folder)):
+    is_new = not os.path.isdir(folder)
+    if is_new and not os.path.isdir(os.path.dirname(folder)):
         raise OutputError(f"{os.path.dirname(folder)}: no such folder; create it first")
     with translate_write_errors(folder):
         temporary = tempfile.mkdtemp(prefix=".quantgpu-", suffix=".partial", dir=parent_of(folder))
     try:
         with translate_write_errors(folder):
-            numbered = Numbered(temporary, folder, last, made, force, clip)
+            numbered = NumberedPictures(temporary, folder, last, is_new, force, clip)
             yield numbered
-            numbered.place()
+            numbered.move_pictures()
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def parent_of(folder: str) -> str:
-    """Where the temporary folder is made: in the folder, or beside it where it is to be made."""
+    """The parent of the temporary folder: `folder`, or the folder around it if it is missing."""
     return folder if os.path.isdir(folder) else os.path.dirname(folder)

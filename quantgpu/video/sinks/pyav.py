@@ -24,25 +24,27 @@ if TYPE_CHECKING:
     from quantgpu.video.sinks.base import ClipInfo, Write
 
 TICKS = 10_000
-"""At least so many ticks a second are told apart where a format allows."""
+"""Least ticks per second of a format with variable durations."""
 
 
 class Encoding(NamedTuple):
-    """How FFmpeg's libraries write a format."""
+    """A format as FFmpeg's libraries write it, by FFmpeg's names."""
 
     name: str
+    """The format, as messages call it."""
     container: str
     codec: str
     opaque: str
-    """Pixels of opaque frames, as FFmpeg calls them."""
+    """The pixel format of opaque frames."""
     transparent: str
-    """Pixels of others."""
+    """The pixel format of frames with transparency."""
     options: dict[str, str]
-    """Of the codec."""
+    """Options of the codec."""
 
 
 FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "coder": "range_tab", "context": "1"}
-"""24 frames of 1280 x 720 take 20.1 MB with range coding, 26.5 MB without, in the same time."""
+"""Options of the codec. 24 frames of 1280 x 720 take 20.1 MB with range coding, 26.5 MB without, in
+the same time."""
 
 FFV1 = Encoding("Matroska with FFV1", "matroska", "ffv1", "bgr0", "bgra", FFV1_OPTIONS)
 H264 = Encoding(
@@ -76,29 +78,37 @@ class Encoder:
         self.container.mux(self.stream.encode(frame))
 
     def span(self, duration: Fraction) -> tuple[int, int]:
-        """The ticks of the next frame, such that rounding errors do not add up."""
+        """The first and last tick of the next frame; their rounding errors do not add up."""
         first = round(self.time / self.base)
         self.time += duration
         return first, max(round(self.time / self.base), first + 1)
 
 
 @contextlib.contextmanager
-def encoder(stream: IO[bytes], clip: ClipInfo, how: Encoding, base: Fraction) -> Iterator[Encoder]:
-    """Begin a file in a stream, and end it when all went well.
+def encoder(
+    stream: IO[bytes], clip: ClipInfo, encoding: Encoding, base: Fraction
+) -> Iterator[Encoder]:
+    """Begin a file in a stream, and end the file unless an error leaves the context.
+
+    Args:
+        stream: The output.
+        clip: Size and rate of the frames.
+        encoding: The format.
+        base: Seconds of a tick.
 
     Raises:
         OutputError: PyAV is absent, or lacks the codec, or refuses the frames.
     """
-    av = load_av(how.name, OutputError)
+    av = load_av(encoding.name, OutputError)
     recorder = FailureRecorder(stream)
     try:
-        container = av.open(recorder, "w", format=how.container)
+        container = av.open(recorder, "w", format=encoding.container)
         try:
             track = container.add_stream(
-                how.codec, rate=clip.rate or DEFAULT_RATE, options=dict(how.options)
+                encoding.codec, rate=clip.rate or DEFAULT_RATE, options=dict(encoding.options)
             )
             track.width, track.height = clip.width, clip.height
-            track.pix_fmt = how.transparent if clip.transparent else how.opaque
+            track.pix_fmt = encoding.transparent if clip.transparent else encoding.opaque
             track.codec_context.time_base = track.time_base = base
             track.thread_type = "AUTO"
             file = Encoder(container, track, base)
@@ -107,17 +117,17 @@ def encoder(stream: IO[bytes], clip: ClipInfo, how: Encoding, base: Fraction) ->
                 container.mux(track.encode(None))
             container.close()
         except BaseException:
-            with contextlib.suppress(Exception):  # the first error is the one to tell
+            with contextlib.suppress(Exception):  # the first error is the one to report
                 container.close()
             raise
     except (av.codec.codec.UnknownCodecError, av.FFmpegError) as error:
         if recorder.failure is not None:
             raise recorder.failure from None
-        raise OutputError(f"{how.name} cannot be written ({error})") from None
+        raise OutputError(f"{encoding.name} cannot be written ({error})") from None
 
 
 class FailureRecorder:
-    """A stream that remembers what went wrong, which PyAV does not always tell."""
+    """A stream that records the first OSError of `write`, which PyAV may hide."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -127,7 +137,7 @@ class FailureRecorder:
         return getattr(self.stream, name)
 
     def write(self, data: bytes) -> int:
-        """Write to the stream."""
+        """Write to the stream; an OSError is recorded and raised."""
         try:
             return self.stream.write(data)
         except OSError as error:
@@ -136,11 +146,11 @@ class FailureRecorder:
 
 
 @contextlib.contextmanager
-def video(stream: IO[bytes], clip: ClipInfo, how: Encoding) -> Iterator[Write]:
-    """Begin a file in which frames have times of their own."""
+def video(stream: IO[bytes], clip: ClipInfo, encoding: Encoding) -> Iterator[Write]:
+    """Begin a file whose frames have their own durations."""
     rate = clip.rate or DEFAULT_RATE
     ticks = rate.numerator * math.ceil(TICKS / rate.numerator)
-    with encoder(stream, clip, how, Fraction(1, ticks)) as file:
+    with encoder(stream, clip, encoding, Fraction(1, ticks)) as file:
 
         def write(index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
             file.add(colors_of(palette, clip.transparent)[index], file.span(duration))
@@ -150,7 +160,7 @@ def video(stream: IO[bytes], clip: ClipInfo, how: Encoding) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def y4m(stream: IO[bytes], clip: ClipInfo) -> Iterator[Write]:
-    """Begin a file in which all frames last equally long: those that last longer are repeated."""
+    """Begin a YUV4MPEG2 file: all frames last equally long, so longer ones are repeated."""
     base = 1 / (clip.rate or DEFAULT_RATE)
     with encoder(stream, clip, Y4M, base) as file:
 
@@ -162,5 +172,5 @@ def y4m(stream: IO[bytes], clip: ClipInfo) -> Iterator[Write]:
         yield write
 
 
-mkv: Begin = partial(video, how=FFV1)
-mp4: Begin = partial(video, how=H264)
+mkv: Begin = partial(video, encoding=FFV1)
+mp4: Begin = partial(video, encoding=H264)

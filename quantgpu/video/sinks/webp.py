@@ -1,9 +1,9 @@
 """Animated, lossless WebP files, written frame by frame in constant memory.
 
 Pillow compresses the pixels of each frame as a WebP file, whose data is put behind the frame's
-place and time. A frame is the smallest rectangle with all that changed; in clips without
-transparency, pixels in it that stay are transparent. (libwebp's own writer of animations keeps all
-frames in memory to the end, and merges those that are the same.)
+place and time. A frame is the smallest rectangle around all changed pixels; in clips without
+transparency, unchanged pixels in the rectangle are transparent. (libwebp's own writer of
+animations keeps all frames in memory to the end, and merges equal frames.)
 
 "WebP Container Specification", Google, https://developers.google.com/speed/webp/docs/riff_container
 """
@@ -21,26 +21,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from quantgpu.video.sinks.base import bounds, colors_of, packed_pixels
+from quantgpu.video.sinks.base import bounds, colors_of, pack_pixels
 
 if TYPE_CHECKING:
     from quantgpu.video.sinks.base import ClipInfo, Write
 
-OPTIONS: dict[str, Any] = {"lossless": True, "quality": 20, "method": 2}
-"""16 frames of 1280 x 720: quality 0, method 0 3.65 MB in 0.9 s; 0, 1 3.35 MB in 1.1 s; 20, 2
-3.29 MB in 1.2 s."""
+WEBP_OPTIONS: dict[str, Any] = {"lossless": True, "quality": 20, "method": 2}
+"""Options of libwebp. 16 frames of 1280 x 720: quality 0, method 0 3.65 MB in 0.9 s; 0, 1 3.35 MB
+in 1.1 s; 20, 2 3.29 MB in 1.2 s."""
 
 THOUSANDTHS = 1000
-"""Times are told in thousandths of a second."""
+"""Units of time in a second."""
 
-LONGEST = (1 << 24) - 1
-"""The greatest duration."""
+LONGEST_DURATION = (1 << 24) - 1
+"""The greatest duration of a frame, in thousandths of a second."""
 
-OVER, REPLACE = 0, 2
-"""Pixels are laid over those before, or replace them; they stay for the next frame."""
+ALPHA_BLENDING, NO_BLENDING = 0, 2
+"""Codes of a frame: its pixels are laid over the earlier ones, or replace them; both stay for the
+next frame."""
 
 ANIMATED_WITH_ALPHA = 0x12
-"""Features of the file."""
+"""The file's feature flags: an animation, with transparency."""
 
 
 class Webp:
@@ -51,8 +52,8 @@ class Webp:
         self.clip = clip
         self.time = Fraction(0)
         """Seconds until the end of the latest frame."""
-        self.told = 0
-        """The same as the file has it, in thousandths."""
+        self.durations = 0
+        """The sum of all written durations, in thousandths of a second."""
         self.shown: NDArray[np.uint8] | None = None
         """The colors of the latest frame, (H, W, 4)."""
         stream.write(b"RIFF" + bytes(4) + b"WEBP")
@@ -61,59 +62,59 @@ class Webp:
         self.chunk(b"ANIM", struct.pack("<IH", 0, clip.loop))
 
     def write(self, index: NDArray[Any], palette: NDArray[np.uint8], duration: Fraction) -> None:
-        """Add a frame; see `sinks.Write`."""
+        """Add a frame; see `base.Write`."""
         colors = colors_of(palette, True)[index]
         (left, top, right, bottom), drawn, blend = self.difference(colors)
         place = left // 2, top // 2, right - left - 1, bottom - top - 1, self.thousandths(duration)
         header = b"".join(map(three_bytes, place)) + bytes([blend])
-        self.chunk(b"ANMF", header + compressed(drawn[top:bottom, left:right]))
+        self.chunk(b"ANMF", header + compress_webp(drawn[top:bottom, left:right]))
         self.shown = colors
 
     def difference(
         self, colors: NDArray[np.uint8]
     ) -> tuple[tuple[int, int, int, int], NDArray[np.uint8], int]:
-        """What of a frame is drawn: a rectangle, colors, and whether these are laid over others.
+        """The changed rectangle (left, top, right, bottom), the frame's colors, and their blending.
 
-        Rectangles begin at even places.
+        The rectangle's left and top are even, as the format requires.
         """
         if self.shown is None:
-            return (0, 0, self.clip.width, self.clip.height), colors, REPLACE
-        changed = packed_pixels(colors) != packed_pixels(self.shown)
+            return (0, 0, self.clip.width, self.clip.height), colors, NO_BLENDING
+        changed = pack_pixels(colors) != pack_pixels(self.shown)
         left, top, right, bottom = bounds(changed)
         box = left & ~1, top & ~1, right, bottom
         if self.clip.transparent:
-            return box, colors, REPLACE
+            return box, colors, NO_BLENDING
         drawn = colors.copy()
         drawn[~changed] = 0
-        return box, drawn, OVER
+        return box, drawn, ALPHA_BLENDING
 
     def thousandths(self, duration: Fraction) -> int:
-        """How long a frame is shown, such that rounding errors do not add up."""
+        """The duration of the next frame, rounded so that rounding errors do not add up."""
         self.time += duration
-        shown = min(max(round(self.time * THOUSANDTHS) - self.told, 1), LONGEST)
-        self.told += shown
+        shown = min(max(round(self.time * THOUSANDTHS) - self.durations, 1), LONGEST_DURATION)
+        self.durations += shown
         return shown
 
     def chunk(self, kind: bytes, data: bytes) -> None:
-        """Write a part of the file, which takes an even number of bytes."""
+        """Write a chunk of the file, padded to an even number of bytes."""
         self.stream.write(kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2))
 
     def end(self) -> None:
-        """Tell at the beginning how long the file is."""
+        """Write the size of the file into its header."""
         size = self.stream.tell()
         self.stream.seek(4)
         self.stream.write(struct.pack("<I", size - 8))
 
 
 def three_bytes(number: int) -> bytes:
-    """A number as WebP has it."""
+    """A number in WebP's three bytes, little-endian."""
     return number.to_bytes(3, "little")
 
 
-def compressed(colors: NDArray[np.uint8]) -> bytes:
-    """The compressed pixels in a file that Pillow writes, behind what makes it one."""
+def compress_webp(colors: NDArray[np.uint8]) -> bytes:
+    """Compress (h, w, 4) uint8 colors: a WebP file of Pillow without its RIFF header."""
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(colors)).save(stream, "WEBP", **OPTIONS)
+    Image.fromarray(np.ascontiguousarray(colors)).save(stream, "WEBP", **WEBP_OPTIONS)
     return stream.getvalue()[12:]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.video.sinks.apng import apng, fitting
+from quantgpu.video.sinks.apng import apng, fit_duration
 from quantgpu.video.sinks.base import ClipInfo
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
@@ -19,15 +19,15 @@ COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
 
 @given(st.fractions(Fraction(1, 1000), 60))
 def test_durations_fit_into_16_bits_and_are_near(duration: Fraction) -> None:
-    numerator, denominator = fitting(duration)
+    numerator, denominator = fit_duration(duration)
     assert 0 <= numerator <= 65_535
     assert 1 <= denominator <= 65_535
     assert abs(Fraction(numerator, denominator) - duration) <= duration / 1000
 
 
 def test_durations_that_fit_are_exact() -> None:
-    assert fitting(Fraction(1001, 30_000)) == (1001, 30_000)
-    assert fitting(Fraction(70_000)) == (65_535, 1)
+    assert fit_duration(Fraction(1001, 30_000)) == (1001, 30_000)
+    assert fit_duration(Fraction(70_000)) == (65_535, 1)
 
 
 def parts(file: bytes) -> list[tuple[bytes, bytes]]:

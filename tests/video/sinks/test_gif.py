@@ -15,7 +15,7 @@ from PIL import Image
 from videos import frames_of
 
 from quantgpu.video.sinks.base import ClipInfo, bounds
-from quantgpu.video.sinks.gif import LONG, gif
+from quantgpu.video.sinks.gif import LONG_FRAMES, gif
 from quantgpu.video.sinks.open import open_sink
 
 COLORS = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230]], np.uint8)
@@ -133,5 +133,5 @@ def test_a_frame_longer_than_gif_holds_is_shown_as_long_as_it_can_be(tmp_path: P
     with open_sink(path, width=3, height=2) as sink:
         sink.write(np.zeros((2, 3), np.uint8), palette, Fraction(1000))
         sink.write(np.ones((2, 3), np.uint8), palette, Fraction(1, 2))
-        assert sink.notes == [LONG]
+        assert sink.notes == [LONG_FRAMES]
     assert [frame.duration for frame in frames_of(path)] == [Fraction(13107, 20), Fraction(1, 2)]
