@@ -8,7 +8,7 @@ from quantgpu.cli.app import app
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS = "quantize", "palette", "apply", "video", "count", "compare", "machine"
+COMMANDS = "quantize", "palette", "apply", "video", "count", "compare", "machine", "help"
 """Modules of commands, in the order of the help."""
 
 for name in COMMANDS:
