@@ -75,7 +75,7 @@ class NumberedPictures(NamedTuple):
         write_picture(os.path.join(self.temporary, self.names % number), index, palette)
 
     def check(self, number: int) -> None:
-        """Raise an error if a picture of a number is an input, or exists and must not be replaced."""
+        """Raise an error if a picture is an input, or exists and must not be replaced."""
         if self.free:
             return
         path = os.path.join(self.folder, self.names % number)
