@@ -1,8 +1,8 @@
-"""The pictures of the README's examples, each made by the command lines beside it.
+"""The pictures of the gallery (quantgpu/docs/gallery.md), each made by the command lines beside it.
 
     .venv/bin/python scripts/gallery.py [NAME ...]
 
-Pictures are drawn, the commands run on them as they stand in `SHEETS` and in the README, and what
+Pictures are drawn, the commands run on them as they stand in `SHEETS` and on the page, and what
 they wrote is put side by side into scripts/gallery/NAME.png. Results and palettes are shown
 pixel by pixel. The same bytes wherever Pillow, FreeType and zlib are the same versions.
 """
@@ -134,7 +134,7 @@ def button(height: int) -> Image.Image:
 
 
 class Sheet(NamedTuple):
-    """A picture, and what the README does with it."""
+    """A picture, and what the gallery does with it."""
 
     file: str
     """What the commands call the picture."""

@@ -1,4 +1,4 @@
-"""The README's examples: their pictures show what the commands beside them do."""
+"""The gallery's examples: their pictures show what the commands beside them do."""
 
 import re
 import sys
@@ -20,17 +20,17 @@ ROOT = Path(__file__).parents[2]
 
 TINY = 24
 
-EXAMPLE = r"```sh\n([^`]+)```\n\n!\[[^\]]+\]\(scripts/gallery/(\w+)\.png\)"
+EXAMPLE = r"```sh\n([^`]+)```\n\n!\[[^\]]+\]\(\.\./\.\./scripts/gallery/(\w+)\.png\)"
 
 
-def test_the_readme_shows_every_picture_below_its_commands_and_no_other() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_gallery_shows_every_picture_below_its_commands_and_no_other() -> None:
+    page = (ROOT / "quantgpu/docs/gallery.md").read_text()
     shown = {
         name: tuple(re.split(r"\s+# ", line)[0] for line in commands.splitlines())
-        for commands, name in re.findall(EXAMPLE, readme)
+        for commands, name in re.findall(EXAMPLE, page)
     }
     assert shown == {name: sheet.commands for name, sheet in gallery.SHEETS.items()}
-    assert len(re.findall(r"\(scripts/gallery/", readme)) == len(shown)
+    assert len(re.findall("scripts/gallery/", page)) == len(shown)
     assert {path.name for path in gallery.GALLERY.iterdir()} == {f"{name}.png" for name in shown}
 
 
