@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from quantgpu.io.metadata import Metadata
     from quantgpu.metrics.comparison import Comparison
     from quantgpu.palette import Palette
+    from quantgpu.video.frames.open import open_frames
     from quantgpu.video.report import VideoReport
+    from quantgpu.video.sinks.open import open_sink
 
 _HOMES = {
     "quantize": "quantgpu.api",
@@ -47,6 +49,8 @@ _HOMES = {
     "Comparison": "quantgpu.metrics.comparison",
     "Metadata": "quantgpu.io.metadata",
     "Palette": "quantgpu.palette",
+    "open_frames": "quantgpu.video.frames.open",
+    "open_sink": "quantgpu.video.sinks.open",
     **dict.fromkeys(
         (
             *("ClusterError", "DeviceError", "InputError", "OutputError"),
@@ -74,6 +78,8 @@ __all__ = [
     "VideoReport",
     "apply_palette",
     "compare",
+    "open_frames",
+    "open_sink",
     "quantize",
     "quantize_each",
     "quantize_video",
