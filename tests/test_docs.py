@@ -281,7 +281,7 @@ def words_of(line: str) -> list[str]:
 
 def run(line: str, page: str) -> int:
     """The exit code of a command line."""
-    if re.search("[<|;]|^mkdir ", line):
+    if re.search("[<|]|^mkdir ", line):
         environment = {**os.environ, "PATH": f"{Path.cwd() / 'bin'}:{os.environ['PATH']}"}
         return subprocess.run(["sh", "-c", line], env=environment, check=False).returncode
     arguments = [*words_of(line)[1:], *ADDED.get(page, [])]
