@@ -19,6 +19,7 @@ from pictures import photo, soft_photo
 from typer.testing import CliRunner
 from videos import video
 
+import quantgpu
 from quantgpu import cli, errors, indexed
 from quantgpu.cli.help import TOPICS
 from quantgpu.clustering.coarse_to_fine import EFFORTS
@@ -119,6 +120,11 @@ def test_every_attribute_in_the_examples_exists() -> None:
     for attribute in set(re.findall(r"picture\.(\w+)", TEXT)):
         fields = indexed.Indexed.__dataclass_fields__
         assert attribute in fields or hasattr(indexed.Indexed, attribute), attribute
+
+
+def test_every_public_name_in_the_text_exists() -> None:
+    for name in set(re.findall(r"\bquantgpu\.([A-Za-z]\w*)", TEXT)):
+        assert hasattr(quantgpu, name), name
 
 
 # The pages
