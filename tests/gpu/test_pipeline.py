@@ -56,6 +56,7 @@ def assert_same_everywhere(picture: Any, k: int, **options: Any) -> Indexed:
     return found
 
 
+@pytest.mark.matrix
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("init", SEEDINGS)
 @pytest.mark.parametrize("effort", EFFORTS)
@@ -73,6 +74,7 @@ def test_every_k_gives_the_same_bytes(k: int, effort: str) -> None:
     assert_same_everywhere(PART, k, effort=effort)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("effort", ["none", "balanced"])
 @pytest.mark.parametrize("color_space", COLOR_SPACES)
@@ -129,6 +131,7 @@ def test_perceptual_weights_give_the_same_bytes(
     assert_same_everywhere(photo(*shape), k, effort="fast", perceptual=True, memory=budget)
 
 
+@pytest.mark.matrix
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(("slab", "budget"), [(1, None), (7000, 90 << 20), (1 << 20, None)])
 @pytest.mark.parametrize("perceptual", [False, True])
@@ -191,6 +194,7 @@ def test_salient_colors_give_the_same_bytes(color_space: str, effort: str) -> No
     assert_same_everywhere(soft_photo(), 9, keep=keep, lock_grays=True, **options)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("options", [{}, {"perceptual": True, "color_space": "oklab"}])
 @pytest.mark.parametrize("target", ["psnr=30", "mse=90", "de=3.5", "mse=0"])
@@ -414,6 +418,7 @@ def test_memory_that_cuda_misses_is_memory_too(
     assert found.notes == ["gpu:0 ran out of memory; went on with the CPU"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("stage", ["count", "cluster", "remap"])
 @pytest.mark.parametrize("error", [ImportError("mine"), OSError("mine"), KeyboardInterrupt()])
 @pytest.mark.parametrize("sticky", [False, True])

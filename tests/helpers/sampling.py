@@ -13,12 +13,11 @@ Case = dict[str, str]
 
 
 def case_of(item: pytest.Item) -> Case:
-    """The values of an item's parameters, or their positions where they are no simple values."""
-    call = vars(item)["callspec"]
+    """The values of an item's parameters, or which objects they are."""
     simple = (str, int, float, tuple, type(None))
     return {
-        name: repr(value) if isinstance(value, simple) else f"number {call.indices[name]}"
-        for name, value in call.params.items()
+        name: repr(value) if isinstance(value, simple) else f"object {id(value)}"
+        for name, value in vars(item)["callspec"].params.items()
     }
 
 

@@ -66,11 +66,13 @@ def check_sums(gpu: Any, given: Problem, batches: int = 3) -> None:
         assert_array_equal(found[1].get(), biased - kmeans_gpu.BIAS * weight[:, None])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("axes", "count", "k"), sized(SIZES, CENTERS, FOUR_SIZES, FOUR_CENTERS))
 def test_labels_sums_moments_and_gaps_are_numpys(gpu: Any, axes: int, count: int, k: int) -> None:
     check_reduce(gpu, problem(count, k, axes=axes))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("axes", "count", "k"), sized(SIZES[:-1], CENTERS, FOUR_SIZES[:-1], FOUR_CENTERS)
 )
@@ -148,6 +150,7 @@ def check_lloyd(gpu: Any, given: Problem, steps: int, fixed: int = 0) -> None:
     assert_array_equal(centers.get(), given.centers)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("axes", "count", "k"), sized(SIZES[1:-1], CENTERS, FOUR_SIZES[1:-1], FOUR_CENTERS)
 )
@@ -181,6 +184,7 @@ def test_centers_outside_the_points_are_brought_to_their_bounds(gpu: Any, axes: 
     assert ((low <= moved) & (moved <= high)).all()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("fixed", [1, 5, 39, 40])
 @pytest.mark.parametrize("axes", AXES)

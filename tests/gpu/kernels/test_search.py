@@ -50,6 +50,7 @@ def check_spread(gpu: Any, given: Problem) -> None:
     assert (line[k:] == 77).all()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("axes", "count", "k"), sized([31, 257, 100_003], CENTERS, FOUR_SIZES[2:], FOUR_CENTERS)
 )
@@ -181,6 +182,7 @@ PLACED = [
 """Axes, centers, and how many of these are fixed."""
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("axes", "k", "fixed"), PLACED)
 @pytest.mark.parametrize("given", ROUNDS.values(), ids=ROUNDS)
 def test_the_best_is_kept_and_split(gpu: Any, given: Round, axes: int, k: int, fixed: int) -> None:
@@ -255,6 +257,7 @@ DROPPED = [
 """Axes, centers, and how many of these stay."""
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("neighbors", ["any", "first"])
 @pytest.mark.parametrize(("axes", "m", "k"), DROPPED)
 def test_centers_that_count_on_each_other_do_not_both_go(
@@ -313,6 +316,7 @@ def test_a_search_of_many_centers_finds_what_numpy_finds(gpu: Any, axes: int) ->
     check_search(gpu, problem(3001, 257, heaviest=9, axes=axes), 43, 6)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("width", "rounds"), [(1, 19), (9, 12), (40, 5)])
 @pytest.mark.parametrize("fixed", [1, 5, 39, 40])
 @pytest.mark.parametrize("axes", AXES)
