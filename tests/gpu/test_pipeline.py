@@ -74,7 +74,6 @@ def test_every_k_gives_the_same_bytes(k: int, effort: str) -> None:
     assert_same_everywhere(PART, k, effort=effort)
 
 
-@pytest.mark.matrix(1)
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("effort", ["none", "balanced"])
 @pytest.mark.parametrize("color_space", COLOR_SPACES)
@@ -194,7 +193,6 @@ def test_salient_colors_give_the_same_bytes(color_space: str, effort: str) -> No
     assert_same_everywhere(soft_photo(), 9, keep=keep, lock_grays=True, **options)
 
 
-@pytest.mark.matrix(1)
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("options", [{}, {"perceptual": True, "color_space": "oklab"}])
 @pytest.mark.parametrize("target", ["psnr=30", "mse=90", "de=3.5", "mse=0"])

@@ -1,4 +1,4 @@
-"""Which cases of a large matrix are run each time: all values are in them, or all pairs."""
+"""Which cases of a large matrix are run each time: together they have every pair of values."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ def case_of(item: pytest.Item) -> Case:
     }
 
 
-def parts_of(case: Case, size: int) -> set[tuple[tuple[str, str], ...]]:
-    """Every so many of a case's values."""
-    return set(combinations(sorted(case.items()), min(size, len(case))))
+def pairs_of(case: Case) -> set[tuple[tuple[str, str], ...]]:
+    """Every two values of a case; if there is only one axis, each alone."""
+    return set(combinations(sorted(case.items()), min(2, len(case))))
 
 
-def covering(cases: Sequence[Case], size: int = 2) -> list[int]:
+def covering(cases: Sequence[Case]) -> list[int]:
     """Positions of cases that have together all pairs of values that occur at all.
 
-    With another `size` than 2, so many values at a time. Again and again the first of the cases
-    that add most is taken: the sample is the same for the same cases.
+    Again and again the first of the cases that add most: the sample of the same cases is the same.
     """
-    left = {number: parts_of(case, size) for number, case in enumerate(cases)}
+    left = {number: pairs_of(case) for number, case in enumerate(cases)}
     missing = set().union(*left.values())
     chosen = []
     while missing:
@@ -45,8 +44,8 @@ def covering(cases: Sequence[Case], size: int = 2) -> list[int]:
 def sampled(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Items to run, in their order, and those that only ``--all`` runs.
 
-    The cases of each test that is marked `matrix` are sampled, for every pair of values, or with
-    ``matrix(1)`` for every value; of all other items those that are marked `rest` are left out.
+    The cases of each test that is marked `matrix` are sampled; of all other items those that are
+    marked `rest` are left out.
     """
     matrices: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -54,8 +53,7 @@ def sampled(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
             matrices[item.nodeid.partition("[")[0]].append(item)
     left_out = {item for item in items if item.get_closest_marker("rest")}
     for cases in matrices.values():
-        [marker] = cases[0].iter_markers("matrix")
-        chosen = covering([case_of(item) for item in cases], *marker.args)
+        chosen = covering([case_of(item) for item in cases])
         left_out.update(cases)
         left_out.difference_update(cases[number] for number in chosen)
     return [i for i in items if i not in left_out], [i for i in items if i in left_out]
