@@ -1,8 +1,8 @@
 """Pictures larger than a machine, and many: counted and remapped by Dask, clustered once.
 
-Histograms add, so blocks and files are counted wherever Dask runs them (threads, processes, the
-workers of a `distributed` client) and their sums added as a tree. A palette is found once, and
-every block is remapped to it. Everything is lazy, and gives the bytes of the plain call:
+Histograms add, so Dask counts blocks and files in any place (threads, processes, the workers of a
+`distributed` client) and adds the counts as a tree. The palette is found once, and every block is
+remapped to it. All results are lazy, and have the bytes of the plain call:
 
 >>> import dask.array, numpy
 >>> from quantgpu import cluster
@@ -13,8 +13,8 @@ every block is remapped to it. Everything is lazy, and gives the bytes of the pl
 
 Clips are counted in ranges of frames: ``cluster.palette(cluster.frame_ranges("clip.mp4", 8), 64)``.
 
-What crosses the network are histograms, with the colors that occur, compressed; palettes; and the
-edges of blocks, up to two pixels wide, where pixels have weights.
+Only three things cross the network: compressed histograms of the colors that occur; palettes; and,
+if pixels have weights, the edges of blocks, up to two pixels wide.
 """
 
 from __future__ import annotations

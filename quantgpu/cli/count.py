@@ -128,7 +128,7 @@ def count_inputs(
         place.scheduler, inputs, place.device, inputs, counted_in_blocks, shown.quiet, place.jobs
     ) as crew:
         if crew is not None:
-            threads, there, here = read.threads or crew.threads, crew.device, crew.here
+            threads, there, here = read.threads or crew.threads, crew.device, crew.local_device
         way = FileCountOptions(
             read=replace(read, alpha=alpha, threads=threads),
             counting=counting,

@@ -149,7 +149,7 @@ def quantize(
         if shared_palette:
             from quantgpu.batch.shared_palette import SharedPaletteOptions
 
-            here = compute if crew is None else replace(compute, device=crew.here)
+            here = compute if crew is None else replace(compute, device=crew.local_device)
             sharing = SharedPaletteOptions(ks=ks, options=options, compute=here, weights=mask)
         batch = Batch(jobs_at_once, resume, sharing, crew)
         convert_each(inputs, destination, work, shown, batch, others)

@@ -48,7 +48,7 @@ def counter_for(crew: Workers | None, jobs: int, **telling: Any) -> CountImages:
         return partial(count_images, jobs=jobs, **telling)
     from quantgpu.distributed.files import count_images_on
 
-    return partial(count_images_on, crew=crew, **telling)
+    return partial(count_images_on, workers=crew, **telling)
 
 
 def convert_each(

@@ -1,7 +1,7 @@
-"""Parts of a picture: counted and remapped on their own, with the bytes of the whole.
+"""Blocks of a picture: counted and remapped one by one, with the bytes of the whole.
 
-What travels between workers is small: histograms and recipes are compressed when they are pickled,
-which is when they leave a process, and not before.
+Histograms and mappers are compressed when they are pickled, that is when they leave a process, so
+little data travels between workers.
 """
 
 from __future__ import annotations
@@ -44,23 +44,22 @@ from quantgpu.pixels.gpu import GpuPixels, synchronize_on_error
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import no_progress
 
-FEW = 1 << 18
-"""Pixels that are counted by sorting them: bins of 2^24 colors would take longer to look through.
-"""
+FEW_PIXELS = 1 << 18
+"""Most pixels that are counted by sorting: scanning bins of 2^24 colors would take longer."""
 
-LEVEL = 1
-"""Of deflate, for recipes, which are sent once to each worker."""
+COMPRESS_LEVEL = 1
+"""The level of deflate for mappers, which are sent once to each worker."""
 
 FAN_IN = 4
-"""Histograms that are added by one task, which has them in memory, 24 bytes a color: the sum of 256
-blocks is four steps away."""
+"""Histograms that one task adds, with all of them in memory, 24 bytes a color: the sum of 256
+blocks takes four steps."""
 
-MANY = 1 << 20
-"""Colors together from which on histograms are added in bins."""
+MANY_COLORS = 1 << 20
+"""Fewest colors of all parts together to add histograms in bins."""
 
 
 class CompressedHistogram(Histogram):
-    """A histogram that is compressed when it leaves the process."""
+    """A histogram that is compressed when pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return decompress, (compressed_bytes(self), self.channels)
@@ -71,35 +70,36 @@ class CompressedHistogram(Histogram):
 
 
 def compress(histogram: Histogram) -> CompressedHistogram:
-    """The same histogram, on the host."""
-    here = histogram.to_host()
-    return CompressedHistogram(here.keys, here.counts, here.weights, here.channels)
+    """Copy a histogram to the host, to be compressed when pickled."""
+    host = histogram.to_host()
+    return CompressedHistogram(host.keys, host.counts, host.weights, host.channels)
 
 
 def compressed_bytes(histogram: Histogram) -> bytes:
-    """What crosses a network for a histogram: a histogram file, see `histogram_files`."""
+    """The bytes of a pickled histogram: a histogram file, see `io.histogram_files`."""
     return encode_histogram(Counted(histogram, masked=histogram.weights is not None))
 
 
 def decompress(data: bytes, channels: int) -> CompressedHistogram:
-    """The histogram that `compressed_bytes` were made of."""
-    found = decode_histogram(data).histogram
-    return CompressedHistogram(found.keys, found.counts, found.weights, channels)
+    """Decode the bytes of `compressed_bytes`."""
+    histogram = decode_histogram(data).histogram
+    return CompressedHistogram(histogram.keys, histogram.counts, histogram.weights, channels)
 
 
 def add_histograms(parts: Sequence[Histogram]) -> CompressedHistogram:
-    """The sum of some histograms."""
-    here = [compress(part) for part in parts]
-    if sum(len(part) for part in here) < MANY or any(part.keys[-1] >= KEYS for part in here):
-        return compress(sum_of(list(here)))
-    return add_in_bins(here)
+    """Add histograms."""
+    compressed = [compress(part) for part in parts]
+    colors = sum(len(part) for part in compressed)
+    if colors < MANY_COLORS or any(part.keys[-1] >= KEYS for part in compressed):
+        return compress(sum_of(list(compressed)))
+    return add_in_bins(compressed)
 
 
 def add_in_bins(parts: Sequence[CompressedHistogram]) -> CompressedHistogram:
-    """The sum of histograms of opaque colors, in a bin for each that there is.
+    """Add histograms of opaque colors in bins, one for each of the 2^24 colors.
 
-    Four of 2.8 million colors each take 0.8 s, and 4 s if their keys are sorted; of memory 128 MiB
-    more than the parts and the sum take.
+    Four histograms of 2.8 million colors each take 0.8 s, against 4 s by sorting their keys, and
+    128 MiB beside the parts and the sum.
     """
     bins = np.zeros(KEYS, np.int64)
 
@@ -122,17 +122,17 @@ ON_CPU = Compute(device="cpu")
 
 
 class BlockResult(NamedTuple):
-    """What was done with a block."""
+    """The result of a block, and the device that computed it."""
 
     result: Any
     device: str
-    """Where."""
+    """``cpu`` or ``gpu:N``."""
     notes: list[str]
-    """Why it was not done where it was meant to be."""
+    """Why another device than the requested one was used."""
 
 
 def device_for_block(block: Any, device: str) -> str:
-    """The device for a block: on the host the one that is named, else the GPU that it is on."""
+    """The device option for a block: `device` on the host; ``auto``, the block's GPU, on a GPU."""
     return device if on_host(block) else "auto"
 
 
@@ -143,24 +143,24 @@ def count_block(
     alpha: AlphaOptions = AlphaOptions(),
     compute: Compute = ON_CPU,
 ) -> BlockResult:
-    """The colors of a block, with the weights that they have in the whole picture.
+    """Count the colors of a block, with their weights in the whole picture.
 
     Args:
-        around: (h, w, 3 | 4) uint8: the block and its halo; on a GPU it is counted there.
-        halo: How much of that is the halo.
-        perceptual: Whether pixels weigh what `importance` says.
-        alpha: What becomes of transparency.
-        compute: Where a block on the host is counted.
+        around: (h, w, 3 | 4) uint8: the block and its halo; counted on its GPU if it is on one.
+        halo: The size of the halo.
+        perceptual: Whether pixels have the weights of `pixels.perceptual`.
+        alpha: The treatment of transparency.
+        compute: The device that counts a block on the host.
 
     Raises:
-        UsageError: It is of another type or shape.
-        DeviceError: The GPU that was asked for cannot be used.
+        UsageError: `around` has another type or shape.
+        DeviceError: The requested GPU cannot be used.
     """
     tile = Tile(apply_alpha_options(around, alpha), halo)
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> CompressedHistogram:
-        with synchronize_on_error(GpuTile(tile, xp, device)) as there:
-            return compress(count_colors(there, perceptual=perceptual))
+    def on_gpu(xp: ModuleType, device: Device, keep_pixels: bool) -> CompressedHistogram:
+        with synchronize_on_error(GpuTile(tile, xp, device)) as device_pixels:
+            return compress(count_colors(device_pixels, perceptual=perceptual))
 
     def on_cpu() -> CompressedHistogram:
         return count_on_host(tile.to_host(), perceptual)
@@ -173,23 +173,23 @@ def count_block(
 
 
 def count_on_host(tile: Tile, perceptual: bool) -> CompressedHistogram:
-    """The colors of a block on the host."""
-    if len(tile) > FEW:
+    """Count the colors of a block on the host."""
+    if len(tile) > FEW_PIXELS:
         return compress(count_colors(tile, 1, perceptual=perceptual))
     return compress(sum_of([count_few(*slab) for slab in slabs_of(tile, perceptual)]))
 
 
 def slabs_of(tile: Tile, perceptual: bool) -> Iterator[tuple[Any, Any]]:
-    """The colors of a block and their weights, or None, in slabs."""
+    """The slabs of a block: colors, (n, 3 | 4), and weights, (n,), or None if not `perceptual`."""
     if not perceptual:
         yield tile.slab(0, tile.height), None
         return
-    for _, colors, weights in tile.busy_slabs(FEW, 1):
+    for _, colors, weights in tile.busy_slabs(FEW_PIXELS, 1):
         yield colors, weights
 
 
 def count_few(colors: NDArray[np.uint8], weights: NDArray[np.uint8] | None) -> Histogram:
-    """The histogram of (n, 3 | 4) colors and their weights, (n,) if there are any."""
+    """Count (n, 3 | 4) uint8 colors by sorting, with their weights, (n,), if any."""
     channels = colors.shape[1]
     keys = transparent_keys(colors).astype(np.int64) if channels == 4 else pack(colors)
     found, inverse = np.unique(keys, return_inverse=True)
@@ -201,7 +201,11 @@ def count_few(colors: NDArray[np.uint8], weights: NDArray[np.uint8] | None) -> H
 
 
 def apply_alpha_options(block: Any, options: AlphaOptions) -> Any:
-    """The pixels of a block, where it is; with a fourth channel if one of them is not opaque."""
+    """Treat the transparency of a block, on its device; 4 channels remain if a pixel needs them.
+
+    Raises:
+        UsageError: The block is not (H, W, 3 | 4) uint8.
+    """
     check_pixels(block.dtype, block.shape)
     with device_of(block):
         return block if block.shape[2] == 3 else visible(block, options.alpha, options.matte)
@@ -216,9 +220,9 @@ def check_pixels(dtype: Any, shape: tuple[Any, ...]) -> None:
 
 
 class BlockMapper:
-    """What blocks are remapped by; a table is built once in each process, for all blocks.
+    """Maps the pixels of blocks to palette entries, by a table built once in each process.
 
-    It travels as the colors that occur and the palette entry of each, compressed.
+    Pickled, a mapper is the colors of a histogram and the palette entry of each, compressed.
     """
 
     def __init__(
@@ -229,8 +233,15 @@ class BlockMapper:
         options: MapOptions,
         channels: int,
     ) -> None:
-        """`keys`: (n,), and the entry of each, (n,); `colors`: (K, 3 | 4); `channels`: of the
-        histogram."""
+        """Keep the parts of the table.
+
+        Args:
+            keys: (n,) int64: the colors of the histogram, packed.
+            labels: (n,): the entry of each color.
+            colors: (K, 3 | 4) uint8: the palette.
+            options: The method of mapping.
+            channels: Channels of the histogram.
+        """
         self.keys, self.labels, self.colors = keys, labels, colors
         self.options, self.channels = options, channels
         self.lock = Lock()
@@ -238,15 +249,17 @@ class BlockMapper:
 
     def __reduce__(self) -> tuple[Any, ...]:
         size, width = len(self.keys), self.colors.shape[1]
-        how = self.options, self.channels
-        return unpickle_mapper, (mapper_bytes(self), size, self.colors.tobytes(), width, *how)
+        data, colors = mapper_bytes(self), self.colors.tobytes()
+        return unpickle_mapper, (data, size, colors, width, self.options, self.channels)
 
     def __sizeof__(self) -> int:
         return int(self.keys.nbytes + self.labels.nbytes)
 
     def mapper(self, xp: Any = np, gpu: int | None = None) -> Mapper:
-        """What maps pictures in arrays of a module, on a GPU, the current one, or the host; built
-        by who asks first."""
+        """The mapper of pixels in arrays of `xp`, built at the first call.
+
+        `gpu`: the number of the GPU, which is the current one; None for the host.
+        """
         with self.lock:
             if gpu not in self.built:
                 keys, labels = xp.asarray(self.keys), xp.asarray(self.labels)
@@ -256,18 +269,27 @@ class BlockMapper:
             return self.built[gpu]
 
 
-def mapper_bytes(recipe: BlockMapper) -> bytes:
-    """The keys and labels of a recipe, compressed."""
-    gaps = np.diff(recipe.keys, prepend=-1) - 1
-    columns = gaps, recipe.labels.astype(np.int64)
-    return zlib.compress(b"".join(map(column_bytes, columns)), LEVEL)
+def mapper_bytes(block_mapper: BlockMapper) -> bytes:
+    """The keys and labels of a mapper, compressed."""
+    gaps = np.diff(block_mapper.keys, prepend=-1) - 1
+    columns = gaps, block_mapper.labels.astype(np.int64)
+    return zlib.compress(b"".join(map(column_bytes, columns)), COMPRESS_LEVEL)
 
 
 @lru_cache(maxsize=2)
 def unpickle_mapper(
     data: bytes, length: int, colors: bytes, width: int, options: MapOptions, channels: int
 ) -> BlockMapper:
-    """The recipe that was pickled; the same one each time, with the table that it has built."""
+    """The mapper of pickled data; one object for equal data, so that its table is built once.
+
+    Args:
+        data: The `mapper_bytes`.
+        length: The number of keys.
+        colors: The bytes of the palette.
+        width: Channels of the palette.
+        options: The method of mapping.
+        channels: Channels of the histogram.
+    """
     gaps, labels = columns_of(zlib.decompress(data), length, 2)
     entries = np.frombuffer(colors, np.uint8).reshape(-1, width)
     return BlockMapper(np.cumsum(gaps + 1) - 1, labels, entries, options, channels)
@@ -276,46 +298,49 @@ def unpickle_mapper(
 def mapper_for_blocks(
     histogram: Histogram, shared: SharedPalette, options: MapOptions
 ) -> BlockMapper:
-    """What maps the pixels of a histogram to its palette."""
+    """The mapper of the pixels of a histogram to its palette."""
     colors = shared.palette.colors
     return BlockMapper(histogram.keys, shared.labels, colors, options, histogram.channels)
 
 
 def remap_block(
     block: Any,
-    recipe: BlockMapper,
+    block_mapper: BlockMapper,
     place: tuple[int, int],
     alpha: AlphaOptions,
     compute: Compute = ON_CPU,
 ) -> BlockResult:
-    """The palette entries, (h, w), of a block's pixels, where they are: a `MapResult`.
+    """Map a block to palette entries, (h, w), on the block's device.
 
     Args:
-        block: (h, w, 3 | 4) uint8, without a halo; on a GPU it is mapped there.
-        recipe: Made for a histogram that counts these pixels, too.
-        place: The row and the column of its upper left pixel in the picture.
-        alpha: As `count_block`.
-        compute: As `count_block`.
+        block: (h, w, 3 | 4) uint8, without a halo.
+        block_mapper: Made for a histogram that counts the block, too.
+        place: The row and the column of the block's upper left pixel in the picture.
+        alpha: The treatment of transparency.
+        compute: The device that maps a block on the host.
+
+    Returns:
+        A `MapResult`.
     """
     pixels = Pixels(apply_alpha_options(block, alpha))
     pixels.place = place
     return map_pixels(
-        pixels, recipe, replace(compute, device=device_for_block(block, compute.device))
+        pixels, block_mapper, replace(compute, device=device_for_block(block, compute.device))
     )
 
 
-def map_pixels(pixels: Pixels, recipe: BlockMapper, compute: Compute) -> BlockResult:
-    """The palette entries, (h, w), of pixels, where they are: a `MapResult`."""
+def map_pixels(pixels: Pixels, block_mapper: BlockMapper, compute: Compute) -> BlockResult:
+    """Map pixels to palette entries, (h, w), on the pixels' device; the result is a `MapResult`."""
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> MapResult:
-        with synchronize_on_error(GpuPixels(pixels, xp, device, keep=False)) as there:
-            stay = pixels.gpu is not None
-            found = recipe.mapper(xp, device.gpu)(there, stay, no_progress)
-            there.wait()
+    def on_gpu(xp: ModuleType, device: Device, keep_pixels: bool) -> MapResult:
+        with synchronize_on_error(GpuPixels(pixels, xp, device, keep=False)) as device_pixels:
+            keep_on_device = pixels.gpu is not None
+            found = block_mapper.mapper(xp, device.gpu)(device_pixels, keep_on_device, no_progress)
+            device_pixels.wait()
             return found
 
     def on_cpu() -> MapResult:
-        index, tally = recipe.mapper()(pixels.to_host(), False, no_progress)
+        index, tally = block_mapper.mapper()(pixels.to_host(), False, no_progress)
         if pixels.gpu is None:
             return MapResult(index, tally)
         with device_of(pixels.source):
@@ -327,10 +352,10 @@ def map_pixels(pixels: Pixels, recipe: BlockMapper, compute: Compute) -> BlockRe
 def total_stats(
     histogram: Histogram, shared: SharedPalette, parts: Sequence[MapStats | None]
 ) -> MapStats:
-    """What all blocks of a picture add up to."""
+    """Add the statistics of all blocks; from the histogram alone if the blocks have None."""
     tallies = [part for part in parts if part is not None]
     if not tallies:
-        space = COLOR_SPACES["srgb"]  # not asked for: each color has its own entry
+        space = COLOR_SPACES["srgb"]  # unused: each color has its own entry
         return stats_of(ColorMap(histogram, shared.palette, shared.labels, space))
     counts = np.sum([part.counts for part in tallies], axis=0)
     halves = sum(2 * part.squared_error + part.rest for part in tallies)
@@ -338,21 +363,21 @@ def total_stats(
 
 
 def index_of(remapped: BlockResult, dtype: Any) -> Any:
-    """The indices, where the block is, in the type that was promised."""
+    """The indices of a mapped block, on its device, as `dtype`."""
     index = remapped.result.index
     with device_of(index):
         return array_module(index).asarray(index, dtype=dtype)
 
 
 def tree(add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
-    """The sum of some parts, a few at a time."""
+    """Add parts as a tree, `FAN_IN` at a time."""
     while len(parts) > 1:
-        parts = [add(parts[at : at + FAN_IN]) for at in range(0, len(parts), FAN_IN)]
+        parts = [add(parts[start : start + FAN_IN]) for start in range(0, len(parts), FAN_IN)]
     return parts[0]
 
 
 def check_blockwise(dithering: Dithering) -> None:
-    """Raise a UsageError for methods that run through a picture in order."""
+    """Raise a UsageError for error diffusion, which runs through a whole picture in order."""
     if not DITHERS[dithering.method].is_pointwise:
         raise UsageError(
             f"dither = {dithering.method!r} runs through a whole picture in order, not through "

@@ -27,7 +27,7 @@ from quantgpu.distributed.blocks import (
     total_stats,
     tree,
 )
-from quantgpu.distributed.frame_ranges import FrameCountOptions, FrameRange, counted_frames
+from quantgpu.distributed.frame_ranges import FrameCountOptions, FrameRange, delayed_range_sum
 from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, assemble, edge
 from quantgpu.distributed.workers import INSTALL
 from quantgpu.dithering.base import index_dtype
@@ -44,21 +44,21 @@ from quantgpu.progress import no_progress
 
 
 class Remapped(NamedTuple):
-    """A picture in the colors of its palette, not computed yet."""
+    """A picture in the colors of its palette, all of it lazy."""
 
     index: Any
     """`dask.array` (H, W), uint8, or uint16 if K > 256: palette entries; the picture's chunks."""
     palette: Any
     """Delayed: a `SharedPalette`."""
     tally: Any
-    """Delayed: the pixels of each palette entry, and the squared error, as a `dither.Tally`."""
+    """Delayed: the pixels of each palette entry, and the squared error, as `MapStats`."""
 
 
 def dask_module() -> Any:
-    """Dask with its arrays.
+    """Import Dask with its arrays.
 
     Raises:
-        UsageError: It is not installed.
+        UsageError: Dask is not installed.
     """
     try:
         import dask
@@ -79,43 +79,44 @@ def histogram(
     device: str = "auto",
     memory: int | None = None,
 ) -> Any:
-    """The colors of a picture or of many, counted block by block and file by file.
+    """Count the colors of a picture or of many, block by block and file by file.
 
     Args:
         source: A `dask.array` (H, W, 3 | 4) uint8 in any chunks, with blocks of NumPy or CuPy; or
-            a list of names of image files and of `FrameRange`s of clips, which the workers have to
-            be able to read. `frame_ranges` cuts a clip into some.
-        perceptual: Whether pixels weigh what `quantize` gives them.
-        alpha: What becomes of transparency, as in `quantgpu.quantize`.
-        matte: What transparent pixels are laid on.
-        icc: Of images: what becomes of color profiles, as in the command line.
-        max_pixels: Of each image: larger ones are refused before they are decoded.
-        device: Of images and frames: where each worker counts them, as in `quantgpu.quantize`.
-            Blocks are counted where they are.
-        memory: Of images and frames: bytes of device memory to use; most of what is free when None.
+            a list of names of image files and of `FrameRange`s of clips, readable by all workers.
+            `frame_ranges` cuts a clip into `FrameRange`s.
+        perceptual: Whether pixels have the weights of `quantize`.
+        alpha: The treatment of transparency, as in `quantgpu.quantize`.
+        matte: The color under transparent pixels.
+        icc: The treatment of the color profiles of images, as in the command line.
+        max_pixels: Most pixels of an image; larger images are refused before they are decoded.
+        device: The device of each worker for images and frames, as in `quantgpu.quantize`. Blocks
+            are counted on their own device.
+        memory: Bytes of device memory to use for images and frames; most of the free memory when
+            None.
 
     Returns:
         Delayed: a `Histogram`, equal to that of one machine.
 
     Raises:
-        UsageError: The array has another type or shape; later, when it is computed, if a block has.
+        UsageError: The array has another type or shape; on computing if a block has.
     """
     dask = dask_module()
     transparency = AlphaOptions(alpha=alpha, matte=matte)
     compute = Compute(device=device, memory=memory)
     if is_array(source):
-        parts = counted_blocks(dask, checked(source), perceptual, transparency)
+        parts = delayed_block_counts(dask, check_array(source), perceptual, transparency)
     else:
-        way = FileCountOptions(
+        file_options = FileCountOptions(
             read=ReadOptions(alpha=transparency, icc=icc, max_pixels=max_pixels, threads=1),
             counting=CountOptions(perceptual=perceptual),
             compute=compute,
         )
-        names, places = sorted_out(source)
-        count = dask.delayed(count_one)
-        parts = [count(name, way) for name in names]
+        names, ranges = split_sources(source)
+        count = dask.delayed(image_histogram)
+        parts = [count(name, file_options) for name in names]
         frames = FrameCountOptions(perceptual=perceptual, alpha=transparency, compute=compute)
-        parts += counted_frames(dask, places, frames)
+        parts += delayed_range_sum(dask, ranges, frames)
     return tree(dask.delayed(add_histograms), parts)
 
 
@@ -128,37 +129,37 @@ def palette(
     dithered: bool = False,
     **options: Any,
 ) -> Any:
-    """The best K colors of a picture or of many together.
+    """Find the best K colors of a picture or of many together.
 
     Args:
-        source: What `histogram` takes, or what it returned.
+        source: An argument of `histogram`, or its result.
         k: Colors, as in `quantgpu.quantize`.
-        alpha: As in `histogram`.
-        matte: As in `histogram`.
-        dithered: Whether the palette will be dithered with.
-        options: Of `quantgpu.quantize`: effort, init, seed, color_space, perceptual, salient, keep,
-            snap, lock_grays, from_palette; and threads, device and memory, which are those of
-            `histogram`, too.
+        alpha: The treatment of transparency, as in `histogram`.
+        matte: The color under transparent pixels, as in `histogram`.
+        dithered: Whether the palette is for dithering.
+        options: Options of `quantgpu.quantize`: effort, init, seed, color_space, perceptual,
+            salient, keep, snap, lock_grays, from_palette; and threads, device and memory, of which
+            `histogram` gets the last two.
 
     Returns:
         Delayed: a `SharedPalette`.
     """
-    found = from_keywords(FoundPalette, options)
-    return delayed_palette(source, k, found, AlphaOptions(alpha=alpha, matte=matte), dithered)
+    search = from_keywords(PaletteSearch, options)
+    return delayed_palette(source, k, search, AlphaOptions(alpha=alpha, matte=matte), dithered)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundPalette:
-    """What palette is sought, and where."""
+class PaletteSearch:
+    """The options of a palette, and the device that finds the palette."""
 
     palette: PaletteOptions = field(default_factory=PaletteOptions)
     compute: Compute = field(default_factory=Compute)
 
 
 def delayed_palette(
-    source: Any, k: int | None, options: FoundPalette, alpha: AlphaOptions, dithered: bool
+    source: Any, k: int | None, options: PaletteSearch, alpha: AlphaOptions, dithered: bool
 ) -> Any:
-    """Delayed: the `SharedPalette` of what `histogram` takes, or of what it returned."""
+    """Delayed: the `SharedPalette` of an argument of `histogram`, or of its result."""
     dask = dask_module()
     compute, counted = options.compute, source
     if not hasattr(source, "key"):
@@ -194,15 +195,15 @@ def quantize(
 ) -> Any:
     """Reduce a picture, or many together, to K colors.
 
-    The options are those of `quantgpu.quantize`; `threads` are about finding the palette, `device`
-    is about that and about files. Blocks are counted and remapped where they are: NumPy's on the
-    CPU, CuPy's on their GPU, where the indices stay. Error diffusion runs through a picture in
-    order: blocks are mixed by ``bayer`` or ``blue-noise`` alone, which ask for the place of a
-    pixel, or not at all.
+    The options are those of `quantgpu.quantize`; `threads` applies to finding the palette, `device`
+    to finding the palette and to files. Blocks are counted and remapped on their own device:
+    NumPy's on the CPU, CuPy's on their GPU, and the indices stay on that device. Error diffusion
+    runs through a picture in order, so blocks are dithered by ``bayer`` or ``blue-noise``, or not
+    at all.
 
     Returns:
-        Of a `dask.array`, `Remapped`. Of a list of files, a list of Delayed `Indexed`, one for each
-        file, all in one palette.
+        For a `dask.array`, `Remapped`. For a list of files, a list of Delayed `Indexed`, one for
+        each file, all in one palette.
 
     Raises:
         UsageError: An option is outside its range, or the method is not for blocks.
@@ -210,26 +211,27 @@ def quantize(
     options = from_keywords(QuantizeOptions, chosen(locals(), QuantizeOptions))
     dask = dask_module()
     [k] = check_ks([k], options)
-    sought, transparency = options.palette, options.alpha
+    palette_options, transparency = options.palette, options.alpha
     mixing = DitherOptions(dither="none") if k == 1 else options.dither
     mapping = MapOptions(
-        dithering=mixing.resolve(sought.effort),
-        color_space=sought.color_space,
-        lock_grays=sought.lock_grays,
+        dithering=mixing.resolve(palette_options.effort),
+        color_space=palette_options.color_space,
+        lock_grays=palette_options.lock_grays,
     )
     if is_array(source):
         check_blockwise(mapping.dithering)
     counted = histogram(
-        source, perceptual=sought.weighs_pixels, alpha=alpha, matte=matte, device=device,
+        source, perceptual=palette_options.weighs_pixels, alpha=alpha, matte=matte, device=device,
         memory=memory,
     )  # fmt: skip
-    how = FoundPalette(palette=sought, compute=options.compute)
+    search = PaletteSearch(palette=palette_options, compute=options.compute)
     dithered = mapping.dithering.method != "none"
-    found = delayed_palette(counted, k, how, transparency, dithered)
+    found = delayed_palette(counted, k, search, transparency, dithered)
     if is_array(source):
-        recipe = dask.delayed(mapper_for_blocks)(counted, found, mapping)
+        block_mapper = dask.delayed(mapper_for_blocks)(counted, found, mapping)
         dtype = index_dtype(DEFAULT_K if k is None else k)
-        return remapped_blocks(dask, checked(source), (counted, found, recipe), dtype, transparency)
+        parts = counted, found, block_mapper
+        return delayed_remap(dask, check_array(source), parts, dtype, transparency)
     remap = dask.delayed(
         partial(
             remap_file,
@@ -238,28 +240,32 @@ def quantize(
             compute=replace(options.compute, threads=1),
         )
     )
-    names, places = sorted_out(source)
-    if places:
+    names, ranges = split_sources(source)
+    if ranges:
         raise UsageError(
-            f"{places[0].source}: ranges of frames are counted here, not remapped; take "
+            f"{ranges[0].source}: ranges of frames are counted here, not remapped; take "
             "quantgpu.quantize_video, with scheduler=, or leave them to histogram and palette"
         )
     return [remap(name, counted, found) for name in names]
 
 
 def is_array(source: Any) -> bool:
-    """Whether it has chunks, as a `dask.array` has; names of files have none."""
+    """Whether a source is a `dask.array`, by its chunks, rather than names of files."""
     return hasattr(source, "chunks") and hasattr(source, "to_delayed")
 
 
-def sorted_out(source: Any) -> tuple[list[str], list[FrameRange]]:
-    """The names of files in a list, and the ranges of frames."""
-    places = [item for item in listed(source) if isinstance(item, FrameRange)]
-    return [os.fspath(item) for item in source if not isinstance(item, FrameRange)], places
+def split_sources(source: Any) -> tuple[list[str], list[FrameRange]]:
+    """Split a list into the names of image files and the ranges of frames.
+
+    Raises:
+        UsageError: `source` is not a list, or empty.
+    """
+    ranges = [item for item in check_list(source) if isinstance(item, FrameRange)]
+    return [os.fspath(item) for item in source if not isinstance(item, FrameRange)], ranges
 
 
-def listed(source: Any) -> Sequence[Any]:
-    """Names of files, and ranges of frames."""
+def check_list(source: Any) -> Sequence[Any]:
+    """The list itself; raise a UsageError for a source that is no list, or empty."""
     if isinstance(source, str | os.PathLike) or not isinstance(source, Sequence) or not source:
         raise UsageError(
             f"{source!r} is neither a dask.array (height, width, 3 or 4) nor a list of image files "
@@ -268,8 +274,12 @@ def listed(source: Any) -> Sequence[Any]:
     return source
 
 
-def checked(array: Any) -> Any:
-    """The array, with all channels of a pixel in one chunk."""
+def check_array(array: Any) -> Any:
+    """The array, with all channels of a pixel in one chunk.
+
+    Raises:
+        UsageError: The array is not (H, W, 3 | 4) uint8, is empty, or has chunks of unknown size.
+    """
     check_pixels(array.dtype, array.shape)
     if any(np.isnan(size) for size in array.shape) or 0 in array.shape:
         raise UsageError(
@@ -279,18 +289,18 @@ def checked(array: Any) -> Any:
     return array.rechunk({2: -1})
 
 
-def counted_blocks(dask: Any, array: Any, perceptual: bool, alpha: AlphaOptions) -> list[Any]:
-    """Delayed histograms of all blocks, each counted where it is."""
-    count = partial(dask.delayed(count_pieces), perceptual=perceptual, alpha=alpha)
+def delayed_block_counts(dask: Any, array: Any, perceptual: bool, alpha: AlphaOptions) -> list[Any]:
+    """Delayed: the histogram of each block, counted on the block's device."""
+    count = partial(dask.delayed(count_with_edges), perceptual=perceptual, alpha=alpha)
     if not perceptual:
         blocks = array.to_delayed()[:, :, 0].flat
         return [count([[None] * 3, [None, block, None], [None] * 3]) for block in blocks]
-    blocks = at_least(array, max(ABOVE, BELOW), max(LEFT, RIGHT)).to_delayed()[:, :, 0]
+    blocks = rechunk_at_least(array, max(ABOVE, BELOW), max(LEFT, RIGHT)).to_delayed()[:, :, 0]
     return [count(with_edges(dask, blocks, at)) for at in np.ndindex(blocks.shape)]
 
 
-def at_least(array: Any, rows: int, columns: int) -> Any:
-    """The array in chunks of no fewer rows and columns, as far as it has so many."""
+def rechunk_at_least(array: Any, rows: int, columns: int) -> Any:
+    """Rechunk an array to no fewer rows and columns a chunk, or to its whole height or width."""
     from dask.array.overlap import ensure_minimum_chunksize
 
     sizes = zip((0, 1), (rows, columns), strict=True)
@@ -303,9 +313,9 @@ def at_least(array: Any, rows: int, columns: int) -> Any:
 
 
 def with_edges(dask: Any, blocks: Any, at: tuple[int, ...]) -> list[list[Any]]:
-    """A block of a grid, Delayed, and what those around it lend, as `assemble` takes them.
+    """Delayed: the block `at` of a grid and the edges of its neighbors, as `assemble` takes them.
 
-    Edges are fetched to the host, so that blocks need not be all on GPUs, or all not.
+    Edges are copied to the host, so that some blocks may be on GPUs and others not.
     """
     delayed_edge = dask.delayed(edge)
 
@@ -319,32 +329,32 @@ def with_edges(dask: Any, blocks: Any, at: tuple[int, ...]) -> list[list[Any]]:
     return [[piece(down, right) for right in (-1, 0, 1)] for down in (-1, 0, 1)]
 
 
-def count_pieces(lines: Sequence[Sequence[Any]], **way: Any) -> CompressedHistogram:
-    """The histogram of a block between edges of others, see `assemble`."""
-    histogram: CompressedHistogram = count_block(*assemble(lines), **way).result
+def count_with_edges(lines: Sequence[Sequence[Any]], **options: Any) -> CompressedHistogram:
+    """Count a block between the edges of its neighbors, see `assemble`."""
+    histogram: CompressedHistogram = count_block(*assemble(lines), **options).result
     return histogram
 
 
-def remapped_blocks(
-    dask: Any, array: Any, by: tuple[Any, Any, Any], dtype: Any, alpha: AlphaOptions
+def delayed_remap(
+    dask: Any, array: Any, delayed_parts: tuple[Any, Any, Any], dtype: Any, alpha: AlphaOptions
 ) -> Remapped:
-    """A picture of which each block is remapped on its own, where it is.
+    """Remap each block of a picture on the block's device.
 
-    `by`: its histogram, palette and recipe, all Delayed.
+    `delayed_parts`: the picture's histogram, palette and `BlockMapper`, all Delayed.
     """
-    counted, found, recipe = by
+    counted, found, block_mapper = delayed_parts
     rows, columns = ([sum(sizes[:at]) for at in range(len(sizes))] for sizes in array.chunks[:2])
-    remap, entries, tallied = map(dask.delayed, (remap_block, index_of, tally_of_block))
+    remap, entries, stats_of_block = map(dask.delayed, (remap_block, index_of, block_stats))
     index, tallies = {}, []
     for (row, column), block in np.ndenumerate(array.to_delayed()[:, :, 0]):
-        done = remap(block, recipe, (rows[row], columns[column]), alpha)
-        index[row, column] = entries(done, dtype)
-        tallies.append(tallied(done))
+        block_result = remap(block, block_mapper, (rows[row], columns[column]), alpha)
+        index[row, column] = entries(block_result, dtype)
+        tallies.append(stats_of_block(block_result))
     tally = dask.delayed(total_stats)(counted, found, tallies)
-    return Remapped(of_blocks(dask, index, array, dtype), found, tally)
+    return Remapped(array_of_blocks(dask, index, array, dtype), found, tally)
 
 
-def of_blocks(dask: Any, blocks: dict[tuple[int, int], Any], like: Any, dtype: Any) -> Any:
+def array_of_blocks(dask: Any, blocks: dict[tuple[int, int], Any], like: Any, dtype: Any) -> Any:
     """A `dask.array` (H, W) of Delayed blocks, in the chunks and arrays of another."""
     from dask.array.utils import meta_from_array
     from dask.highlevelgraph import HighLevelGraph
@@ -356,14 +366,14 @@ def of_blocks(dask: Any, blocks: dict[tuple[int, int], Any], like: Any, dtype: A
     return dask.array.Array(graph, name, like.chunks[:2], meta=meta)
 
 
-def tally_of_block(done: BlockResult) -> Any:
-    """What `remap_block` says beside the indices."""
+def block_stats(done: BlockResult) -> Any:
+    """The statistics of a block that `remap_block` mapped, `MapStats` or None."""
     return done.result.tally
 
 
-def count_one(name: str, way: FileCountOptions) -> Histogram:
-    """The histogram of an image file."""
-    return compress(count_file(name, no_progress, way).counted.histogram)
+def image_histogram(name: str, options: FileCountOptions) -> Histogram:
+    """Count the colors of an image file."""
+    return compress(count_file(name, no_progress, options).counted.histogram)
 
 
 def remap_file(
@@ -375,6 +385,9 @@ def remap_file(
     read: ReadOptions,
     compute: Compute,
 ) -> Indexed:
-    """An image file in a palette that it shares."""
+    """Remap an image file to a palette that other files share.
+
+    `counted`: the histogram of all files; `found`: its palette.
+    """
     [picture] = remapped(read.read(name).image, counted, [found], mapping, compute)
     return picture

@@ -1,9 +1,9 @@
-"""Ranges of a clip's frames: counted on their own, with the sum of the whole.
+"""Ranges of a clip's frames: counted one by one, with the sum of the whole.
 
-A range begins to be read at a key frame before it, if seeking leads there. Whether the pixels are
-then those that reading from the beginning gives depends on the file, so each range also keeps a
-mark of the frame before its first. It has to be that of the last frame of the range before, else
-the range is read again, from the beginning.
+Reading a range begins at a key frame before it, if seeking succeeds. In some files, pixels after
+seeking differ from those of reading from the beginning, so each range keeps a mark of the frame
+before its first. If the mark is not that of the last frame of the range before, the range is read
+again, from the beginning.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from quantgpu.video.frames.open import open_frames
 from quantgpu.video.options import FrameOptions
 
 EARLIER = Fraction(1, 1_000_000)
-"""Seconds, fewer than any frame is shown, by which a range is read earlier than it begins."""
+"""Seconds by which reading begins before a range, fewer than the duration of any frame."""
 
-AGAIN = "seeking leads to other pixels; ranges were read from the beginning on"
+REREAD_NOTE = "seeking leads to other pixels; ranges were read from the beginning on"
 
 
 class FrameRange(NamedTuple):
     """The frames of a clip that appear from `start` on and before `stop`.
 
-    Ranges of which each starts where the one before stops have each frame once.
+    Ranges have each frame once if each range starts where the one before stops.
     """
 
     source: str
-    """What `frames.open_frames` reads, but standard input."""
+    """A source of `open_frames`, but standard input."""
     start: Fraction | float = 0
     """Seconds from the beginning of the clip."""
     stop: Fraction | float | None = None
-    """Seconds, too; None for the end."""
+    """Seconds from the beginning of the clip; None for the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,56 +60,57 @@ class FrameCountOptions:
     channels: int | None = None
     """`Frames.channels`, if the clip was opened before."""
     perceptual: bool = True
-    """Whether pixels weigh what `perceptual` says."""
+    """Whether pixels have the weights of `pixels.perceptual`."""
     alpha: AlphaOptions = AlphaOptions()
     compute: Compute = ON_CPU
-    """Where they are counted and mapped."""
+    """The device that counts and maps the frames."""
 
     def open(self, source: str) -> Frames:
-        """The frames of a source."""
+        """Open the frames of a source."""
         return self.frames.open(source, self.channels)
 
 
-class Mark(NamedTuple):
-    """What a frame is known by."""
+class FrameMark(NamedTuple):
+    """The time and a digest of a frame, to compare readings."""
 
     time: Fraction
     digest: bytes
-    """Of the pixels, before anything becomes of transparency."""
+    """Of the pixels, before transparency is treated."""
 
 
-class Part(NamedTuple):
-    """What a range counts."""
+class RangeCount(NamedTuple):
+    """The colors of a range, and its place among the frames."""
 
     histogram: CompressedHistogram | None
-    """None if there are no frames in it."""
+    """The colors; None for a range without frames."""
     frames: int
+    """The number of frames."""
     length: Fraction
-    """Seconds for which they are shown."""
-    before: Mark | None
-    """The frame before the range; None if there is none."""
-    last: Mark | None
-    """The last frame up to its end."""
+    """Seconds for which the frames are shown."""
+    before: FrameMark | None
+    """The frame before the range; None for a range at the beginning."""
+    last: FrameMark | None
+    """The last frame before the end of the range."""
     notes: list[str]
-    """What was changed on reading."""
+    """Changes on reading, for people."""
     damage: str | None
-    """Why the clip ended in it, or before it; None if it did not."""
+    """Why the clip ended in the range, or before it; None if the clip goes on."""
     sought: bool = True
-    """Whether it was found by seeking; else by reading from the beginning on."""
+    """Whether the range was found by seeking; else by reading from the beginning on."""
     device_notes: Sequence[str] = ()
-    """Why it was not counted where it was meant to be."""
+    """Why another device than the requested one counted the range."""
 
 
 def frame_ranges(source: str | os.PathLike[str], count: int, **opening: Any) -> list[FrameRange]:
-    """A clip in ranges of about as many frames each, one if nobody knows how many there are.
+    """Split a clip into ranges of about equally many frames.
 
     Args:
-        source: What `frames.open_frames` reads, but standard input.
-        count: How many ranges, at least 1.
-        opening: Options of `frames.open_frames`.
+        source: A source of `open_frames`, but standard input.
+        count: The number of ranges, at least 1; one range results if the clip's length is unknown.
+        opening: Options of `open_frames`.
 
     Raises:
-        UsageError: `count` is below 1, or it is standard input.
+        UsageError: `count` is below 1, or `source` is standard input.
         InputError: The clip cannot be read.
     """
     if count < 1:
@@ -120,7 +121,7 @@ def frame_ranges(source: str | os.PathLike[str], count: int, **opening: Any) -> 
 
 
 def ranges_of(source: str, frames: Frames, count: int, stop: Fraction | None) -> list[FrameRange]:
-    """The frames of a clip up to `stop`, in at most so many ranges."""
+    """Split the frames of a clip up to `stop`, in seconds, into at most `count` ranges."""
     if frames.count is None or frames.rate is None:
         return [FrameRange(source, 0, stop)]
     total = frames.count if stop is None else min(frames.count, int(stop * frames.rate))
@@ -132,37 +133,40 @@ def ranges_of(source: str, frames: Frames, count: int, stop: Fraction | None) ->
     ]
 
 
-def check_range(part: FrameRange) -> None:
-    """Raise a UsageError unless there may be frames in a range."""
-    start, stop = moments(part)
-    if part.source == STREAM:
+def check_range(frame_range: FrameRange) -> None:
+    """Raise a UsageError for standard input, and for a range that ends before it begins."""
+    start, stop = moments(frame_range)
+    if frame_range.source == STREAM:
         raise UsageError("standard input has no ranges, as it can be read only once; name a file")
     if stop is not None and stop <= start:
-        raise UsageError(f"{part.source}: stop = {part.stop} is not after start = {part.start}")
+        raise UsageError(
+            f"{frame_range.source}: stop = {frame_range.stop} is not after "
+            f"start = {frame_range.start}"
+        )
 
 
-def moments(part: FrameRange) -> tuple[Fraction, Fraction | None]:
-    """When a range starts and stops."""
-    start = parse_seconds(part.start, "start =", Fraction(0), None)
+def moments(frame_range: FrameRange) -> tuple[Fraction, Fraction | None]:
+    """The start and the stop of a range in seconds, as fractions."""
+    start = parse_seconds(frame_range.start, "start =", Fraction(0), None)
     assert start is not None
-    return start, parse_seconds(part.stop, "stop =", Fraction(0), None)
+    return start, parse_seconds(frame_range.stop, "stop =", Fraction(0), None)
 
 
-class Reader:
-    """Reads the frames of a range, and keeps what is beside them."""
+class RangeReader:
+    """Reads the frames of a range, and keeps the frames at its borders."""
 
-    def __init__(self, frames: Frames, part: FrameRange) -> None:
+    def __init__(self, frames: Frames, frame_range: FrameRange) -> None:
         self.frames = frames
-        self.start, self.stop = moments(part)
+        self.start, self.stop = moments(frame_range)
         self.before: Frame | None = None
-        """The frame before the range."""
+        """The last frame before the range."""
         self.last: Frame | None = None
-        """The last frame before its end."""
+        """The last frame before the end of the range."""
         self.damage: str | None = None
-        """Why the clip ended in it; None if it did not."""
+        """Why the clip ended in the range; None if the clip goes on."""
 
     def read(self, seek: bool) -> Iterator[Frame]:
-        """The frames; found by seeking, or by reading from the beginning on."""
+        """The frames of the range, found by seeking or by reading from the beginning on."""
         since = max(self.start - EARLIER, Fraction(0)) if seek else Fraction(0)
         try:
             for frame in self.frames.read(since):
@@ -177,91 +181,104 @@ class Reader:
             self.damage = str(error)
 
 
-def count_range(part: FrameRange, way: FrameCountOptions, seek: bool = True) -> Part:
-    """The colors of the frames in a range.
+def count_range(
+    frame_range: FrameRange, options: FrameCountOptions, seek: bool = True
+) -> RangeCount:
+    """Count the colors of the frames in a range.
 
     Args:
-        part: The range.
-        way: How frames are counted.
-        seek: Whether to look for its first frame; it is read from the beginning on otherwise.
+        frame_range: The range.
+        options: How to read and count frames.
+        seek: Whether to seek to the range; False to read from the beginning on.
 
     Raises:
         UsageError: An option is outside its range.
         InputError: The clip cannot be read at all.
-        DeviceError: The GPU that was asked for cannot be used.
+        DeviceError: The requested GPU cannot be used.
     """
-    count = partial(counted_on, part, way, seek)
-    found, _, notes = run_on_device(
-        way.compute.device, way.compute.memory, count, partial(count, np, None, False)
+    count = partial(count_on_device, frame_range, options, seek)
+    range_count, _, notes = run_on_device(
+        options.compute.device, options.compute.memory, count, partial(count, np, None, False)
     )
-    return found._replace(device_notes=notes)
+    return range_count._replace(device_notes=notes)
 
 
-def counted_on(
-    part: FrameRange, way: FrameCountOptions, seek: bool, xp: Any, device: Device | None, keep: bool
-) -> Part:
-    """The same, counted by an array module, on a GPU unless there is no `device`."""
-    with way.open(part.source) as frames:
-        channels = channels_of(frames, way.alpha.alpha)
-        reader, counter = Reader(frames, part), Counter(xp, channels, way.perceptual)
+def count_on_device(
+    frame_range: FrameRange,
+    options: FrameCountOptions,
+    seek: bool,
+    xp: Any,
+    device: Device | None,
+    keep_pixels: bool,
+) -> RangeCount:
+    """Count the colors of a range with the array module `xp`, on a GPU if there is a `device`."""
+    with options.open(frame_range.source) as frames:
+        channels = channels_of(frames, options.alpha.alpha)
+        reader = RangeReader(frames, frame_range)
+        counter = Counter(xp, channels, options.perceptual)
         count, length = 0, Fraction(0)
         for pixels, _, lasts in reader.read(seek):
-            here = Pixels(with_alpha(pixels, way.alpha, channels))
+            host_pixels = Pixels(with_alpha(pixels, options.alpha, channels))
             if device is None:
-                counter.add(here, way.perceptual)
+                counter.add(host_pixels, options.perceptual)
             else:
-                with synchronize_on_error(GpuPixels(here, xp, device, keep=False)) as there:
-                    counter.add(there, way.perceptual)
-                    there.wait()
+                frame_pixels = GpuPixels(host_pixels, xp, device, keep=False)
+                with synchronize_on_error(frame_pixels) as device_pixels:
+                    counter.add(device_pixels, options.perceptual)
+                    device_pixels.wait()
             count, length = count + 1, length + lasts
         histogram = compress(counter.total()) if count else None
         before, last = mark_of(reader.before), mark_of(reader.last)
-        return Part(histogram, count, length, before, last, [*frames.notes], reader.damage, seek)
+        return RangeCount(
+            histogram, count, length, before, last, [*frames.notes], reader.damage, seek
+        )
 
 
-def mark_of(frame: Frame | None) -> Mark | None:
-    """What a frame is known by."""
+def mark_of(frame: Frame | None) -> FrameMark | None:
+    """The time and digest of a frame; None without a frame."""
     if frame is None:
         return None
-    return Mark(frame.time, hashlib.blake2b(frame.pixels.data, digest_size=16).digest())
+    return FrameMark(frame.time, hashlib.blake2b(frame.pixels.data, digest_size=16).digest())
 
 
-def end_of(part: Part) -> Part:
-    """What the range behind has to know of a range."""
+def range_end(part: RangeCount) -> RangeCount:
+    """The count of a range without its histogram, as the next range needs it."""
     return part._replace(histogram=None)
 
 
-def joined(part: Part, end: Part, place: FrameRange, way: FrameCountOptions) -> Part:
-    """What a range counts that begins where another ends.
+def recount_if_astray(
+    part: RangeCount, end: RangeCount, frame_range: FrameRange, options: FrameCountOptions
+) -> RangeCount:
+    """Check that a range begins where the one before ends, and recount it otherwise.
 
     Args:
-        part: What it counted.
-        end: `end_of` the range before.
-        place: Where it is.
-        way: How frames are counted.
+        part: The count of the range.
+        end: `range_end` of the range before.
+        frame_range: The range.
+        options: How to read and count frames.
 
     Returns:
-        The same; nothing if the clip ended before; or what is counted from the beginning on, if
-        seeking has led to other pixels.
+        `part`; a count of no frames if the clip ended before the range; or the count from reading
+        the clip from its beginning, if seeking led to other pixels.
     """
     if end.damage is not None:
-        return Part(None, 0, Fraction(0), None, end.last, [], end.damage)
+        return RangeCount(None, 0, Fraction(0), None, end.last, [], end.damage)
     if part.before == end.last:
         return part
-    again = count_range(place, replace(way, compute=ON_CPU), seek=False)
-    return again._replace(notes=[*again.notes, f"{place.source}: {AGAIN}"])
+    again = count_range(frame_range, replace(options, compute=ON_CPU), seek=False)
+    return again._replace(notes=[*again.notes, f"{frame_range.source}: {REREAD_NOTE}"])
 
 
-def follows(part: FrameRange, other: FrameRange) -> bool:
+def follows(frame_range: FrameRange, other: FrameRange) -> bool:
     """Whether a range begins where another of the same clip ends."""
-    return part.source == other.source and moments(other)[1] == moments(part)[0]
+    return frame_range.source == other.source and moments(other)[1] == moments(frame_range)[0]
 
 
-def sum_of_ranges(parts: Sequence[Part]) -> Part:
-    """What some ranges count together; the first that is damaged tells why."""
-    found = [part.histogram for part in parts if part.histogram is not None]
-    return Part(
-        add_histograms(found) if found else None,
+def sum_of_ranges(parts: Sequence[RangeCount]) -> RangeCount:
+    """Add the counts of successive ranges, with the damage of the first damaged one."""
+    histograms = [part.histogram for part in parts if part.histogram is not None]
+    return RangeCount(
+        add_histograms(histograms) if histograms else None,
         sum(part.frames for part in parts),
         sum((part.length for part in parts), Fraction(0)),
         parts[0].before,
@@ -272,19 +289,19 @@ def sum_of_ranges(parts: Sequence[Part]) -> Part:
     )
 
 
-def colors_of_sound(part: Part) -> CompressedHistogram:
-    """The colors of clips that are whole.
+def colors_of_undamaged(part: RangeCount) -> CompressedHistogram:
+    """The colors of undamaged clips.
 
     Raises:
-        InputError: One is damaged, or there is no frame.
+        InputError: A clip is damaged, or there is no frame.
     """
     if part.damage is not None:
         raise InputError(part.damage)
     return colors_of(part, "clips")
 
 
-def colors_of(part: Part, name: str) -> CompressedHistogram:
-    """The colors of what there is of a clip.
+def colors_of(part: RangeCount, name: str) -> CompressedHistogram:
+    """The colors of a clip up to its end or its damage. `name`: the clip, as messages call it.
 
     Raises:
         InputError: There is no frame.
@@ -294,15 +311,19 @@ def colors_of(part: Part, name: str) -> CompressedHistogram:
     return part.histogram
 
 
-def counted_frames(dask: Any, places: Sequence[FrameRange], way: FrameCountOptions) -> list[Any]:
-    """The delayed sum of ranges of frames; nothing if there are none."""
+def delayed_range_sum(
+    dask: Any, ranges: Sequence[FrameRange], options: FrameCountOptions
+) -> list[Any]:
+    """Delayed: the colors of ranges of frames together, as a list of one; empty without ranges."""
     parts: list[Any] = []
-    for number, place in enumerate(places):
-        check_range(place)
-        part = dask.delayed(count_range)(place, way)
-        if number and follows(place, places[number - 1]):
-            part = dask.delayed(joined)(part, dask.delayed(end_of)(parts[-1]), place, way)
+    for number, frame_range in enumerate(ranges):
+        check_range(frame_range)
+        part = dask.delayed(count_range)(frame_range, options)
+        if number and follows(frame_range, ranges[number - 1]):
+            part = dask.delayed(recount_if_astray)(
+                part, dask.delayed(range_end)(parts[-1]), frame_range, options
+            )
         parts.append(part)
     if not parts:
         return []
-    return [dask.delayed(colors_of_sound)(tree(dask.delayed(sum_of_ranges), parts))]
+    return [dask.delayed(colors_of_undamaged)(tree(dask.delayed(sum_of_ranges), parts))]

@@ -1,4 +1,4 @@
-"""Several GPUs of one machine: which are meant, and what ties a process to each."""
+"""Several GPUs of one machine: their numbers in options, and the environment of their processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from quantgpu.batch.jobs import MOST_JOBS
 from quantgpu.errors import DeviceError, UsageError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""The GPUs that CUDA shows to a process, which numbers them from 0 on."""
+"""The variable with the GPUs that CUDA shows to a process, under numbers from 0 on."""
 
 
 def is_several(device: str) -> bool:
-    """Whether a device is several GPUs: ``gpu:0,1`` or ``gpu:all``."""
+    """Whether a device option names several GPUs: ``gpu:0,1`` or ``gpu:all``."""
     return re.fullmatch(SEVERAL, device) is not None
 
 
@@ -31,11 +31,11 @@ def first_of(device: str) -> str:
 
 
 def numbers_of(device: str) -> list[int]:
-    """The GPUs that ``gpu:0,1`` or ``gpu:all`` ask for, in this order.
+    """The numbers of the GPUs in ``gpu:0,1`` or ``gpu:all``, in the option's order.
 
     Raises:
-        UsageError: One is named twice.
-        DeviceError: One is not there, or none is.
+        UsageError: A GPU is named twice.
+        DeviceError: A GPU does not exist, or CUDA cannot be used.
     """
     named = [] if device == "gpu:all" else [int(number) for number in device[4:].split(",")]
     for number in named:
@@ -54,27 +54,34 @@ def numbers_of(device: str) -> list[int]:
     return named or list(range(count))
 
 
-def at_once(gpus: int, jobs: int | None, processors: int) -> int:
-    """Pictures that the process of each GPU has at work: one is there while others are read and
-    written.
+def tasks_per_gpu(gpus: int, jobs: int | None, processors: int) -> int:
+    """The number of simultaneous pictures in each GPU's process, at least 1.
+
+    One picture is on the GPU while others are read and written.
 
     Args:
-        gpus: How many there are.
-        jobs: Pictures at work in all; up to `MOST_JOBS` for each GPU, one for each processor, when
-            not given.
-        processors: That may be used.
+        gpus: The number of GPUs.
+        jobs: Pictures at work in all; when None, one for each processor, but at most `MOST_JOBS`
+            for each GPU.
+        processors: The number of processors to use.
 
-    >>> at_once(2, None, 16), at_once(2, None, 6), at_once(4, 8, 16), at_once(4, None, 2)
-    (4, 3, 2, 1)
+    >>> tasks_per_gpu(2, None, 16), tasks_per_gpu(2, None, 6)
+    (4, 3)
+    >>> tasks_per_gpu(4, 8, 16), tasks_per_gpu(4, None, 2)
+    (2, 1)
     """
     wanted = min(MOST_JOBS * gpus, processors) if jobs is None else jobs
     return max(wanted // gpus, 1)
 
 
-def surroundings(numbers: Sequence[int], outer: Mapping[str, str] = os.environ) -> list[str]:
-    """For each of some GPUs, the `VISIBLE` of a process that is to see it alone.
+def visible_devices(numbers: Sequence[int], outer: Mapping[str, str] = os.environ) -> list[str]:
+    """For each GPU, the value of `VISIBLE` for a process that sees only this GPU.
 
-    >>> surroundings([0, 1], {}), surroundings([0, 1], {VISIBLE: "5,GPU-8932f937"})
+    Args:
+        numbers: The GPUs, as this process numbers them.
+        outer: The environment of this process.
+
+    >>> visible_devices([0, 1], {}), visible_devices([0, 1], {VISIBLE: "5,GPU-8932f937"})
     (['0', '1'], ['5', 'GPU-8932f937'])
     """
     shown = outer.get(VISIBLE)

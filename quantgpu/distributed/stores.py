@@ -1,8 +1,8 @@
 """One huge picture, read and written block by block: TIFF, BigTIFF and Zarr.
 
-TIFF files are read segment by segment (tile or strip); they are written as tiles without
-compression, so that each has its place before it is there and workers can write side by side. In
-Zarr a picture is an array (H, W, 3 | 4) uint8; the result is a group of `index`, (H, W), and
+TIFF files are read segment by segment (tile or strip). They are written as tiles without
+compression, so that the place of each tile is known in advance and workers can write side by side.
+In Zarr a picture is an array (H, W, 3 | 4) uint8; the result is a group of `index`, (H, W), and
 `palette`, (K, 3 | 4), as in ``.npz`` files.
 """
 
@@ -29,13 +29,13 @@ from quantgpu.io.atomic import NEW_FILE
 from quantgpu.threads import chunks
 
 TILE = 256
-"""Rows and columns of a tile of a TIFF that is written."""
+"""Rows and columns of a tile of a written TIFF file."""
 
 SIDE = 4096
-"""Rows and columns of a block: 48 MiB of pixels, whose count takes 130 MiB more."""
+"""Rows and columns of a block: 48 MiB of pixels, and 130 MiB more to count them."""
 
 WIDEST = 1 << 26
-"""Pixels of a segment: a worker has to hold several."""
+"""Most pixels of a segment, as a worker has to hold several."""
 
 CHUNKS = 4
 """Chunks of a Zarr array that a block has along each axis."""
@@ -43,7 +43,7 @@ CHUNKS = 4
 TIFFS = ".tif", ".tiff"
 
 ICC_TAG = 34675
-"""InterColorProfile in TIFF files."""
+"""The tag InterColorProfile of TIFF files."""
 
 UNCONVERTED = "its color profile is not converted block by block; its colors are taken for sRGB"
 
@@ -52,15 +52,15 @@ Region = tuple[int, int, int, int]
 
 
 class Picture(NamedTuple):
-    """What is known of a picture before any of its pixels is read."""
+    """The properties of a stored picture, known before its pixels are read."""
 
     path: str
     shape: tuple[int, int, int]
     """Rows, columns, channels."""
     segment: tuple[int, int]
-    """Rows and columns that can only be read together."""
+    """Rows and columns of a tile, strip or chunk, which can only be read as a whole."""
     notes: tuple[str, ...] = ()
-    """What is not as it would be in a file that is read as a whole."""
+    """Differences from reading the file as a whole, for people."""
 
 
 def is_zarr(path: str) -> bool:
@@ -74,7 +74,7 @@ def is_tiff(path: str) -> bool:
 
 
 def is_blockwise(path: str) -> bool:
-    """Whether a picture is read block by block: all of Zarr, and TIFF files with tiles."""
+    """Whether to read a picture block by block: Zarr stores, and TIFF files with tiles."""
     if is_zarr(path):
         return True
     if not is_tiff(path) or not os.path.isfile(path):
@@ -85,11 +85,11 @@ def is_blockwise(path: str) -> bool:
 
 
 def inspect(path: str) -> Picture:
-    """What a store holds.
+    """Read the properties of a stored picture.
 
     Raises:
-        InputError: It cannot be read, or its pixels are no 8-bit RGB or RGBA.
-        UsageError: Its pixels are not (H, W, 3 | 4) uint8.
+        InputError: The store cannot be read, or its pixels are no 8-bit RGB or RGBA.
+        UsageError: The store's pixels are not (H, W, 3 | 4) uint8.
     """
     if is_zarr(path):
         array = zarr_array(path)
@@ -115,7 +115,7 @@ def inspect(path: str) -> Picture:
 
 
 def check_store(path: str, dtype: Any, shape: tuple[int, ...]) -> None:
-    """Raise a UsageError unless a store holds pixels."""
+    """Raise a UsageError that names the store, unless its pixels are (H, W, 3 | 4) uint8."""
     try:
         check_pixels(dtype, shape)
     except UsageError as error:
@@ -123,10 +123,10 @@ def check_store(path: str, dtype: Any, shape: tuple[int, ...]) -> None:
 
 
 def zarr_array(path: str) -> Any:
-    """An array of a Zarr store, to be read."""
+    """Open an array of a Zarr store for reading."""
     import zarr
 
-    with reading_store(path):
+    with translate_store_read_errors(path):
         array = zarr.open(path, mode="r")
     if not hasattr(array, "chunks"):
         raise InputError(f"{path}: is a group; name one of its arrays, such as {path}/0")
@@ -135,16 +135,17 @@ def zarr_array(path: str) -> Any:
 
 @contextlib.contextmanager
 def first_page(path: str) -> Iterator[Any]:
-    """The first picture of a TIFF file, which is open inside."""
+    """Open a TIFF file for the context, and yield its first picture."""
     import tifffile
 
-    with reading_store(path), tifffile.TiffFile(path) as file:
+    with translate_store_read_errors(path), tifffile.TiffFile(path) as file:
         yield file.pages[0]
 
 
 @contextlib.contextmanager
-def reading_store(path: str) -> Iterator[None]:
-    """What goes wrong inside, in a codec too, is an InputError that names the store."""
+def translate_store_read_errors(path: str) -> Iterator[None]:
+    """Translate errors of reading and decoding inside the context to an InputError that names the
+    store."""
     import tifffile
 
     try:
@@ -152,15 +153,14 @@ def reading_store(path: str) -> Iterator[None]:
     except (OSError, KeyError, ValueError, RuntimeError, tifffile.TiffFileError) as error:
         if isinstance(error, UsageError):
             raise
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({said})") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: cannot be read ({reason})") from None
 
 
 def regions(picture: Picture) -> list[Region]:
     """The blocks of a picture, row by row; their sides are multiples of `TILE`.
 
-    Where segments are wider than a block should be, as strips are, blocks are as wide as the
-    picture.
+    If segments are wider than `SIDE`, as strips may be, blocks are as wide as the picture.
     """
     height, width, _ = picture.shape
     rows = columns = SIDE
@@ -173,7 +173,7 @@ def regions(picture: Picture) -> list[Region]:
 
 
 def with_halo(region: Region, picture: Picture) -> tuple[Region, Halo]:
-    """A block with what is around it, as far as there is any, and how much that is."""
+    """The region of a block with its halo, cut at the picture's borders, and the halo's size."""
     top, bottom, left, right = region
     height, width, _ = picture.shape
     halo = Halo(
@@ -183,15 +183,15 @@ def with_halo(region: Region, picture: Picture) -> tuple[Region, Halo]:
 
 
 def read_region(picture: Picture, region: Region) -> NDArray[np.uint8]:
-    """The pixels of a block, (h, w, 3 | 4).
+    """Read the pixels of a block, (h, w, 3 | 4) uint8.
 
     Raises:
-        InputError: The store is damaged, or has gone away.
+        InputError: The store is damaged or missing.
     """
     top, bottom, left, right = region
     if is_zarr(picture.path):
         array = zarr_array(picture.path)
-        with reading_store(picture.path):
+        with translate_store_read_errors(picture.path):
             return np.asarray(array[top:bottom, left:right])
     with first_page(picture.path) as page:
         return tiff_region(page, region, picture)
@@ -204,14 +204,14 @@ def count_region(
     alpha: AlphaOptions,
     compute: Compute,
 ) -> BlockResult:
-    """The colors of a block, with the weights that they have in the picture, see `count_block`."""
+    """Count the colors of a block, with their weights in the picture, see `count_block`."""
     around, halo = with_halo(region, picture)
     pixels = read_region(picture, around)
     return count_block(pixels, halo, perceptual, alpha, compute)
 
 
 def tiff_region(page: Any, region: Region, picture: Picture) -> NDArray[np.uint8]:
-    """The pixels of a block of a TIFF file, whose segments are decoded one by one."""
+    """Read the pixels of a block of a TIFF file, (h, w, 3 | 4) uint8, one segment at a time."""
     top, bottom, left, right = region
     height, width = picture.segment
     across = -(-picture.shape[1] // width)
@@ -221,13 +221,13 @@ def tiff_region(page: Any, region: Region, picture: Picture) -> NDArray[np.uint8
             number = row * across + column
             size = page.databytecounts[number]
             if not size:
-                continue  # a tile that nobody wrote is black
+                continue  # an unwritten tile is black
             page.parent.filehandle.seek(page.dataoffsets[number])
             data = page.parent.filehandle.read(size)
             decoded, _, shape = page.decode(data, number, jpegtables=page.jpegtables)
             if decoded is None:
                 continue
-            place(
+            copy_segment(
                 pixels,
                 decoded[0, : shape[1], : shape[2]],
                 row * height - top,
@@ -236,8 +236,8 @@ def tiff_region(page: Any, region: Region, picture: Picture) -> NDArray[np.uint8
     return pixels
 
 
-def place(pixels: NDArray[Any], segment: NDArray[Any], row: int, column: int) -> None:
-    """Put a segment into a block, at a place that may be partly outside."""
+def copy_segment(pixels: NDArray[Any], segment: NDArray[Any], row: int, column: int) -> None:
+    """Copy a segment into a block, at a row and a column that may be partly outside the block."""
     height, width = segment.shape[:2]
     inside = segment[max(-row, 0) : len(pixels) - row, max(-column, 0) : pixels.shape[1] - column]
     row, column = max(row, 0), max(column, 0)
@@ -250,7 +250,12 @@ STORE_MARKS = ".zgroup", ".zarray", "zarr.json"
 
 
 def check_store_output(output: str, k: int, force: bool) -> None:
-    """Raise unless a result of K colors may be written block by block under that name."""
+    """Check that K colors can be written block by block to an output.
+
+    Raises:
+        UsageError: The suffix is unknown, or `k` is too large for the format.
+        OutputError: The output exists without `force`, or its folder is missing.
+    """
     if PurePath(output).suffix.lower() not in (*TIFFS, ".zarr"):
         raise UsageError(f"{output}: block by block .zarr and .tif are written")
     if is_tiff(output) and k > 256:
@@ -274,19 +279,22 @@ def check_replaceable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def created(output: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> Iterator[str]:
-    """A store without pixels, under a temporary name; moved into place if all goes well inside.
+def create_store(output: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> Iterator[str]:
+    """Create an empty store under a temporary name, and rename it after the context without error.
 
     Args:
-        output: What it will be called.
-        picture: What it will show.
-        colors: (K, 3 | 4): its palette.
-        k: The most colors that were asked for.
+        output: The final name.
+        picture: The picture that the store will show.
+        colors: (K, 3 | 4) uint8: the palette.
+        k: The requested number of colors, which decides the type of indices.
+
+    Yields:
+        The temporary name.
     """
     path = Path(os.path.realpath(output))
     temporary = path.with_name(f".quantgpu-{secrets.token_hex(8)}.partial{path.suffix}")
     try:
-        with writing_store(output):
+        with translate_store_write_errors(output):
             if is_tiff(output):
                 os.close(os.open(temporary, NEW_FILE, 0o666))
                 create_tiff(str(temporary), picture, colors, k)
@@ -294,7 +302,7 @@ def created(output: str, picture: Picture, colors: NDArray[np.uint8], k: int) ->
                 os.mkdir(temporary)
                 create_zarr(str(temporary), picture, colors, k)
         yield str(temporary)
-        with writing_store(output):
+        with translate_store_write_errors(output):
             check_replaceable(path)
             put_in_place(temporary, path)
     finally:
@@ -318,8 +326,8 @@ def put_in_place(store: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing_store(output: str) -> Iterator[None]:
-    """What goes wrong inside is an OutputError that names the store."""
+def translate_store_write_errors(output: str) -> Iterator[None]:
+    """Translate an OSError inside the context to an OutputError that names the store."""
     try:
         yield
     except OSError as error:
@@ -327,7 +335,7 @@ def writing_store(output: str) -> Iterator[None]:
 
 
 def create_zarr(path: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> None:
-    """A group of `index`, still empty, and `palette`."""
+    """Create a Zarr group of `index`, still empty, and `palette`."""
     import zarr
 
     top, bottom, left, right = regions(picture)[0]
@@ -343,7 +351,7 @@ def create_zarr(path: str, picture: Picture, colors: NDArray[np.uint8], k: int) 
 
 
 def create_tiff(path: str, picture: Picture, colors: NDArray[np.uint8], k: int) -> None:
-    """A BigTIFF file of tiles in a palette, still empty."""
+    """Create a BigTIFF file of tiles with a palette, still empty."""
     import tifffile
 
     entries = np.zeros((3, 256), np.uint16)
@@ -355,9 +363,9 @@ def create_tiff(path: str, picture: Picture, colors: NDArray[np.uint8], k: int) 
 
 
 def write_region(path: str, region: Region, index: NDArray[Any]) -> None:
-    """Put the indices of a block, (h, w), into a store that was created."""
+    """Write the indices of a block, (h, w), into an existing store."""
     top, bottom, left, right = region
-    with writing_store(path):
+    with translate_store_write_errors(path):
         if is_zarr(path):
             import zarr
 
@@ -365,12 +373,15 @@ def write_region(path: str, region: Region, index: NDArray[Any]) -> None:
             return
         import tifffile
 
-        with tifffile.TiffFile(path) as there, open(path, "r+b") as file:
-            write_tiles(there.pages[0], file, region, index)
+        with tifffile.TiffFile(path) as tiff, open(path, "r+b") as file:
+            write_tiles(tiff.pages[0], file, region, index)
 
 
 def write_tiles(page: Any, file: Any, region: Region, index: NDArray[Any]) -> None:
-    """Put a block, whose first pixel is that of a tile, where the tiles of a page are in a file."""
+    """Write a block of indices, (h, w), to the places of a page's tiles in a file.
+
+    The block's first pixel has to be the first of a tile.
+    """
     height, width = page.tilelength, page.tilewidth
     across = -(-page.shape[1] // width)
     for row, after in chunks(0, len(index), height):
@@ -383,7 +394,7 @@ def write_tiles(page: Any, file: Any, region: Region, index: NDArray[Any]) -> No
 
 
 def size_of(path: str) -> int:
-    """The bytes of a file, or of all files of a folder."""
+    """The bytes of a file, or of all files in a folder."""
     if os.path.isfile(path):
         return os.path.getsize(path)
     return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())

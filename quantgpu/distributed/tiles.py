@@ -1,4 +1,4 @@
-"""Parts of a picture with as much around them as the weights of their pixels depend on."""
+"""Blocks of a picture with a halo: the pixels around a block that its weights depend on."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from quantgpu.pixels.perceptual import Weighed, pixel_weights, rows_around
 from quantgpu.pixels.pixels import Pixels
 
 ABOVE, BELOW, LEFT, RIGHT = 1, 2, 1, 2
-"""Pixels around a block that the weights of its own depend on, see `importance`."""
+"""Pixels around a block that its weights depend on, see `pixels.perceptual`."""
 
 EDGES = {
     -1: (slice(-ABOVE, None), slice(-LEFT, None)),
     0: (slice(None), slice(None)),
     1: (slice(BELOW), slice(RIGHT)),
 }
-"""Of a block that lies before (-1), beside (0) or after (1) another: its rows, and its columns,
-that are around the other."""
+"""Position of a neighbor before (-1), beside (0) or after (1) a block to the rows, and columns, of
+the neighbor that belong to the block's halo."""
 
 
 class Halo(NamedTuple):
-    """How much of a block is there only for the weights of the pixels beside it."""
+    """Rows and columns around a block that serve only the weights of its pixels."""
 
     above: int = 0
     below: int = 0
@@ -35,23 +35,32 @@ class Halo(NamedTuple):
     right: int = 0
 
     def cut_from(self, around: Any) -> Any:
-        """(h, w, …) without the halo."""
+        """Cut the halo off an array, (h, w, …)."""
         height, width = around.shape[:2]
         return around[self.above : height - self.below, self.left : width - self.right]
 
 
 def edge(block: Any, down: int, right: int) -> NDArray[Any]:
-    """What a block, (h, w, …), lends to the one that it lies beside: `EDGES`, on the host."""
-    lent: NDArray[Any] = to_host(block[EDGES[down][0], EDGES[right][1]])
-    return lent
+    """The edge of a block, (h, w, …), that belongs to a neighbor's halo, on the host.
+
+    Args:
+        block: The block.
+        down: The block's position relative to the neighbor: -1 above, 0 beside, 1 below.
+        right: -1 left of the neighbor, 0 in its columns, 1 right of it.
+    """
+    part: NDArray[Any] = to_host(block[EDGES[down][0], EDGES[right][1]])
+    return part
 
 
 def assemble(lines: Sequence[Sequence[Any]]) -> tuple[Any, Halo]:
-    """A block and the edges around it as one array, where the block is, and how much is around.
+    """Join a block and the edges around it to one array, on the block's device.
 
     Args:
-        lines: From above to below, and from left to right, three times three: the block, (h, w, …),
-            in the middle, and what others lend it; None beyond the borders of the picture.
+        lines: 3 x 3 parts, from above to below and from left to right: the block, (h, w, …), in the
+            middle, and the `edge` of each neighbor; None beyond the borders of the picture.
+
+    Returns:
+        The array, and the size of the halo.
     """
     block = lines[1][1]
     xp = array_module(block)
@@ -67,31 +76,30 @@ def assemble(lines: Sequence[Sequence[Any]]) -> tuple[Any, Halo]:
 
 
 class Tile(Pixels):
-    """A block of a picture, in which pixels weigh what they do in the whole."""
+    """A block of a picture, whose pixels have their weights in the whole picture."""
 
     def __init__(self, around: Any, halo: Halo) -> None:
-        """`around`: (h, w, 3 | 4) uint8, with the halo, which ends at the borders of the picture;
-        on the host or on a GPU."""
+        """`around`: (h, w, 3 | 4) uint8, the block with its halo, on the host or on a GPU."""
         super().__init__(halo.cut_from(around))
         self.around, self.halo = around, halo
 
     def to_host(self) -> Tile:
-        """The same on the host."""
+        """The block on the host."""
         return Tile(to_host(self.around), self.halo)
 
     def busy_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
-        """`Pixels.busy_slabs`, of the block's own pixels."""
+        """`Pixels.busy_slabs` of the block without its halo."""
         left = self.halo.left
         for start, stop in self.row_ranges(batch):
-            at = start + self.halo.above
-            first, last = rows_around(at, at + stop - start, len(self.around))
-            weights = pixel_weights(self.around[first:last], at - first, stop - start)
+            first_row = start + self.halo.above
+            first, last = rows_around(first_row, first_row + stop - start, len(self.around))
+            weights = pixel_weights(self.around[first:last], first_row - first, stop - start)
             inner = weights.reshape(stop - start, -1)[:, left : left + self.width]
             yield (start, stop), self.slab(start, stop), inner.reshape(-1)
 
 
 class GpuTile(Pixels):
-    """A `Tile` on a GPU: it goes up slab by slab, or is there already."""
+    """A `Tile` whose slabs are on a GPU: uploaded one by one if the block is on the host."""
 
     def __init__(self, tile: Tile, xp: Any, device: Device) -> None:
         super().__init__(tile.source)
@@ -103,19 +111,20 @@ class GpuTile(Pixels):
         self.around.wait()
 
     def slabs(self, batch: int = 0) -> Iterator[tuple[tuple[int, int], Any]]:
-        """`GpuPixels.slabs`, of the block's own pixels."""
+        """`GpuPixels.slabs` of the block without its halo."""
         for rows, colors in self.around.slabs():
             yield from self.interior(rows, colors)
 
     def busy_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
-        """`GpuPixels.busy_slabs`, of the block's own pixels."""
+        """`GpuPixels.busy_slabs` of the block without its halo."""
         for rows, colors, weights in self.around.busy_slabs():
             yield from self.interior(rows, colors, weights)
 
     def interior(self, rows: tuple[int, int], *columns: Any) -> Iterator[Any]:
-        """The block's own part of a slab, (pixels, …), and its rows in the block; if there is any.
+        """Yield the slab without the halo: its rows in the block, and each column, (pixels, …).
 
-        Kernels read words, so it begins at a multiple of 4 bytes.
+        Nothing is yielded for a slab of the halo alone. Kernels read words, so the columns begin at
+        multiples of 4 bytes.
         """
         halo, (start, stop) = self.halo, rows
         first, last = max(start, halo.above), min(stop, self.around.height - halo.below)

@@ -1,4 +1,4 @@
-"""Clips on a cluster: workers count ranges of frames, and write them where they are pictures."""
+"""Clips on a cluster: workers count ranges of frames, and write them if they are pictures."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from quantgpu.distributed.files import (
 from quantgpu.distributed.frame_ranges import (
     FrameCountOptions,
     FrameRange,
-    Part,
-    Reader,
+    RangeCount,
+    RangeReader,
     colors_of,
     count_range,
-    end_of,
-    joined,
     mark_of,
+    range_end,
     ranges_of,
+    recount_if_astray,
     sum_of_ranges,
 )
 from quantgpu.distributed.stored_image import identity_task
@@ -67,112 +67,115 @@ from quantgpu.video.report import VideoReport
 from quantgpu.video.sinks.open import check_palette, sink_format
 from quantgpu.video.sinks.pictures import NumberedPictures, Sink, write_picture
 
-AT_ONCE = 4
-"""Ranges for each task that the workers do at a time, so that none waits long for the last."""
+RANGES_PER_TASK = 4
+"""Ranges for each simultaneous task of the workers, so that no worker waits long for the last."""
 
-LEAST = 25
-"""Frames of a range, if the clip has as many: some are decoded again to find its first."""
+LEAST_FRAMES = 25
+"""Fewest frames of a range, as frames before a range are decoded again to find its first."""
 
 
-class Written(NamedTuple):
-    """What a range of pictures adds up to."""
+class WrittenRange(NamedTuple):
+    """The squared error and the notes of a range of written pictures."""
 
     squared_error: int | None
-    """None where each color has its own entry: the histogram tells."""
+    """None if each color has its own entry, so that the error follows from the histogram."""
     notes: list[str]
+    """Changes on reading, for people."""
     device_notes: Sequence[str]
+    """Why another device than the requested one mapped the frames."""
 
 
 @dataclass
 class DistributedClip:
-    """A clip whose frames are counted by the workers of a cluster."""
+    """A clip whose frames the workers of a cluster count, and write as numbered pictures."""
 
-    crew: Workers
+    workers: Workers
     frames: Frames
-    way: FrameCountOptions
+    count_options: FrameCountOptions
     first: Fraction | None
-    """Seconds that are counted; None for all."""
+    """Seconds to count; None for all."""
     progress: Progress
     mapping: MapOptions
-    places: Sequence[FrameRange] = ()
-    ends: Sequence[Part] = ()
-    """What the ranges counted, without the colors."""
-    total: Part | None = None
+    ranges: Sequence[FrameRange] = ()
+    ends: Sequence[RangeCount] = ()
+    """The counts of the ranges, without histograms."""
+    total: RangeCount | None = None
+    """The sum of all ranges; None before counting."""
     device_notes: list[str] = field(default_factory=list)
-    """Why workers did not count or map where they were meant to; some of them several times."""
+    """Why workers used other devices than the requested ones; notes may repeat."""
 
     @property
     def device(self) -> str:
-        """Where the rest is done, which is done here."""
-        return self.crew.here
+        """The device of this machine's share of the work."""
+        return self.workers.local_device
 
     @property
     def name(self) -> str:
-        """The clip, as it was given."""
+        """The clip's name, as the user gave it."""
         return self.frames.name
 
     @property
     def source(self) -> str:
-        """The clip, wherever a worker runs."""
+        """The clip's absolute path, for workers in other folders."""
         return os.path.abspath(self.name)
 
     @property
     def names(self) -> dict[str, str]:
-        """What workers call the clip and its pictures, to what these were given as."""
+        """From absolute paths of the clip and its pictures to the names that the user gave."""
         relative = {} if os.path.isabs(self.name) else {os.path.join(os.getcwd(), ""): ""}
         return {self.source: self.name, **relative}
 
-    def counted(self) -> CompressedHistogram:
-        """The colors that decide the palette, counted when this is first called."""
+    def histogram(self) -> CompressedHistogram:
+        """The colors that decide the palette, counted at the first call."""
         if self.total is None:
-            with self.renaming():
+            with self.rename_in_errors():
                 self.count()
             assert self.total is not None
-            self.note(self.total.notes)
+            self.add_notes(self.total.notes)
             self.device_notes += self.total.device_notes
         assert self.total is not None
         return colors_of(self.total, self.name)
 
     def histogram_for(self, watch: DamageWatch, xp: Any) -> Histogram:
-        """The same in the arrays of a module; damage is noted by who watches the frames."""
-        found = self.counted()
+        """The colors that decide the palette, in arrays of `xp`; damage is noted in `watch`."""
+        found = self.histogram()
         watch.damage = watch.damage or self.damage
         return moved(found, xp)
 
     def count(self) -> None:
-        """Have all ranges counted, and added as a tree."""
-        submit = self.crew.submit
-        most = AT_ONCE * sum(self.crew.client.nthreads().values())
+        """Count all ranges on the workers, and add the counts as a tree."""
+        submit = self.workers.submit
+        most = RANGES_PER_TASK * sum(self.workers.client.nthreads().values())
         if self.frames.count is not None:
-            most = max(min(most, self.frames.count // LEAST), 1)
-        self.places = ranges_of(self.source, self.frames, most, self.first)
+            most = max(min(most, self.frames.count // LEAST_FRAMES), 1)
+        self.ranges = ranges_of(self.source, self.frames, most, self.first)
         parts: list[Any] = []
         ends: list[Any] = []
-        for place in self.places:
-            part = submit(count_there, place, self.way)
+        for frame_range in self.ranges:
+            part = submit(count_range_on_worker, frame_range, self.count_options)
             if parts:
-                part = submit(joined, part, ends[-1], place, self.way)
+                part = submit(recount_if_astray, part, ends[-1], frame_range, self.count_options)
             parts.append(part)
-            ends.append(submit(end_of, part))
+            ends.append(submit(range_end, part))
         del part
-        total = self.crew.summed(sum_of_ranges, parts)
-        self.follow(ends, "count on the cluster")
+        total = self.workers.tree_sum(sum_of_ranges, parts)
+        self.track_tasks(ends, "count on the cluster")
         self.ends = [result_of(end, self.name) for end in ends]
         self.total = result_of(total, self.name)
 
-    def follow(self, futures: Sequence[Any], stage: str) -> None:
-        """Tell how many tasks are done until all are, or one has failed, whose error is raised."""
+    def track_tasks(self, futures: Sequence[Any], stage: str) -> None:
+        """Report the share of finished tasks until all are done; raise the first error."""
         import distributed
 
-        loop = self.crew.client.loop
+        loop = self.workers.client.loop
         for done, future in enumerate(distributed.as_completed(futures, loop=loop), 1):
             if future.status != "finished":
                 result_of(future, self.name)
             self.progress(stage, done / len(futures))
 
     @contextlib.contextmanager
-    def renaming(self) -> Iterator[None]:
-        """Errors inside name the clip as it was given."""
+    def rename_in_errors(self) -> Iterator[None]:
+        """Make errors inside the context name the clip as the user gave it."""
         try:
             yield
         except QuantgpuError as error:
@@ -180,59 +183,68 @@ class DistributedClip:
 
     @property
     def damage(self) -> str | None:
-        """Why the clip ended early; None if it did not."""
+        """Why the clip ended early; None for an undamaged clip."""
         damage = self.total.damage if self.total else None
         return damage and replace_names(damage, self.names)
 
-    def note(self, notes: Sequence[str]) -> None:
-        """Note what was changed on reading, as if it had been read here."""
-        said = [replace_names(note, self.names) for note in notes]
-        self.frames.notes.extend(note for note in said if note not in self.frames.notes)
+    def add_notes(self, notes: Sequence[str]) -> None:
+        """Add the workers' notes on reading to those of the frames, with the user's names."""
+        renamed = [replace_names(note, self.names) for note in notes]
+        self.frames.notes.extend(note for note in renamed if note not in self.frames.notes)
 
-    def write(self, ready: Prepared, sink: NumberedPictures) -> tuple[Part, int]:
-        """Have all pictures written; what was counted of them, and the squared error."""
+    def write(self, ready: Prepared, sink: NumberedPictures) -> tuple[RangeCount, int]:
+        """Write all pictures on the workers; the count of all frames, and the squared error."""
         assert self.total is not None
-        recipe = self.recipe(ready)
+        block_mapper = self.block_mapper(ready)
         match_permissions(sink.temporary)
         for number in range(1, self.total.frames + 1):
             sink.check(number)
-        submit = self.crew.submit
-        carried = submit(identity_task, recipe)
+        submit = self.workers.submit
+        submitted_mapper = submit(identity_task, block_mapper)
         firsts = accumulate((end.frames for end in self.ends), initial=1)
         names = os.path.join(sink.temporary, sink.names)
         futures = [
-            submit(write_range, place, end, self.way, first, carried, names, sink.folder)
-            for place, end, first in zip(self.places, self.ends, firsts, strict=False)
+            submit(
+                write_range,
+                frame_range,
+                end,
+                self.count_options,
+                first,
+                submitted_mapper,
+                names,
+                sink.folder,
+            )
+            for frame_range, end, first in zip(self.ranges, self.ends, firsts, strict=False)
             if end.frames
         ]
-        with self.renaming(), cancel_on_error(self.crew, futures):
-            self.follow(futures, "write on the cluster")
-            done: list[Written] = [result_of(future, self.name) for future in futures]
-        self.note([note for written in done for note in written.notes])
+        with self.rename_in_errors(), cancel_on_error(self.workers, futures):
+            self.track_tasks(futures, "write on the cluster")
+            done: list[WrittenRange] = [result_of(future, self.name) for future in futures]
+        self.add_notes([note for written in done for note in written.notes])
         self.device_notes += [note for written in done for note in written.device_notes]
         sink.clip.written = self.total.frames
         errors = [each.squared_error for each in done if each.squared_error is not None]
         return self.total, sum(errors) if errors else ready.squared_error()
 
-    def recipe(self, ready: Prepared) -> BlockMapper:
-        """What maps the frames, as it travels."""
-        histogram, labels = self.counted(), to_host(ready.mapping.labels)
-        channels = channels_of(self.frames, self.way.alpha.alpha)
+    def block_mapper(self, ready: Prepared) -> BlockMapper:
+        """The mapper of the frames, to be sent to the workers."""
+        histogram, labels = self.histogram(), to_host(ready.mapping.labels)
+        channels = channels_of(self.frames, self.count_options.alpha.alpha)
         return BlockMapper(histogram.keys, labels, ready.palette, self.mapping, channels)
 
     def write_on_workers(
         self, stream: FrameStream, clip: ClipJob, sink: Sink, may_hold: bool, total: WrittenTotal
     ) -> FrameStream:
-        """The turns that are left to this machine, when workers have written what they can.
+        """Let the workers write all frames if they can; the frames that are left to this machine.
 
         Args:
-            turns: All.
-            clip: Of which they are.
-            sink: Where they go.
-            keeps: Whether a frame may depend on the one before.
-            total: What was written, to which that is added.
+            stream: All frames.
+            clip: The clip of the frames.
+            sink: The output.
+            may_hold: Whether a frame may depend on the one before.
+            total: The sums over written frames, to which the workers' frames are added.
         """
-        first = next(stream)  # which comes when all is counted
+        first = next(stream)  # comes after all frames are counted
         ready = first.prepared
         if sink.numbered is None or may_hold or not ready.is_counted:
             return resume_stream(first, stream)
@@ -243,14 +255,14 @@ class DistributedClip:
         return resume_stream(None, stream)
 
 
-def count_there(place: FrameRange, way: FrameCountOptions) -> Part:
-    """The colors of the frames in a range, counted on a worker, which has to have PyAV for videos.
+def count_range_on_worker(frame_range: FrameRange, options: FrameCountOptions) -> RangeCount:
+    """Count the colors of the frames in a range, on a worker.
 
     Raises:
-        ClusterError: It has not.
+        ClusterError: The clip is a video, and the worker lacks PyAV.
     """
     try:
-        found = count_range(place, way)
+        found = count_range(frame_range, options)
         return found._replace(device_notes=name_notes(found.device_notes))
     except DeviceError as error:
         raise DeviceError(*name_notes([str(error)])) from None
@@ -261,49 +273,49 @@ def count_there(place: FrameRange, way: FrameCountOptions) -> Part:
 
 
 def match_permissions(folder: str) -> None:
-    """Let those write into a temporary folder who may write into the one that it is in."""
+    """Give a temporary folder the permissions of the folder around it, for the workers' users."""
     os.chmod(folder, stat.S_IMODE(os.stat(os.path.dirname(folder)).st_mode))
 
 
 def write_range(
-    place: FrameRange,
-    end: Part,
-    way: FrameCountOptions,
+    frame_range: FrameRange,
+    end: RangeCount,
+    options: FrameCountOptions,
     first: int,
-    recipe: BlockMapper,
+    block_mapper: BlockMapper,
     names: str,
     called: str,
-) -> Written:
-    """Write the frames of a range as pictures, on a worker; again if need be, with the same bytes.
+) -> WrittenRange:
+    """Write the frames of a range as pictures, on a worker; a repeated task writes equal bytes.
 
     Args:
-        place: Where the range is.
-        end: What was counted of it, `end_of`.
-        way: How it was counted.
-        first: The number of its first picture.
-        recipe: What maps it.
+        frame_range: The range.
+        end: The count of the range, `range_end`.
+        options: How to read and count frames.
+        first: The number of the range's first picture.
+        block_mapper: The mapper of the frames.
         names: The pattern of the pictures' names.
-        called: What messages call the folder.
+        called: The folder, as messages call it.
 
     Raises:
-        ChangedError: Other frames were counted.
+        ChangedError: The frames are not those that were counted.
         OutputError: A picture cannot be written.
     """
-    with way.open(place.source) as frames:
-        channels, errors = channels_of(frames, way.alpha.alpha), []
-        reader, notes = Reader(frames, place), list[str]()
+    with options.open(frame_range.source) as frames:
+        channels, errors = channels_of(frames, options.alpha.alpha), []
+        reader, notes = RangeReader(frames, frame_range), list[str]()
         number = first - 1
         for number, frame in enumerate(reader.read(end.sought), first):
-            pixels = Pixels(with_alpha(frame.pixels, way.alpha, channels))
-            done = run_block(map_pixels, pixels, recipe, way.compute)
-            if done.result.tally is not None:
-                errors.append(done.result.tally.squared_error)
-            notes += [note for note in done.notes if note not in notes]
+            pixels = Pixels(with_alpha(frame.pixels, options.alpha, channels))
+            block_result = run_block(map_pixels, pixels, block_mapper, options.compute)
+            if block_result.result.tally is not None:
+                errors.append(block_result.result.tally.squared_error)
+            notes += [note for note in block_result.notes if note not in notes]
             with name_worker_on_error(), translate_write_errors(called):
-                write_picture(names % number, done.result.index, recipe.colors)
+                write_picture(names % number, block_result.result.index, block_mapper.colors)
         if (number + 1 - first, mark_of(reader.last)) != (end.frames, end.last):
-            raise ChangedError(f"{place.source}: has changed since its colors were counted")
-        return Written(sum(errors) if errors else None, [*frames.notes], notes)
+            raise ChangedError(f"{frame_range.source}: has changed since its colors were counted")
+        return WrittenRange(sum(errors) if errors else None, [*frames.notes], notes)
 
 
 def convert_clip_on(
@@ -316,12 +328,12 @@ def convert_clip_on(
     force: bool,
     progress: Progress,
 ) -> VideoReport:
-    """`convert_clip` with the workers of a scheduler.
+    """Convert a clip with the workers of a scheduler, as `convert_clip` does on this machine.
 
     Raises:
-        UsageError: The clip comes through standard input; its palettes depend on each other.
-        ClusterError: The workers cannot do it.
-        DeviceError: A worker has not the GPU that is asked for.
+        UsageError: The clip comes through standard input, or its palettes depend on each other.
+        ClusterError: The workers cannot be reached, or cannot do the work.
+        DeviceError: A worker lacks the requested GPU.
     """
     check_names([source])
     if isinstance(options.palette, str) and options.palette in ("scene", "frame"):
@@ -329,22 +341,22 @@ def convert_clip_on(
             f"--palette {options.palette} finds each palette from the one before, which is not for "
             "several workers; leave out --scheduler, or use --palette shared or FILE"
         )
-    with connect_workers(scheduler, device=options.compute.device) as crew:
-        distribute = partial(distribute_clip, crew)
+    with connect_workers(scheduler, device=options.compute.device) as workers:
+        distribute = partial(distribute_clip, workers)
         return convert_clip(
             source, output, k, options, force=force, progress=progress, distribute=distribute
         )
 
 
-def distribute_clip(crew: Workers, clip: ClipJob) -> DistributedClip:
-    """What has the frames of a clip counted by workers."""
+def distribute_clip(workers: Workers, clip: ClipJob) -> DistributedClip:
+    """A clip to be counted by workers."""
     options = clip.options
-    way = FrameCountOptions(
+    count_options = FrameCountOptions(
         frames=options.frames,
         channels=clip.frames.channels,
         perceptual=clip.perceptual,
         alpha=options.alpha,
-        compute=Compute(device=crew.device, memory=options.compute.memory),
+        compute=Compute(device=workers.device, memory=options.compute.memory),
     )
     mapping = MapOptions(
         dithering=options.dithering,
@@ -352,12 +364,12 @@ def distribute_clip(crew: Workers, clip: ClipJob) -> DistributedClip:
         lock_grays=options.clustering.lock_grays,
     )
     return DistributedClip(
-        crew, clip.frames, way, clip.first, clip.frame_progress.progress, mapping
+        workers, clip.frames, count_options, clip.first, clip.frame_progress.progress, mapping
     )
 
 
 def resume_stream(first: PreparedFrame | None, stream: FrameStream) -> FrameStream:
-    """Turns of which the first was taken already; none without it."""
+    """A stream whose first frame was already taken, from this frame on; empty without one."""
     if first is not None:
         yield first
         yield from stream

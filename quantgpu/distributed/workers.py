@@ -1,6 +1,6 @@
-"""The workers of a Dask cluster, which are asked whether they can do the work.
+"""The workers of a Dask cluster, after a check that they can do the work.
 
-Scheduling, transport and retries are Dask's: what a worker did that died is done by another.
+Scheduling, transport and retries are Dask's: another worker repeats the tasks of one that died.
 """
 
 from __future__ import annotations
@@ -15,72 +15,75 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from quantgpu.distributed.blocks import FAN_IN, BlockResult
-from quantgpu.distributed.gpus import VISIBLE, at_once, first_of, surroundings
+from quantgpu.distributed.gpus import VISIBLE, first_of, tasks_per_gpu, visible_devices
 from quantgpu.errors import ClusterError, DeviceError, UsageError
 from quantgpu.execution.selection import choose_device
 from quantgpu.threads import default_threads
 from quantgpu.version import __version__
 
 INSTALL = "pip install 'quantgpu[cluster]'"
-"""What to type when Dask is missing."""
+"""The command that installs Dask."""
 
-PATIENCE = 10
-"""Seconds in which a scheduler has to answer, and to have a worker."""
+PATIENCE_SECONDS = 10
+"""Seconds to wait for a scheduler, and for its first worker."""
 
-HERE = "127.0.0.1"
-"""Where the processes of a local cluster are reached."""
+LOOPBACK = "127.0.0.1"
+"""The address of the processes of a local cluster."""
 
-SURROUNDINGS = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 """Environment of the processes of a local cluster: Dask's own, without MALLOC_TRIM_THRESHOLD_, by
-which every larger array goes back to the system, where 96 megapixels took 12 s instead of 1.8."""
+which every larger array returns to the system: 96 megapixels took 12 s instead of 1.8."""
 
-SHORTLY = 3
-"""Seconds after which a worker of this machine that does not answer is taken for dead."""
+CONNECT_SECONDS = 3
+"""Seconds after which a worker of a local cluster that does not answer is taken for dead."""
 
 TIMEOUTS = TimeoutError, asyncio.TimeoutError
-"""These are two in Python 3.10."""
+"""The errors of a timeout; they are two types in Python 3.10."""
 
-LOUDEST = 50
-"""The level of what a local cluster and a client log: nothing but what ends it, as the rest is told
-by errors."""
+LOG_LEVEL = 50
+"""The level from which on a local cluster and a client log: critical, as other trouble raises
+errors."""
 
-NEEDED = "quantgpu", "dask", "distributed", "tifffile", "zarr"
-"""What a worker has to be able to import."""
+NEEDED_MODULES = "quantgpu", "dask", "distributed", "tifffile", "zarr"
+"""The modules that a worker has to have."""
 
 
 class Workers(NamedTuple):
-    """Workers that were asked."""
+    """Workers that passed `check_workers_ready`."""
 
     client: Any
     """`distributed.Client`."""
     threads: int
-    """For each task, so that those at work at once share the processors of a machine."""
-    workers: int
-    """How many there are."""
+    """Threads of each task, so that simultaneous tasks share the processors of a machine."""
+    number: int
+    """The number of workers."""
     device: str
-    """Where each does its work, as `choose_device` takes it."""
-    here: str
-    """Where the command does what it does itself."""
+    """The device of each worker, as `choose_device` takes it."""
+    local_device: str
+    """The device of this process, as `choose_device` takes it."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any, priority: int = 0) -> Any:
-        """A future of a function of the package, done by a worker that is asked again: it may have
-        come since the others were.
+        """Submit a function of the package to a worker; the future of its result.
 
-        Those of a higher priority are done first, as soon as they can be.
+        The worker's version is checked again, as a worker may join at any time. Tasks of a higher
+        `priority` run first.
         """
         key = f"{function.__name__}-{uuid4().hex}"
         return self.client.submit(
-            run_checked, __version__, NEEDED, function, *arguments, key=key, pure=False,
+            run_checked, __version__, NEEDED_MODULES, function, *arguments, key=key, pure=False,
             priority=priority,
         )  # fmt: skip
 
-    def summed(self, add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
-        """A future of the sum of some futures, added a few at a time as soon as they are there, so
-        that workers do not have to keep them all; the list is emptied."""
+    def tree_sum(self, add: Callable[[Sequence[Any]], Any], parts: list[Any]) -> Any:
+        """Submit the sum of futures as a tree, `FAN_IN` at a time; the future of the sum.
+
+        Sums have a higher priority than parts, and `parts` is emptied, so that workers do not have
+        to keep all parts.
+        """
         level = 0
         while len(parts) > 1:
             level += 1
-            groups = [parts[at : at + FAN_IN] for at in range(0, len(parts), FAN_IN)]
+            groups = [parts[start : start + FAN_IN] for start in range(0, len(parts), FAN_IN)]
             parts[:] = [self.submit(add, group, priority=level) for group in groups]
         return parts.pop()
 
@@ -88,7 +91,11 @@ class Workers(NamedTuple):
 def run_checked(
     version: str, needed: Sequence[str], function: Callable[..., Any], *arguments: Any
 ) -> Any:
-    """What a function gives on a worker, if that is one that can do the work of a version."""
+    """Run a function on a worker after checking its modules and its version of quantgpu.
+
+    Raises:
+        ClusterError: The worker lacks one of the modules `needed`, or has another version.
+    """
     import distributed
 
     _, found, missing = self_description()(needed)
@@ -97,7 +104,11 @@ def run_checked(
 
 
 def run_block(function: Callable[..., BlockResult], *arguments: Any) -> BlockResult:
-    """What was done with a block on a worker, told so that the worker is named."""
+    """Process a block on a worker; the result with the worker's name in device and notes.
+
+    Raises:
+        DeviceError: The device failed; the message names the worker.
+    """
     try:
         done = function(*arguments)
     except DeviceError as error:
@@ -106,8 +117,8 @@ def run_block(function: Callable[..., BlockResult], *arguments: Any) -> BlockRes
 
 
 def worker_name(worker: Any = None) -> str:
-    """What to call a worker, the one that does this task if none is given: by its GPU, if it is
-    there for that alone."""
+    """The name of a worker, of the current task's if None: ``gpu:N`` if it serves one GPU, else its
+    address."""
     import distributed
 
     worker = worker or distributed.get_worker()
@@ -115,7 +126,7 @@ def worker_name(worker: Any = None) -> str:
 
 
 def name_device(device: str) -> str:
-    """What to call a device of the worker that does this task."""
+    """The name of a device of the current task's worker."""
     name = worker_name()
     if device == "cpu":
         return device
@@ -123,24 +134,27 @@ def name_device(device: str) -> str:
 
 
 def name_notes(notes: Sequence[str]) -> list[str]:
-    """Notes on a device of the worker that does this task; each is the same for all files."""
+    """Notes on a device, with the name of the current task's worker; equal for all files."""
     name = worker_name()
-    return [renumbered(note, name) or f"the worker {name}: {note}" for note in notes]
+    return [renumber_gpu(note, name) or f"the worker {name}: {note}" for note in notes]
 
 
-def renumbered(note: str, name: str) -> str:
-    """What is said of the only GPU that a worker sees, by its number; empty if it sees others."""
+def renumber_gpu(note: str, name: str) -> str:
+    """A note with the machine's number of a worker's only GPU; empty for other workers.
+
+    `name`: of the worker, ``gpu:N`` if the worker serves one GPU.
+    """
     return note.replace("gpu:0", name) if name.startswith("gpu:") else ""
 
 
 def check_scheduler(scheduler: str) -> int | None:
-    """The workers that ``local`` or ``local:N`` asks for; None for the address of a scheduler.
+    """The number of workers in ``local`` or ``local:N``; None for the address of a scheduler.
 
     >>> check_scheduler("local:4"), check_scheduler("tcp://10.0.0.1:8786")
     (4, None)
 
     Raises:
-        UsageError: It is neither.
+        UsageError: `scheduler` has another form.
     """
     found = re.fullmatch(r"local(?::(\d{1,4}))?", scheduler)
     if found and found[1] != "0":
@@ -154,20 +168,20 @@ def check_scheduler(scheduler: str) -> int | None:
 
 @contextlib.contextmanager
 def connect_workers(
-    scheduler: str, patience: float = PATIENCE, device: str = "auto"
+    scheduler: str, patience: float = PATIENCE_SECONDS, device: str = "auto"
 ) -> Iterator[Workers]:
-    """The workers of a scheduler, or of a local cluster that ends with the context.
+    """Connect to the workers of a scheduler, or of a local cluster that ends with the context.
 
     Args:
         scheduler: ``tcp://HOST:PORT``, ``local`` or ``local:N``.
         patience: Seconds to wait for a scheduler, and for its first worker.
-        device: Where each worker does its work, as `choose_device` takes it.
+        device: The device of each worker, as `choose_device` takes it.
 
     Raises:
-        UsageError: It is none of these, or Dask is not installed.
-        ClusterError: The scheduler does not answer or has no worker, or a worker cannot do the
-            work: it lacks something, or has another version of quantgpu.
-        DeviceError: A worker has not the GPU that is asked for.
+        UsageError: `scheduler` has another form, or Dask is not installed.
+        ClusterError: The scheduler does not answer or has no worker; a worker lacks a module, or
+            has another version of quantgpu.
+        DeviceError: A worker lacks the requested GPU.
     """
     workers = check_scheduler(scheduler)
     distributed = distributed_for("--scheduler")
@@ -176,41 +190,40 @@ def connect_workers(
         if workers is not None:
             names: dict[int | str, dict[str, str] | None] = dict.fromkeys(range(workers))
             address = stack.enter_context(local_cluster(distributed, names))
-        client = stack.enter_context(connected(distributed, address, patience))
-        here = device if device == "cpu" else "auto"
-        yield check_workers_ready(client, scheduler, patience, device, here)
+        client = stack.enter_context(connect_client(distributed, address, patience))
+        local_device = device if device == "cpu" else "auto"
+        yield check_workers_ready(client, scheduler, patience, device, local_device)
 
 
 @contextlib.contextmanager
 def start_gpu_workers(
     device: str, numbers: Sequence[int], jobs: int | None = None
 ) -> Iterator[Workers]:
-    """A process of this machine for each of some GPUs, which it sees alone; they end with the
-    context.
+    """Start a process on this machine for each of some GPUs; they end with the context.
 
     Args:
-        device: What named the GPUs.
-        numbers: Of them.
-        jobs: Pictures at work in all, see `gpus.at_once`.
+        device: The option that named the GPUs.
+        numbers: The numbers of the GPUs; each process sees one of them.
+        jobs: Pictures at work in all, see `gpus.tasks_per_gpu`.
 
     Raises:
         UsageError: Dask is not installed.
         DeviceError: One of the GPUs cannot be used.
     """
     distributed = distributed_for(f"--device {device}")
-    environments = zip(numbers, surroundings(numbers), strict=True)
-    threads = at_once(len(numbers), jobs, default_threads())
+    environments = zip(numbers, visible_devices(numbers), strict=True)
+    threads = tasks_per_gpu(len(numbers), jobs, default_threads())
     workers: dict[int | str, dict[str, str] | None]
     workers = {f"gpu:{number}": {VISIBLE: shown} for number, shown in environments}
     with (
         local_cluster(distributed, workers, threads) as cluster,
-        connected(distributed, cluster, PATIENCE) as client,
+        connect_client(distributed, cluster, PATIENCE_SECONDS) as client,
     ):
-        yield check_workers_ready(client, "local", PATIENCE, "gpu", first_of(device))
+        yield check_workers_ready(client, "local", PATIENCE_SECONDS, "gpu", first_of(device))
 
 
 def distributed_for(option: str) -> Any:
-    """Dask's scheduler and workers, for an option that takes them."""
+    """The module `distributed`, or a UsageError that says how to install Dask for an option."""
     try:
         import distributed
     except ImportError as error:
@@ -222,21 +235,22 @@ def distributed_for(option: str) -> Any:
 def local_cluster(
     distributed: Any, workers: Mapping[int | str, dict[str, str] | None], threads: int = 1
 ) -> Iterator[Any]:
-    """A scheduler and processes on this machine, on its loopback interface.
+    """Start a scheduler and processes on this machine's loopback interface.
 
     Args:
-        workers: For each process its name, and what is in its environment alone.
-        threads: Tasks that each does at once.
+        distributed: The module.
+        workers: The name of each process to its additional environment variables, or None.
+        threads: Simultaneous tasks of each process.
     """
     import dask
 
     settings = {
-        "distributed.comm.timeouts.connect": f"{SHORTLY}s",
-        "distributed.nanny.pre-spawn-environ": SURROUNDINGS,
+        "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "distributed.worker.profile.enabled": False,
     }
     common = {
-        "nthreads": threads, "host": HERE, "dashboard": False, "silence_logs": LOUDEST,
+        "nthreads": threads, "host": LOOPBACK, "dashboard": False, "silence_logs": LOG_LEVEL,
         "memory_limit": distributed.system.MEMORY_LIMIT // len(workers),
     }  # fmt: skip
     with (
@@ -248,17 +262,23 @@ def local_cluster(
             },
             scheduler={
                 "cls": distributed.Scheduler,
-                "options": {"host": HERE, "dashboard": False, "dashboard_address": f"{HERE}:0"},
+                "options": {
+                    "host": LOOPBACK, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0",
+                },
             },
-            silence_logs=LOUDEST,
+            silence_logs=LOG_LEVEL,
         ) as cluster,
     ):  # fmt: skip
         yield cluster
 
 
 @contextlib.contextmanager
-def connected(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
-    """A client of a scheduler."""
+def connect_client(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
+    """Connect a client to a scheduler within `patience` seconds.
+
+    Raises:
+        ClusterError: The scheduler does not answer.
+    """
     try:
         client = distributed.Client(address, timeout=patience, set_as_default=False)
     except (OSError, *TIMEOUTS) as error:
@@ -269,7 +289,7 @@ def connected(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
         ) from None
     logger = logging.getLogger("distributed.client")
     level = logger.level
-    logger.setLevel(LOUDEST)
+    logger.setLevel(LOG_LEVEL)
     try:
         with client:
             yield client
@@ -278,9 +298,14 @@ def connected(distributed: Any, address: Any, patience: float) -> Iterator[Any]:
 
 
 def check_workers_ready(
-    client: Any, scheduler: str, patience: float, device: str, here: str
+    client: Any, scheduler: str, patience: float, device: str, local_device: str
 ) -> Workers:
-    """The workers, all of which have what is needed, in this version, and the GPU that is named."""
+    """The workers of a client, after checking modules, versions and GPUs.
+
+    Raises:
+        ClusterError: There is no worker within `patience` seconds, or `check_workers` fails.
+        DeviceError: A worker lacks the requested GPU.
+    """
     try:
         client.wait_for_workers(1, timeout=patience)
     except TIMEOUTS:
@@ -290,47 +315,49 @@ def check_workers_ready(
         ) from None
     answers = check_workers(client)
     if device.startswith("gpu"):
-        for _, trouble in sorted(client.run(trouble_with, device).items()):
+        for _, trouble in sorted(client.run(gpu_trouble, device).items()):
             if trouble:
                 raise DeviceError(trouble)
-    at_once: Counter[str] = Counter()
-    processors: dict[str, int] = {}
+    tasks_per_host: Counter[str] = Counter()
+    processors_of_host: dict[str, int] = {}
     for worker, threads in client.nthreads().items():
         host = worker.rsplit(":", 1)[0]
-        at_once[host] += threads
-        processors[host] = answers[worker][0] if worker in answers else threads
-    shares = [processors[host] // tasks for host, tasks in at_once.items()]
-    return Workers(client, max(min(shares), 1), len(answers), device, here)
+        tasks_per_host[host] += threads
+        processors_of_host[host] = answers[worker][0] if worker in answers else threads
+    shares = [processors_of_host[host] // tasks for host, tasks in tasks_per_host.items()]
+    return Workers(client, max(min(shares), 1), len(answers), device, local_device)
 
 
 def check_workers(client: Any) -> dict[str, tuple[int, str | None, list[str]]]:
-    """What all workers say of themselves, see `self_description`.
+    """The `self_description` of each worker, by its address.
 
     Raises:
-        ClusterError: One of them cannot do the work.
+        ClusterError: A worker lacks a module, or has another version of quantgpu.
     """
     answers: dict[str, tuple[int, str | None, list[str]]]
-    answers = client.run(self_description(), NEEDED)
+    answers = client.run(self_description(), NEEDED_MODULES)
     for worker, (_, version, missing) in sorted(answers.items()):
         check_worker(worker, version, missing, __version__)
     return answers
 
 
-def trouble_with(device: str, dask_worker: Any) -> str:
-    """Why a GPU of a worker cannot be used; empty if it can."""
+def gpu_trouble(device: str, dask_worker: Any) -> str:
+    """The reason why a worker's GPU cannot be used; empty if it can."""
     try:
         choose_device(device)
     except DeviceError as error:
         name, reason = worker_name(dask_worker), str(error)
-        if renumbered(reason, name):
-            return f"{name} cannot be used: {renumbered(reason, name)}; leave it out of --device"
+        if renumber_gpu(reason, name):
+            return f"{name} cannot be used: {renumber_gpu(reason, name)}; leave it out of --device"
         return f"the worker {name} cannot use --device {device}: {reason}; or use --device auto"
     return ""
 
 
 def self_description() -> Callable[[Sequence[str]], tuple[int, str | None, list[str]]]:
-    """A function that says of a worker how many processors it may use, its version of quantgpu, and
-    what it cannot import; it is sent whole, as a worker without quantgpu has to run it, too."""
+    """A function from modules to a worker's processors, version of quantgpu and missing modules.
+
+    The function is nested so that Dask pickles its code: a worker without quantgpu can run it.
+    """
 
     def describe(needed: Sequence[str]) -> tuple[int, str | None, list[str]]:
         import importlib
@@ -348,7 +375,7 @@ def self_description() -> Callable[[Sequence[str]], tuple[int, str | None, list[
 
 
 def check_worker(worker: str, version: str | None, missing: Sequence[str], wanted: str) -> None:
-    """Raise a ClusterError unless a worker can do the work of the version that is `wanted`."""
+    """Raise a ClusterError if a worker misses modules, or its version is not `wanted`."""
     if missing:
         raise ClusterError(f"the worker {worker} has no {', '.join(missing)}; there: {INSTALL}")
     if version != wanted:

@@ -137,8 +137,8 @@ def convert_clip(
     """Write a clip with K colors.
 
     Args:
-        source: What `open_frames` reads.
-        output: What `open_sink` writes.
+        source: A source of `open_frames`.
+        output: An output of `open_sink`.
         k: Most colors of a frame; None for the number that suits the format.
         options: All other options.
         force: Whether to replace an existing output.

@@ -75,7 +75,7 @@ def test_thin_pictures_have_the_weights_of_the_plain_call(
 def test_large_blocks_are_counted_like_small_ones(
     few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "FEW", few)
+    monkeypatch.setattr(blocks, "FEW_PIXELS", few)
     for picture in (photo(), soft_photo()):
         found = cluster.histogram(in_chunks(picture, (50, 40))).compute(scheduler="sync")
         assert_same_histogram(found, count_colors(Pixels(picture), perceptual=True))
@@ -266,15 +266,15 @@ def test_histograms_and_recipes_travel_compressed_and_arrive_whole() -> None:
     assert len(data) < sum(column.nbytes for column in columns) / 4 < sys.getsizeof(counted)
     assert_same_histogram(pickle.loads(data), counted)
     shared = cluster.palette(counted_later(counted), 6, device="cpu").compute(scheduler="sync")
-    recipe = blocks.mapper_for_blocks(counted, shared, MapOptions(dithering=Dithering("bayer")))
-    data = pickle.dumps(recipe)
-    assert len(data) < sys.getsizeof(recipe) / 4
+    mapper = blocks.mapper_for_blocks(counted, shared, MapOptions(dithering=Dithering("bayer")))
+    data = pickle.dumps(mapper)
+    assert len(data) < sys.getsizeof(mapper) / 4
     there = pickle.loads(data)
     assert isinstance(there, BlockMapper)
-    assert np.array_equal(there.keys, recipe.keys)
-    assert np.array_equal(there.labels, recipe.labels)
-    assert np.array_equal(there.colors, recipe.colors)
-    assert (there.options, there.channels) == (recipe.options, recipe.channels)
+    assert np.array_equal(there.keys, mapper.keys)
+    assert np.array_equal(there.labels, mapper.labels)
+    assert np.array_equal(there.colors, mapper.colors)
+    assert (there.options, there.channels) == (mapper.options, mapper.channels)
 
 
 def counted_later(counted: Histogram) -> Any:
@@ -350,7 +350,7 @@ def test_many_colors_are_added_in_bins_with_the_sums_of_few(
         used.append(len(those))
         return real(those)
 
-    monkeypatch.setattr(blocks, "MANY", 1)
+    monkeypatch.setattr(blocks, "MANY_COLORS", 1)
     monkeypatch.setattr(blocks, "add_in_bins", noted)
     for group, expected in zip(groups, few, strict=True):
         found = blocks.add_histograms(group)

@@ -21,18 +21,18 @@ from quantgpu.color.alpha import AlphaOptions
 from quantgpu.distributed import frame_ranges
 from quantgpu.distributed.blocks import add_histograms, count_block
 from quantgpu.distributed.frame_ranges import (
-    AGAIN,
+    REREAD_NOTE,
     FrameCountOptions,
     FrameRange,
-    Part,
+    RangeCount,
     check_range,
     colors_of,
-    colors_of_sound,
+    colors_of_undamaged,
     count_range,
-    end_of,
     follows,
-    joined,
+    range_end,
     ranges_of,
+    recount_if_astray,
     sum_of_ranges,
 )
 from quantgpu.distributed.tiles import Halo
@@ -74,12 +74,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return many_frames(tmp_path_factory.mktemp("clips"))
 
 
-def in_turn(places: list[FrameRange], way: FrameCountOptions = PLAIN) -> list[Part]:
+def in_turn(places: list[FrameRange], way: FrameCountOptions = PLAIN) -> list[RangeCount]:
     """What ranges after each other count."""
-    parts: list[Part] = []
+    parts: list[RangeCount] = []
     for place in places:
         part = count_range(place, way)
-        parts.append(joined(part, end_of(parts[-1]), place, way) if parts else part)
+        parts.append(recount_if_astray(part, range_end(parts[-1]), place, way) if parts else part)
     return parts
 
 
@@ -176,7 +176,7 @@ def test_where_seeking_leads_to_other_pixels_ranges_are_read_from_the_beginning(
     monkeypatch.setattr("quantgpu.video.options.open_frames", astray)
     parts = in_turn(between(sources["a.gif"], [0.1, 0.18]))
     assert [part.sought for part in parts] == [True, False, False]
-    assert parts[1].notes == [f"{sources['a.gif']}: {AGAIN}"]
+    assert parts[1].notes == [f"{sources['a.gif']}: {REREAD_NOTE}"]
     assert bytes_of(sum_of_ranges(parts).histogram) == by_hand(sources["a.gif"], PLAIN)
 
 
@@ -207,7 +207,7 @@ def test_damage_ends_the_clip_in_the_range_where_it_is(tmp_path: Path) -> None:
     assert sum_of_ranges(parts).damage == parts[2].damage
     assert "in.avi: damaged" in str(parts[2].damage)
     with pytest.raises(InputError, match=r"in\.avi: damaged"):
-        colors_of_sound(sum_of_ranges(parts))
+        colors_of_undamaged(sum_of_ranges(parts))
     assert bytes_of(colors_of(sum_of_ranges(parts), "")) == by_hand(source, PLAIN)
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import quantgpu
 from quantgpu import DeviceError, UsageError, cli
 from quantgpu.distributed import workers as crew
-from quantgpu.distributed.gpus import first_of, is_several, numbers_of, surroundings
+from quantgpu.distributed.gpus import first_of, is_several, numbers_of, visible_devices
 
 NAMES = [f"{letter}.png" for letter in "abcd"]
 
@@ -130,9 +130,9 @@ def test_one_picture_is_done_by_the_first_gpu_and_the_others_are_told() -> None:
 
 
 def test_processes_are_shown_the_gpus_that_this_one_sees() -> None:
-    assert surroundings([1, 0], {}) == ["1", "0"]
+    assert visible_devices([1, 0], {}) == ["1", "0"]
     outer = {"CUDA_VISIBLE_DEVICES": "3, GPU-1f,MIG-2"}
-    assert surroundings([0, 2], outer) == ["3", "MIG-2"]
+    assert visible_devices([0, 2], outer) == ["3", "MIG-2"]
 
 
 def test_each_gpu_has_a_process_that_sees_it_alone_and_the_bytes_are_the_same(
@@ -146,7 +146,7 @@ def test_each_gpu_has_a_process_that_sees_it_alone_and_the_bytes_are_the_same(
 
     def spying(client: Any, *arguments: Any) -> Any:
         found = asked(client, *arguments)
-        assert (found.device, found.here) == ("gpu", "gpu:2")
+        assert (found.device, found.local_device) == ("gpu", "gpu:2")
         names = client.run(lambda dask_worker: dask_worker.name)
         seen.update({names[at]: visible for at, visible in client.run(gpu_worker.shown).items()})
         return found

@@ -19,7 +19,7 @@ from quantgpu.distributed import stores
 from quantgpu.distributed.stores import (
     Picture,
     check_store_output,
-    created,
+    create_store,
     inspect,
     is_blockwise,
     is_zarr,
@@ -93,7 +93,7 @@ def test_blocks_that_are_written_make_the_whole(output: str) -> None:
     index = (np.arange(150 * 210).reshape(150, 210) % 7).astype(np.uint8)
     colors = np.arange(21, dtype=np.uint8).reshape(7, 3)
     picture = Picture("", (150, 210, 3), (4, 4))
-    with created(output, picture, colors, 7) as there:
+    with create_store(output, picture, colors, 7) as there:
         for top, bottom, left, right in regions(picture)[::-1] * 2:
             write_region(there, (top, bottom, left, right), index[top:bottom, left:right])
         assert not Path(output).exists()
@@ -114,10 +114,10 @@ def test_nothing_is_left_of_what_fails_and_what_was_there_stays(output: str) -> 
     write_zarr(output, PICTURE) if output.endswith("zarr") else write_tiff(output, PICTURE)
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     picture = Picture("", (150, 210, 3), (4, 4))
-    with pytest.raises(KeyError), created(output, picture, np.zeros((1, 3), np.uint8), 1):
+    with pytest.raises(KeyError), create_store(output, picture, np.zeros((1, 3), np.uint8), 1):
         raise KeyError
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
-    with created(output, picture, np.zeros((1, 3), np.uint8), 1):
+    with create_store(output, picture, np.zeros((1, 3), np.uint8), 1):
         pass
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} != before
 
@@ -214,7 +214,7 @@ def test_a_folder_that_is_no_store_is_never_replaced(output: str) -> None:
         check_store_output(output, 5, force=True)
     with (
         pytest.raises(OutputError, match="is a folder"),
-        created(output, picture, np.zeros((1, 3), np.uint8), 1),
+        create_store(output, picture, np.zeros((1, 3), np.uint8), 1),
     ):
         pass  # as if it had come between the check and the end
     assert Path(output, "thesis.txt").read_text() == "years"
@@ -244,7 +244,7 @@ def test_the_old_store_stays_where_the_new_one_cannot_be_moved(
     picture = Picture("", (150, 210, 3), (4, 4))
     with (
         pytest.raises(OutputError, match="Permission denied"),
-        created("out.zarr", picture, np.zeros((1, 3), np.uint8), 1),
+        create_store("out.zarr", picture, np.zeros((1, 3), np.uint8), 1),
     ):
         pass
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
@@ -254,7 +254,7 @@ def test_the_old_store_stays_where_the_new_one_cannot_be_moved(
 def test_temporary_names_cannot_be_known_ahead(output: str) -> None:
     picture, names = Picture("", (150, 210, 3), (4, 4)), set()
     for _ in range(2):
-        with created(output, picture, np.zeros((1, 3), np.uint8), 1) as temporary:
+        with create_store(output, picture, np.zeros((1, 3), np.uint8), 1) as temporary:
             names.add(temporary)
     assert len(names) == 2
     assert all(len(Path(name).name) > 24 for name in names)

@@ -27,7 +27,7 @@ FEW = ["-k", "8", "--effort", "fast", "--device", "cpu"]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working directory, which is not the workers', with a clip; ranges are short."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(crew_frames, "LEAST", 2)
+    monkeypatch.setattr(crew_frames, "LEAST_FRAMES", 2)
     video(Path("in.mkv"), moving())
 
 

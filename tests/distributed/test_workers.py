@@ -27,7 +27,7 @@ def address_of(client: Any) -> str:
 
 def test_workers_that_can_do_the_work_are_a_crew(two_workers: Any) -> None:
     with connect_workers(address_of(two_workers)) as found:
-        assert found.workers == len(two_workers.nthreads()) > 0
+        assert found.number == len(two_workers.nthreads()) > 0
         assert found.threads == 1 or found.threads >= 2
         assert found.client.submit(sum, [1, 2]).result(10) == 3
         assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
@@ -36,7 +36,7 @@ def test_workers_that_can_do_the_work_are_a_crew(two_workers: Any) -> None:
 
 def test_a_local_cluster_has_as_many_workers_as_asked_for() -> None:
     with connect_workers("local:1") as found:
-        assert (found.workers, len(found.client.nthreads())) == (1, 1)
+        assert (found.number, len(found.client.nthreads())) == (1, 1)
         assert found.threads == default_threads()
 
 
@@ -91,7 +91,7 @@ def test_workers_of_another_version_are_refused_with_both(
 def test_workers_that_lack_something_are_refused_with_what_to_type(
     two_workers: Any, monkeypatch: pytest.MonkeyPatch, missing: Sequence[str]
 ) -> None:
-    monkeypatch.setattr(crew, "NEEDED", (*crew.NEEDED, *missing))
+    monkeypatch.setattr(crew, "NEEDED_MODULES", (*crew.NEEDED_MODULES, *missing))
     said = rf"has no {', '.join(missing)}; there: pip install 'quantgpu\[cluster\]'"
     with pytest.raises(ClusterError, match=said), connect_workers(address_of(two_workers)):
         pass
@@ -125,7 +125,7 @@ def test_a_worker_is_asked_again_with_each_task_as_it_may_have_come_later(
             patched.setattr(crew, "__version__", "9.8.7")
             with pytest.raises(ClusterError, match=rf"has quantgpu {__version__}, and this is 9"):
                 found.submit(sum, [1, 2]).result(10)
-        monkeypatch.setattr(crew, "NEEDED", (*crew.NEEDED, "no_such_module"))
+        monkeypatch.setattr(crew, "NEEDED_MODULES", (*crew.NEEDED_MODULES, "no_such_module"))
         with pytest.raises(ClusterError, match="has no no_such_module; there: pip install"):
             found.submit(sum, [1, 2]).result(10)
 
@@ -162,7 +162,7 @@ def test_what_a_process_says_of_its_only_gpu_is_told_by_the_number_of_that(
     assert crew.name_notes([note]) == ["gpu:2 ran out of memory; went on with the CPU"]
     assert (crew.name_device("gpu:0"), crew.name_device("cpu")) == ("gpu:2", "cpu")
     with gpu_double.installed(compute_capability="70"):
-        assert crew.trouble_with("gpu", worker) == (
+        assert crew.gpu_trouble("gpu", worker) == (
             "gpu:2 cannot be used: gpu:2 has compute capability 7.0; 7.5 is the least; leave it "
             "out of --device"
         )
@@ -193,9 +193,9 @@ def test_sums_are_made_as_soon_as_their_parts_are_there(two_workers: Any, tmp_pa
     path = str(tmp_path / "lines")
     with connect_workers(address_of(two_workers)) as found:
         parts = [found.submit(leaf, path) for _ in range(40)]
-        assert found.summed(branch, parts).result(30) == path
+        assert found.tree_sum(branch, parts).result(30) == path
         assert not parts
-        assert found.summed(branch, [found.submit(leaf, path)]).result(30) == path
+        assert found.tree_sum(branch, [found.submit(leaf, path)]).result(30) == path
     lines = Path(path).read_text().splitlines()
     assert sorted(lines) == [*["part"] * 41, "sum of 2", "sum of 3", *["sum of 4"] * 12]
     assert "sum of 4" in lines[:30]
