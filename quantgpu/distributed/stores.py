@@ -246,7 +246,7 @@ def copy_segment(pixels: NDArray[Any], segment: NDArray[Any], row: int, column: 
 
 
 STORE_MARKS = ".zgroup", ".zarray", "zarr.json"
-"""Files of which a Zarr store has one at its top."""
+"""Files that mark a folder as a Zarr store, which has at least one."""
 
 
 def check_store_output(output: str, k: int, force: bool) -> None:
@@ -268,7 +268,7 @@ def check_store_output(output: str, k: int, force: bool) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise unless nothing is there, or what is there is of the kind that is written."""
+    """Raise an OutputError if a store would replace a folder of other files, or another kind."""
     if is_tiff(str(path)) and path.is_dir():
         raise OutputError(f"{path}: is a folder, which a file never replaces; use another name")
     is_store = any((path / mark).is_file() for mark in STORE_MARKS)
@@ -311,7 +311,7 @@ def create_store(output: str, picture: Picture, colors: NDArray[np.uint8], k: in
 
 
 def put_in_place(store: Path, path: Path) -> None:
-    """Move a store to `path`; the one that is there goes once the new one is in place."""
+    """Move a store to `path`; an older store is removed after the new one is in place."""
     if not path.is_dir():
         os.replace(store, path)
         return

@@ -105,13 +105,13 @@ class FrameProgress:
         self.progress, self.count = progress, count
         self.stage, self.done, self.begun = "", 0, 0.0
         self.stopped = Event()
-        """Set when nobody wants the frames any more."""
+        """Set when no more frames are wanted."""
 
     def __call__(self, stage: str) -> None:
         """Report one more frame of a stage.
 
         Raises:
-            Stopped: Nobody wants more frames.
+            Stopped: No more frames are wanted.
         """
         if self.stopped.is_set():
             raise Stopped
@@ -293,7 +293,7 @@ def write_clip(
 
 
 def originals_of(clip: ClipJob) -> frozenset[Any]:
-    """The identities of all files that a clip is made of."""
+    """The identities of the files of a clip and of its palette, see `file_ids`."""
     palette = clip.options.palette
     given = [os.fspath(palette)] if isinstance(palette, str | os.PathLike) else []
     return file_ids([*(clip.frames.files or [clip.frames.name]), *given])
@@ -401,11 +401,11 @@ def map_frames(
         pixels.wait()
         return frame, ready, index, None if tally is None else tally.squared_error
 
-    on_gpu = ExitStack()
-    with closing(stream), on_gpu:
-        if device is not None:  # what goes wrong on the CPU is no error of a GPU
-            on_gpu.enter_context(device_context(device))
-            on_gpu.enter_context(translate_gpu_errors())
+    gpu_contexts = ExitStack()
+    with closing(stream), gpu_contexts:
+        if device is not None:  # on the host, no error is an error of a GPU
+            gpu_contexts.enter_context(device_context(device))
+            gpu_contexts.enter_context(translate_gpu_errors())
         if gpu_stream is not None:
             yield from gpu_stream.map_frames(stream)
         else:

@@ -77,7 +77,7 @@ class Frames:
     rereadable: bool = True
     """Whether the frames can be iterated over more than once."""
     files: tuple[str, ...] = ()
-    """What is read, if these are several files; else it is the source."""
+    """The files of a source of several pictures; empty for a single file."""
     broken: str | None = field(default=None, init=False)
     """Why the latest iteration ended before the end of the source; None if it did not."""
     begun: bool = field(default=False, init=False)
@@ -115,10 +115,10 @@ class Frames:
 
 
 MOST_SECONDS = 10_000_000
-"""Seconds that an option may name: some 115 days."""
+"""Most seconds of an option: some 115 days."""
 
 MOST_DENOMINATOR = 1_000_000
-"""Of numbers of seconds, and of frames a second."""
+"""The greatest denominator of seconds, and of frames per second."""
 
 
 def parse_seconds(

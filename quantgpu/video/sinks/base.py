@@ -51,7 +51,7 @@ class ClipInfo:
     transparent: bool = False
     """Whether some palette may have colors that are not opaque."""
     originals: frozenset[Any] = frozenset()
-    """Identities of files that are read, which are never replaced."""
+    """Identities of the input files, see `file_ids`, which are never replaced."""
     notes: list[str] = field(default_factory=list)
     """Losses on writing, for people; grows while frames are written."""
     written: int = 0

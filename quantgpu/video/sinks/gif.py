@@ -36,7 +36,7 @@ SHORTEST_DELAY = 2
 """Browsers show frames of fewer hundredths of a second for ten."""
 
 LONGEST_HUNDREDTHS = 65_535
-"""Hundredths of a second that a frame can be shown."""
+"""Most hundredths of a second of a frame."""
 
 LONG_FRAMES = "frames of more than 655.35 s are shown for that long, as GIF holds no more"
 
