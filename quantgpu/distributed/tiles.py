@@ -34,7 +34,7 @@ class Halo(NamedTuple):
     left: int = 0
     right: int = 0
 
-    def cut_from(self, around: Any) -> Any:
+    def trim(self, around: Any) -> Any:
         """Cut the halo off an array, (h, w, …)."""
         height, width = around.shape[:2]
         return around[self.above : height - self.below, self.left : width - self.right]
@@ -80,7 +80,7 @@ class Tile(Pixels):
 
     def __init__(self, around: Any, halo: Halo) -> None:
         """`around`: (h, w, 3 | 4) uint8, the block with its halo, on the host or on a GPU."""
-        super().__init__(halo.cut_from(around))
+        super().__init__(halo.trim(around))
         self.around, self.halo = around, halo
 
     def to_host(self) -> Tile:

@@ -128,7 +128,7 @@ def test_edges_are_laid_around_the_block_that_they_lie_beside(gpu: Any, on_gpu: 
     host = to_host(found)
     assert halo == Halo(1, 2, 1, 2)
     assert np.array_equal(host, picture[2:8, 3:10])
-    assert np.array_equal(halo.cut_from(host), block)
+    assert np.array_equal(halo.trim(host), block)
     nothing: list[Any] = [None] * 3
     found, halo = assemble([nothing, [lines[1][0], *lines[1][1:2], None], nothing])
     assert halo == Halo(left=1)
