@@ -118,7 +118,7 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
         open_gpu(number)
         device = Device(number, free_memory(number))
         tell(f"gpu:{number}: comparing with NumPy")
-        found["comparisons"] = [compare(device, *case) for case in pictures()]
+        found["comparisons"] = [compare_with_numpy(device, *case) for case in pictures()]
         tell(f"gpu:{number}: measuring")
         found |= {"throughput": {}, "unmeasured": None}
     except DeviceError as error:
@@ -201,7 +201,7 @@ def pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
     return [(name, picture, *case) for name, picture in named.items() for case in CASES]
 
 
-def compare(
+def compare_with_numpy(
     device: Device, name: str, picture: NDArray[np.uint8], k: int, effort: str, dither: str
 ) -> dict[str, Any]:
     """Whether a GPU gives the palette and the indices that NumPy gives; None if it could not."""

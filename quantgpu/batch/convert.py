@@ -8,10 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+from PIL import Image
 
 from quantgpu.batch.destination import Destination, check_output
 from quantgpu.batch.report import Report
@@ -22,7 +24,7 @@ from quantgpu.indexed import Indexed
 from quantgpu.io.atomic import atomic_write, translate_write_errors
 from quantgpu.io.decode import ReadOptions, translate_read_errors
 from quantgpu.io.encode import Format, check_sides, encode
-from quantgpu.io.metadata import METADATA, METADATA_SUPPORT, left_out
+from quantgpu.io.metadata import METADATA, METADATA_SUPPORT, Metadata, left_out
 from quantgpu.io.streams import STREAM, prefix_errors, read_standard_input
 from quantgpu.options import QuantizeOptions
 from quantgpu.pipeline.quantize import quantize_with
@@ -74,30 +76,12 @@ def convert_file(
         QuantgpuError: Anything that the user can mend; what was not reported on is not written.
     """
     progress("read", 0)
-    started = time.perf_counter()
-    source = read_standard_input() if name == STREAM else name
-    with translate_read_errors(name):
-        bytes_in = (
-            len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
-        )
     outputs = [destination.of(name, tag) for tag in work.tags]
     wanted = [output for output in outputs if output not in kept]
-    form, *_ = [check_output(output, work.k, destination.force) for output in wanted]
-    opening, reasons = reading_for(form, work)
-    image, notes, metadata, effective = opening.read(source)
-    metadata = METADATA[destination.metadata](metadata)
-    notes += [reason for option, reason in reasons.items() if option in effective]
-    notes += left_out(form.name, metadata)
-    if image.mode == "RGBA" and opening.alpha.alpha == "keep" and opening.alpha.matte:
-        notes.append("--matte has no effect with --alpha keep; use binary or flatten")
-    width, height = image.size
+    source = read_source(name, wanted, destination, work)
+    seconds = {"read": source.seconds}
     with prefix_errors(name):
-        check_sides(form, width, height)
-    seconds = {"read": time.perf_counter() - started}
-
-    with prefix_errors(name):
-        results = work.convert(image, progress=progress)
-    del image
+        results = work.convert(source.take_image(), progress=progress)
     for turn, output in enumerate(outputs):
         result = results.pop(0)
         seconds |= {stage: t for stage, t in result.seconds.items() if stage != "read"}
@@ -106,20 +90,69 @@ def convert_file(
         progress("write", turn / len(outputs))
         started = time.perf_counter()
         encoded = partial(
-            encode, result.index, result.palette.colors, form, level=destination.compress_level,
-            metadata=metadata,
+            encode, result.index, result.palette.colors, source.form,
+            level=destination.compress_level, metadata=source.metadata,
         )  # fmt: skip
         with prefix_errors(name):
-            bytes_out, skipped = write(encoded, output, destination, bytes_in, progress)
+            bytes_out, skipped = write(encoded, output, destination, source.bytes, progress)
         seconds["write"] = time.perf_counter() - started
         yield Report(
-            *(name, output, width, height, result.colors_in, len(result.palette)),
-            *(result.mse, result.psnr, bytes_in, bytes_out, seconds),
-            notes + true_color(form, len(result.palette)),
+            *(name, output, *source.size, result.colors_in, len(result.palette)),
+            *(result.mse, result.psnr, source.bytes, bytes_out, seconds),
+            source.notes + true_color(source.form, len(result.palette)),
             *(result.device, result.notes, skipped, work.target),
             curve_of(work.target, result.curve),
         )
         seconds = {}
+
+
+@dataclass
+class Source:
+    """An image that was read, and what is known of its file."""
+
+    image: Image.Image | None
+    size: tuple[int, int]
+    """Width and height."""
+    bytes: int
+    form: Format
+    """The format of the outputs."""
+    metadata: Metadata
+    """Metadata that the outputs get."""
+    notes: list[str]
+    """What was changed on reading."""
+    seconds: float
+    """The time that reading took."""
+
+    def take_image(self) -> Image.Image:
+        """The image, which this object then no longer holds."""
+        image, self.image = self.image, None
+        assert image is not None
+        return image
+
+
+def read_source(
+    name: str, outputs: Sequence[str], destination: Destination, work: ConversionJob
+) -> Source:
+    """Read an image, after checking that its outputs may be written.
+
+    Raises:
+        QuantgpuError: An output may not be written, or the image cannot be read or held.
+    """
+    started = time.perf_counter()
+    source = read_standard_input() if name == STREAM else name
+    with translate_read_errors(name):
+        size = len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
+    form, *_ = [check_output(output, work.k, destination.force) for output in outputs]
+    options, reasons = reading_for(form, work)
+    image, notes, metadata, effective = options.read(source)
+    metadata = METADATA[destination.metadata](metadata)
+    notes += [reason for option, reason in reasons.items() if option in effective]
+    notes += left_out(form.name, metadata)
+    if image.mode == "RGBA" and options.alpha.alpha == "keep" and options.alpha.matte:
+        notes.append("--matte has no effect with --alpha keep; use binary or flatten")
+    with prefix_errors(name):
+        check_sides(form, *image.size)
+    return Source(image, image.size, size, form, metadata, notes, time.perf_counter() - started)
 
 
 def true_color(form: Format, colors: int) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-EXAMPLES = """Examples:
+COMPARE_EXAMPLES = """Examples:
 
   quantgpu compare photo.jpg photo-256.png                  a line for each metric
 
@@ -25,7 +25,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(epilog=COMPARE_EXAMPLES)
 @orderly_stop()
 def compare(
     image_a: Annotated[

@@ -33,7 +33,7 @@ TOPICS = {
 WIDEST = 100
 """Columns of text at most, however wide the terminal."""
 
-EXAMPLES = """Examples:
+HELP_EXAMPLES = """Examples:
 
   quantgpu help               the topics
 
@@ -48,7 +48,7 @@ def topics_with(incomplete: str) -> list[str]:
     return [topic for topic in TOPICS if topic.startswith(incomplete)]
 
 
-@app.command(name="help", epilog=EXAMPLES)
+@app.command(name="help", epilog=HELP_EXAMPLES)
 @orderly_stop()
 def show_help(
     topic: Annotated[

@@ -18,7 +18,7 @@ from quantgpu.cli.workers import convert_store, in_blocks, refuse_for_blocks, wo
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.version import __version__
 
-EXAMPLES = """Examples:
+QUANTIZE_EXAMPLES = """Examples:
 
   quantgpu quantize photo.jpg                      256 colors, to photo-256.png
 
@@ -36,7 +36,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(epilog=QUANTIZE_EXAMPLES)
 @orderly_stop()
 def quantize(
     inputs: o.Inputs,

@@ -28,7 +28,7 @@ Source = Annotated[
     ),
 ]
 
-Target = Annotated[
+ClipOutput = Annotated[
     str,
     typer.Argument(
         metavar="OUT",
@@ -68,7 +68,7 @@ VIDEO_EXAMPLES = """Examples:
 @orderly_stop()
 def video(
     source: Source,
-    output: Target,
+    output: ClipOutput,
     k: Colors = None,
     palette: Annotated[
         str,

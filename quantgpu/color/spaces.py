@@ -74,7 +74,7 @@ RGB_TO_XYZ = (
 )
 """Linear sRGB to CIE XYZ, D65 (http://www.brucelindbloom.com/Eqn_RGB_XYZ_Matrix.html)."""
 
-WHITE = tuple(sum(row) for row in RGB_TO_XYZ)
+WHITE_XYZ = tuple(sum(row) for row in RGB_TO_XYZ)
 """XYZ of white."""
 
 RGB_TO_LMS = (
@@ -212,7 +212,7 @@ def cielab(colors: Any) -> Any:
     xp = array_module(colors)
     x, y, z = (
         compressed(xp, value / white)
-        for value, white in zip(times(RGB_TO_XYZ, linear(colors)), WHITE, strict=True)
+        for value, white in zip(times(RGB_TO_XYZ, linear(colors)), WHITE_XYZ, strict=True)
     )
     return xp.stack([116 * y - 66, 500 * (x - y), 200 * (y - z)]) * CIELAB_SCALE
 
@@ -252,7 +252,7 @@ def cielab_back(points: NDArray[np.float32]) -> Any:
         np.where(root > 6 / 29, root * root * root, (116 * root - 16) * 27 / 24389)
         for root in roots
     ]
-    return times(XYZ_TO_RGB, [cube * white for cube, white in zip(cubes, WHITE, strict=True)])
+    return times(XYZ_TO_RGB, [cube * white for cube, white in zip(cubes, WHITE_XYZ, strict=True)])
 
 
 AROUND = tuple(np.array(list(product((0, *far), repeat=3))) for far in ((-1, 1), (-2, -1, 1, 2)))

@@ -63,7 +63,7 @@ def diffuse(
     height, width = colors.shape
     lag, depth, taps = kernel.lag, kernel.depth, kernel.taps
     pitch = max(width, lag + 1)
-    flat, strengths = padded(colors, pitch), padded(strength, pitch)
+    flat, strengths = join_rows(colors, pitch), join_rows(strength, pitch)
     index = np.zeros(height * pitch, dtype)
     turns = max(dx + lag * dy for dx, dy, _ in taps) + 1
     ring = np.zeros((turns, len(scheme.points), height + depth), np.int32)
@@ -111,7 +111,7 @@ def diffuse(
     return index.reshape(height, pitch)[:, :width], below
 
 
-def padded(rows: NDArray[Any], pitch: int) -> NDArray[Any]:
+def join_rows(rows: NDArray[Any], pitch: int) -> NDArray[Any]:
     """The rows one after another, each `pitch` long."""
     if (width := rows.shape[1]) < pitch:
         rows = np.pad(rows, ((0, 0), (0, pitch - width)))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from quantgpu.dithering.diffusion_matrices import DiffusionMatrix
     from quantgpu.dithering.nearest_grid import ColorGrid, NearestGrid
 
-ROWS = 32
+BAND_ROWS = 32
 """Rows of a band, which a block works on: one for each thread."""
 
 
@@ -49,7 +49,7 @@ def diffuse_frames(
     axes, k = scheme.centers.shape
     cells = scheme.cells
     codes, entries = chained(cells)
-    bands, depth = blocks_for(height, ROWS), kernel.depth
+    bands, depth = blocks_for(height, BAND_ROWS), kernel.depth
     errors = xp.empty((frames, bands + 1, depth, axes, width), xp.int32)
     errors[:, 0] = above
     index = xp.empty(colors.shape, dtype)
@@ -59,9 +59,9 @@ def diffuse_frames(
     progress = xp.zeros(1 + frames * bands, xp.int32)
     arguments = colors, strength, *tables, *map(int32, numbers), errors, progress, index
     given = defines(kernel, axes, index.itemsize)
-    launch = prepare("diffuse", frames * bands, arguments, threads=ROWS, **given)
+    launch = prepare("diffuse", frames * bands, arguments, threads=BAND_ROWS, **given)
     launch._replace(grid=(frames * bands,)).run()  # a block for each band, however many
-    rows = min(height - (bands - 1) * ROWS, depth)
+    rows = min(height - (bands - 1) * BAND_ROWS, depth)
     below = xp.concatenate([errors[:, bands, :rows], errors[:, bands - 1, : depth - rows]], axis=1)
     return index, below
 

@@ -14,10 +14,10 @@ from quantgpu.dithering.diffusion import no_errors
 from quantgpu.dithering.error_diffusion_plan import (
     Colors,
     DiffusionPlan,
+    diffusion_plan,
     entries_of,
     error_of,
-    plan_for,
-    prepared,
+    prepare_pixels,
 )
 from quantgpu.pixels.counting import BATCH
 from quantgpu.pixels.gpu import GpuFrames, GpuPixels
@@ -41,14 +41,14 @@ def diffused(mapping: ColorMap, dithering: Dithering) -> Mapper:
     colors = Colors(mapping)
     if bool(colors.is_silent.all()):
         return no_dither(mapping)
-    plan = plan_for(mapping, dithering, colors)
+    plan = diffusion_plan(mapping, dithering, colors)
 
     def mapped(pixels: Pixels, stay: bool, progress: Progress) -> MapResult:
         if isinstance(pixels, GpuFrames):
-            return error_diffusion_gpu.on_frames(pixels, plan)
+            return error_diffusion_gpu.diffuse_frames_gpu(pixels, plan)
         if isinstance(pixels, GpuPixels):
-            return error_diffusion_gpu.on_slabs(pixels, plan, stay, progress)
-        return by_threads(pixels, plan, mapping.threads, progress)
+            return error_diffusion_gpu.diffuse_slabs_gpu(pixels, plan, stay, progress)
+        return diffuse_bands(pixels, plan, mapping.threads, progress)
 
     return mapped
 
@@ -60,13 +60,15 @@ def tally_of(plan: DiffusionPlan, ranks: Any, index: Any) -> tuple[Any, Any]:
     return counts.astype(xp.int64), error_of(plan, ranks, index)
 
 
-def summed(plan: DiffusionPlan, tallies: list[tuple[Any, Any]]) -> MapStats:
+def sum_stats(plan: DiffusionPlan, tallies: list[tuple[Any, Any]]) -> MapStats:
     """The sum of some tallies, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
     return MapStats(to_host(counts), int(error) // plan.sides)
 
 
-def by_threads(pixels: Pixels, plan: DiffusionPlan, threads: int, progress: Progress) -> MapResult:
+def diffuse_bands(
+    pixels: Pixels, plan: DiffusionPlan, threads: int, progress: Progress
+) -> MapResult:
     """An index map, band by band; several threads prepare and count the pixels of a band."""
     width = pixels.width
     index = np.empty((pixels.height, width), plan.dtype)
@@ -82,7 +84,7 @@ def by_threads(pixels: Pixels, plan: DiffusionPlan, threads: int, progress: Prog
 
         def prepare(rows: tuple[int, int], part: Callable[..., slice] = part) -> None:
             colors, busy = colors_of(pixels, rows, plan.is_adaptive)
-            ranks[part(rows)], strength[part(rows)] = prepared(plan, colors, busy)
+            ranks[part(rows)], strength[part(rows)] = prepare_pixels(plan, colors, busy)
 
         def tally(rows: tuple[int, int], part: Callable[..., slice] = part) -> tuple[Any, Any]:
             return tally_of(plan, ranks[part(rows)], index[slice(*rows)].reshape(-1))
@@ -95,7 +97,7 @@ def by_threads(pixels: Pixels, plan: DiffusionPlan, threads: int, progress: Prog
         index[start:stop] = found.reshape(-1, width)
         tallies += list(imap_threads(tally, pieces, threads))
         told("remap", 1)
-    return MapResult(index, summed(plan, tallies))
+    return MapResult(index, sum_stats(plan, tallies))
 
 
 def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tuple[Any, Any]:

@@ -23,7 +23,9 @@ from quantgpu.pixels.perceptual import over_gray
 from quantgpu.progress import Progress, no_progress
 
 
-def on_slabs(pixels: GpuPixels, plan: DiffusionPlan, stay: bool, progress: Progress) -> MapResult:
+def diffuse_slabs_gpu(
+    pixels: GpuPixels, plan: DiffusionPlan, stay: bool, progress: Progress
+) -> MapResult:
     """An index map, slab by slab."""
     xp, width = pixels.xp, pixels.width
     errors = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
@@ -33,7 +35,7 @@ def on_slabs(pixels: GpuPixels, plan: DiffusionPlan, stay: bool, progress: Progr
     def on_slab(colors: Any, out: Any, before: Any = none, after: Any = none) -> None:
         nonlocal errors
         strength = xp.empty(len(colors), xp.uint8)
-        ranks = prepared(plan, colors, before, after, width, strength)
+        ranks = prepare_rows(plan, colors, before, after, width, strength)
         out[:], errors = entries_of(plan, ranks, strength, errors, no_progress)
         tell(plan, colors, ranks, out, total, counts)
 
@@ -42,7 +44,7 @@ def on_slabs(pixels: GpuPixels, plan: DiffusionPlan, stay: bool, progress: Progr
     return MapResult(index, MapStats(to_host(counts).astype(np.int64), int(total[0]) // plan.sides))
 
 
-def on_frames(frames: GpuFrames, plan: DiffusionPlan) -> MapResult:
+def diffuse_frames_gpu(frames: GpuFrames, plan: DiffusionPlan) -> MapResult:
     """The index maps of some frames, which stay where they are, and their errors."""
     xp, width = frames.xp, frames.width
     count, pixels = len(frames.colors), frames.height * width
@@ -50,7 +52,7 @@ def on_frames(frames: GpuFrames, plan: DiffusionPlan) -> MapResult:
     none = xp.empty((0, frames.channels), xp.uint8)
     ranks, strength = xp.empty((count, pixels), xp.int32), xp.empty((count, pixels), xp.uint8)
     for turn, colors in enumerate(frames.colors[:, :pixels]):
-        ranks[turn] = prepared(plan, colors, none, none, width, strength[turn])
+        ranks[turn] = prepare_rows(plan, colors, none, none, width, strength[turn])
     above = no_errors(plan.kernel, len(plan.scheme.points), width, xp)
     found, _ = diffuse_frames(
         ranks.reshape(shape), strength.reshape(shape), plan.kernel, plan.scheme,
@@ -66,7 +68,7 @@ def on_frames(frames: GpuFrames, plan: DiffusionPlan) -> MapResult:
     return MapResult(index)
 
 
-def prepared(
+def prepare_rows(
     plan: DiffusionPlan, colors: Any, before: Any, after: Any, width: int, strength: Any
 ) -> Any:
     """The colors, (m,) int32, of the pixels of some rows; puts their strengths into the last.

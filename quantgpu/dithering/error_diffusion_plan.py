@@ -188,7 +188,7 @@ class DiffusionPlan(NamedTuple):
         return self.wanted is not None
 
 
-def plan_for(mapping: ColorMap, dithering: Dithering, colors: Colors) -> DiffusionPlan:
+def diffusion_plan(mapping: ColorMap, dithering: Dithering, colors: Colors) -> DiffusionPlan:
     """What does not change from picture to picture."""
     xp = array_module(colors.labels)
     scheme = scheme_for(colors, mapping.classes)
@@ -217,7 +217,7 @@ def keys_for(colors: Colors) -> Any:
     return array_module(colors.labels).asarray(keys)
 
 
-def prepared(plan: DiffusionPlan, colors: Any, busy: Any) -> tuple[Any, Any]:
+def prepare_pixels(plan: DiffusionPlan, colors: Any, busy: Any) -> tuple[Any, Any]:
     """Color and strength, (m,) int32 and uint8, of m pixels with such an `activity`."""
     ranks = array_module(colors).empty(len(colors), "int32")
     plan.rank_of(colors, ranks)

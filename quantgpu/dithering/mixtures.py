@@ -161,13 +161,13 @@ def tables(
     parts = [table_among(centers, allowed) for _, allowed in groups]
     most = max(part.others.shape[1] for part in parts)
     joined = (
-        np.concatenate([padded(field, most) for field in fields], axis=-2)
+        np.concatenate([pad_last_axis(field, most) for field in fields], axis=-2)
         for fields in zip(*parts, strict=True)
     )
     return Table(*joined), rows
 
 
-def padded(field: NDArray[Any], width: int) -> NDArray[Any]:
+def pad_last_axis(field: NDArray[Any], width: int) -> NDArray[Any]:
     """Rows, the last axis, filled up with zeros."""
     missing = width - field.shape[-1]
     return np.pad(field, [(0, 0)] * (field.ndim - 1) + [(0, missing)])

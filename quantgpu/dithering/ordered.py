@@ -60,7 +60,7 @@ def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
             return on_frames(pixels, plan)
         if isinstance(pixels, GpuPixels):
             return on_gpu(pixels, plan, stay, progress)
-        return by_threads(pixels, plan, mapping.threads, progress)
+        return map_pieces(pixels, plan, mapping.threads, progress)
 
     return mapped
 
@@ -264,7 +264,7 @@ def on_gpu(
 
     slabs = ((rows, colors, rows[0]) for rows, colors in pixels.slabs())
     index = pixels.map(index_dtype(plan.k), on_slab, stay, progress, slabs)
-    return MapResult(index, summed(plan, tallies))
+    return MapResult(index, sum_piece_stats(plan, tallies))
 
 
 def on_frames(frames: GpuFrames, plan: OrderedPlan | PlainPlan) -> MapResult:
@@ -287,7 +287,7 @@ def in_parts(
         yield out[part], plan.switch(colors[part], (row + start, column), width, out[part])
 
 
-def by_threads(
+def map_pieces(
     pixels: Pixels, plan: OrderedPlan | PlainPlan, threads: int, progress: Progress
 ) -> MapResult:
     """An index map, piece by piece, by several threads."""
@@ -307,10 +307,10 @@ def by_threads(
     for done, found in imap_threads(on_rows, pixels.row_ranges(PIECE), threads):
         tallies += found
         progress("remap", done / pixels.height)
-    return MapResult(index, summed(plan, tallies))
+    return MapResult(index, sum_piece_stats(plan, tallies))
 
 
-def summed(plan: OrderedPlan | PlainPlan, tallies: list[Tallied]) -> MapStats:
+def sum_piece_stats(plan: OrderedPlan | PlainPlan, tallies: list[Tallied]) -> MapStats:
     """The sum of some parts, on the host."""
     counts, error = (sum(parts) for parts in zip(*tallies, strict=True))
     whole, rest = divmod(int(error), plan.sides)

@@ -48,7 +48,7 @@ SWATCH, COLUMNS = 16, 16
 SWATCH_PIXELS = 1 << 26
 """Pixels that a picture of swatches may have."""
 
-D50 = 0.96422, 1.0, 0.82521
+LAB_WHITE = 0.96422, 1.0, 0.82521
 """XYZ of the white that Adobe's L*a*b* is relative to."""
 
 D50_TO_D65 = (
@@ -179,7 +179,7 @@ def lab_to_rgb(lightness: float, a: float, b: float) -> tuple[float, ...]:
     y = (lightness + 16) / 116
     roots = y + a / 500, y, y - b / 200
     ratios = [r**3 if r > 6 / 29 else (116 * r - 16) * 27 / 24389 for r in roots]
-    xyz = [ratio * white for ratio, white in zip(ratios, D50, strict=True)]
+    xyz = [ratio * white for ratio, white in zip(ratios, LAB_WHITE, strict=True)]
     light = times(XYZ_TO_RGB, times(D50_TO_D65, xyz))
     return tuple(
         12.92 * x if x <= 0.0031308 else 1.055 * min(x, 1.0) ** (1 / 2.4) - 0.055 for x in light

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
+XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 """Which way is up, as EXIF has it, as an attribute or an element."""
 
 THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
@@ -30,7 +30,7 @@ def orientation_in(data: bytes) -> int:
     >>> orientation_in(b"<tiff:Orientation>6</tiff:Orientation>")
     6
     """
-    found = ORIENTATION.search(data)
+    found = XMP_ORIENTATION.search(data)
     return int(found[2]) if found else 1
 
 
@@ -40,7 +40,7 @@ def updated_xmp(data: bytes) -> bytes:
     >>> updated_xmp(b'<rdf:Description tiff:Orientation="6"/>')
     b'<rdf:Description tiff:Orientation="1"/>'
     """
-    return ORIENTATION.sub(rb"\g<1>1", without_thumbnails(data))
+    return XMP_ORIENTATION.sub(rb"\g<1>1", without_thumbnails(data))
 
 
 def without_thumbnails(data: bytes) -> bytes:

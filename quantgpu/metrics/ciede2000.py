@@ -17,16 +17,16 @@ from quantgpu.color.spaces import CIELAB_SCALE, cielab
 CENTER = np.array([[50.0], [0.0], [0.0]])
 """(3, 1): the L*, a* and b* that are zero on the grid."""
 
-Floats = NDArray[np.float64]
+LabColors = NDArray[np.float64]
 
 
-def lab(colors: NDArray[np.uint8]) -> Floats:
+def lab(colors: NDArray[np.uint8]) -> LabColors:
     """CIE L*a*b* (D65), (3, n), of (n, 3) colors; grays have exactly a* = b* = 0."""
-    coordinates: Floats = np.round(cielab(colors) / CIELAB_SCALE, 9) + CENTER
+    coordinates: LabColors = np.round(cielab(colors) / CIELAB_SCALE, 9) + CENTER
     return coordinates
 
 
-def delta_e(lab_a: Floats, lab_b: Floats) -> Floats:
+def delta_e(lab_a: LabColors, lab_b: LabColors) -> LabColors:
     """CIEDE2000, (n,), of two (3, n) arrays of L*, a* and b*; all three weights are 1."""
     mean_chroma = (np.hypot(*lab_a[1:]) + np.hypot(*lab_b[1:])) / 2
     stretch = 1.5 - 0.5 * saturation(mean_chroma)  # 1 + G
@@ -43,18 +43,20 @@ def delta_e(lab_a: Floats, lab_b: Floats) -> Floats:
     in_hue /= 1 + 0.015 * chroma * hue_weight(hue)
     cross = rotation(chroma, hue) * in_chroma * in_hue
     squared = in_lightness**2 + in_chroma**2 + in_hue**2 + cross
-    differences: Floats = np.sqrt(np.maximum(squared, 0))
+    differences: LabColors = np.sqrt(np.maximum(squared, 0))
     return differences
 
 
-def saturation(chroma: Floats) -> Floats:
+def saturation(chroma: LabColors) -> LabColors:
     """How close a chroma is to the largest, 0 to 1: the square root in G and R_C."""
     power = chroma**7
-    share: Floats = np.sqrt(power / (power + 25.0**7))
+    share: LabColors = np.sqrt(power / (power + 25.0**7))
     return share
 
 
-def between(hue_a: Floats, hue_b: Floats, gray: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def between(
+    hue_a: LabColors, hue_b: LabColors, gray: NDArray[np.bool_]
+) -> tuple[LabColors, LabColors]:
     """The turn from one hue to the other, -pi to pi, and the hue midway; radians, 0 to 2 pi.
 
     A gray has no hue: midway is then where the other is.
@@ -65,9 +67,9 @@ def between(hue_a: Floats, hue_b: Floats, gray: NDArray[np.bool_]) -> tuple[Floa
     return turn - np.where(far, np.copysign(math.tau, turn), 0), np.where(gray, total, midway)
 
 
-def hue_weight(hue: Floats) -> Floats:
+def hue_weight(hue: LabColors) -> LabColors:
     """T: how much a difference of hue counts around a hue."""
-    weight: Floats = (
+    weight: LabColors = (
         1
         - 0.17 * np.cos(hue - math.radians(30))
         + 0.24 * np.cos(2 * hue)
@@ -77,8 +79,8 @@ def hue_weight(hue: Floats) -> Floats:
     return weight
 
 
-def rotation(chroma: Floats, hue: Floats) -> Floats:
+def rotation(chroma: LabColors, hue: LabColors) -> LabColors:
     """R_T: differences of chroma and of hue interact among blues."""
     angle = math.radians(60) * np.exp(-(((np.degrees(hue) - 275) / 25) ** 2))
-    factor: Floats = -2 * saturation(chroma) * np.sin(angle)
+    factor: LabColors = -2 * saturation(chroma) * np.sin(angle)
     return factor

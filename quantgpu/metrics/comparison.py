@@ -113,7 +113,7 @@ def pixels_in(picture: Colors) -> int:
     return picture.size // 3
 
 
-def squared_error(a: Colors, b: Colors) -> list[int]:
+def channel_squared_error(a: Colors, b: Colors) -> list[int]:
     """Squared differences of 8-bit levels, summed over the pixels, of each channel."""
 
     def of_slab(a: Colors, b: Colors) -> list[int]:
@@ -125,7 +125,7 @@ def squared_error(a: Colors, b: Colors) -> list[int]:
 
 def mse_channels(a: Colors, b: Colors) -> tuple[float, ...]:
     """Mean squared error of red, green and blue, in squared levels."""
-    return tuple(error / pixels_in(a) for error in squared_error(a, b))
+    return tuple(error / pixels_in(a) for error in channel_squared_error(a, b))
 
 
 def mse(a: Colors, b: Colors) -> float:
@@ -134,12 +134,12 @@ def mse(a: Colors, b: Colors) -> float:
     M. E. Celebi, "Improving the performance of k-means for color quantization", Image and
     Vision Computing 29(4), 2011, doi:10.1016/j.imavis.2010.10.002.
     """
-    return sum(squared_error(a, b)) / pixels_in(a)
+    return sum(channel_squared_error(a, b)) / pixels_in(a)
 
 
 def psnr(a: Colors, b: Colors) -> float:
     """Peak signal-to-noise ratio in decibels, over all channels; infinite without error."""
-    return decibels(sum(squared_error(a, b)), pixels_in(a))
+    return decibels(sum(channel_squared_error(a, b)), pixels_in(a))
 
 
 def changed(a: Colors, b: Colors) -> float:

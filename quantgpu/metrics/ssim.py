@@ -25,12 +25,12 @@ SIGMA, RADIUS = 1.5, 5
 STABILIZERS = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 """C1 and C2 of the structural similarity, from K1 = 0.01 and K2 = 0.03."""
 
-Colors = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 """(H, W, 3) uint8."""
-Floats = NDArray[np.float64]
+Plane = NDArray[np.float64]
 
 
-def ssim(a: Colors, b: Colors) -> float:
+def ssim(a: Picture, b: Picture) -> float:
     """Structural similarity: mean over the channels and over all windows inside the picture.
 
     The window is a Gaussian of 11 x 11 pixels. A picture of fewer rows or columns gets the longest
@@ -50,15 +50,15 @@ def ssim(a: Colors, b: Colors) -> float:
     return mean
 
 
-def window(side: int) -> Floats:
+def window(side: int) -> Plane:
     """The weights of a Gaussian along one axis, at most `side` of them, an odd number."""
     reach = min(RADIUS, (side - 1) // 2)
-    weights: Floats = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
+    weights: Plane = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
     weights /= weights.sum()
     return weights
 
 
-def similarity(a: Colors, b: Colors, windows: tuple[Floats, Floats]) -> Floats:
+def similarity(a: Picture, b: Picture, windows: tuple[Plane, Plane]) -> Plane:
     """The structural similarity of each window and channel of two (h, w, 3) pictures."""
     x, y = (picture.reshape(len(picture), -1).astype(np.float64) for picture in (a, b))
     mean_x, mean_y, squares, products = (
@@ -67,20 +67,20 @@ def similarity(a: Colors, b: Colors, windows: tuple[Floats, Floats]) -> Floats:
     )
     c1, c2 = STABILIZERS
     both, apart = 2 * mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
-    like: Floats = (both + c1) * (2 * products - both + c2)
+    like: Plane = (both + c1) * (2 * products - both + c2)
     return like / ((apart + c1) * (squares - apart + c2))
 
 
-def smoothed(values: Floats, weights: Floats, axis: int = 0, step: int = 1) -> Floats:
+def smoothed(values: Plane, weights: Plane, axis: int = 0, step: int = 1) -> Plane:
     """Weighted sums of neighbors that are `step` apart, where all of them are inside."""
     count = values.shape[axis] - step * (len(weights) - 1)
 
-    def shifted(places: int) -> Floats:
+    def shifted(places: int) -> Plane:
         inside = slice(places * step, places * step + count)
         return values[inside] if axis == 0 else values[:, inside]
 
     reach = len(weights) // 2
-    sums: Floats = shifted(reach) * weights[reach]
+    sums: Plane = shifted(reach) * weights[reach]
     for place, weight in enumerate(weights[:reach]):
         sums += (shifted(place) + shifted(2 * reach - place)) * weight
     return sums
