@@ -63,14 +63,14 @@ def test_routes_that_agree_have_no_difference(
 def test_the_first_array_that_differs_is_named_with_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = kmeans_gpu.lloyd
+    real = kmeans_gpu.lloyd_gpu
 
     def off_by_one(*arguments: Any, **options: Any) -> Any:
         centers = real(*arguments, **options)
         centers[3, 1] += 1
         return centers
 
-    monkeypatch.setattr("quantgpu.clustering.kmeans_gpu.lloyd", off_by_one)
+    monkeypatch.setattr("quantgpu.clustering.kmeans_gpu.lloyd_gpu", off_by_one)
     stages, difference = compared(effort="balanced", dither="none")
     assert difference is not None
     assert stages[-1] == difference.stage

@@ -27,7 +27,7 @@ seconds; with K = 64 nothing is gained."""
 STARTS = 4
 """Random starts for each number of opaque entries."""
 
-STEPS = 8
+LLOYD_STEPS = 8
 """Lloyd's steps at most for all centers together."""
 
 ALPHA = 3
@@ -60,40 +60,40 @@ def split_by_opacity(points: Points, codes: Any, is_opaque: Any, most: int) -> O
     return OpacitySplit(*parts)
 
 
-def are_opaque(centers: NDArray[np.float32], both: OpacitySplit) -> NDArray[np.bool_]:
+def are_opaque(centers: NDArray[np.float32], split: OpacitySplit) -> NDArray[np.bool_]:
     """(K,) bool: whether centers may serve opaque points."""
-    opaque: NDArray[np.bool_] = centers[:, ALPHA] == both.opaque.columns[ALPHA, 0]
+    opaque: NDArray[np.bool_] = centers[:, ALPHA] == split.opaque.columns[ALPHA, 0]
     return opaque
 
 
-def sums_by_opacity(both: OpacitySplit, centers: NDArray[np.float32]) -> tuple[Any, Any]:
+def sums_by_opacity(split: OpacitySplit, centers: NDArray[np.float32]) -> tuple[Any, Any]:
     """`cluster_sums` of all points, the opaque ones being served by opaque centers only."""
-    serving = np.flatnonzero(are_opaque(centers, both))
-    labels = serving[assign(both.opaque, centers[serving])]
-    mass, sums = cluster_sums(both.opaque, labels, len(centers))
-    more, added = cluster_sums(both.others, assign(both.others, centers), len(centers))
+    serving = np.flatnonzero(are_opaque(centers, split))
+    labels = serving[assign(split.opaque, centers[serving])]
+    mass, sums = cluster_sums(split.opaque, labels, len(centers))
+    more, added = cluster_sums(split.others, assign(split.others, centers), len(centers))
     return mass + more, sums + added
 
 
 def lloyd_by_opacity(
-    both: OpacitySplit, centers: NDArray[np.float32], fixed: int
+    split: OpacitySplit, centers: NDArray[np.float32], fixed: int
 ) -> tuple[int, NDArray[np.float32]]:
-    """The error, and centers after `STEPS`; the first `fixed` stay, and opaque ones stay opaque."""
-    opaque = are_opaque(centers, both)
-    mass, sums = sums_by_opacity(both, centers)
-    for _ in range(STEPS):
+    """The error, and centers after `LLOYD_STEPS`; the first `fixed` and all opacity stay."""
+    opaque = are_opaque(centers, split)
+    mass, sums = sums_by_opacity(split, centers)
+    for _ in range(LLOYD_STEPS):
         moved = step_to_means(centers, mass, sums)
         moved[:fixed] = centers[:fixed]
         moved[opaque, ALPHA] = centers[opaque, ALPHA]
         if (moved == centers).all():
             break
         centers = moved
-        mass, sums = sums_by_opacity(both, centers)
+        mass, sums = sums_by_opacity(split, centers)
     return total_error(centers, mass, sums), centers
 
 
 def search_opaque_count(
-    both: OpacitySplit,
+    split: OpacitySplit,
     centers: NDArray[np.float32],
     level: Level,
     seeding: Seeding,
@@ -112,27 +112,29 @@ def search_opaque_count(
         fixed: So many centers, the first ones and less than K, stay as they are.
     """
     kept, free = centers[:fixed], len(centers) - fixed
-    held = kept[are_opaque(kept, both)]
+    held = kept[are_opaque(kept, split)]
 
-    def grown(points: Points, around: Any, count: int) -> Any:
+    def grow(points: Points, around: Any, count: int) -> Any:
         if not count:
             return around
         first = np.concatenate([around, seeding(points, count, rng)])
         return search(points, first, level.width(count), level.rounds, fixed=len(around))
 
-    def found(count: int) -> tuple[int, NDArray[np.float32]]:
-        serving = grown(both.opaque, held, count)[len(held) :]
+    def centers_with(count: int) -> tuple[int, NDArray[np.float32]]:
+        serving = grow(split.opaque, held, count)[len(held) :]
         around = np.concatenate([kept, serving])
-        return lloyd_by_opacity(both, grown(both.others, around, free - count), fixed)
+        return lloyd_by_opacity(split, grow(split.others, around, free - count), fixed)
 
-    fewest = max(0 if len(held) else 1, free - len(both.others))
-    most = min(free, len(both.opaque))
-    start = min(max(int(are_opaque(centers[fixed:], both).sum()), fewest), most)
-    least, best = lloyd_by_opacity(both, centers, fixed)
+    fewest = max(0 if len(held) else 1, free - len(split.others))
+    most = min(free, len(split.opaque))
+    start = min(max(int(are_opaque(centers[fixed:], split).sum()), fewest), most)
+    least, best = lloyd_by_opacity(split, centers, fixed)
     number = start
     for numbers in (range(start, fewest - 1, -1), range(start + 1, most + 1)):
         for count in numbers:
-            error, tried = min((found(count) for _ in range(STARTS)), key=lambda pair: pair[0])
+            error, tried = min(
+                (centers_with(count) for _ in range(STARTS)), key=lambda pair: pair[0]
+            )
             if error < least:
                 least, best, number = error, tried, count
             elif count != start:

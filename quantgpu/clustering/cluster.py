@@ -25,7 +25,7 @@ from quantgpu.clustering.k_medoids import MOST_POINTS, POINTS_PER_COLOR, k_medoi
 from quantgpu.clustering.kmeans import assign, lloyd
 from quantgpu.clustering.octree import leaves, octree, running_sums
 from quantgpu.clustering.options import PaletteOptions
-from quantgpu.clustering.points import Points, capped, weighted_points
+from quantgpu.clustering.points import Points, cap_weights, weighted_points
 from quantgpu.clustering.problem import Problem
 from quantgpu.clustering.rounding import round_to_palette
 from quantgpu.clustering.seeding import SEEDINGS
@@ -125,15 +125,15 @@ def problem_of(
     if options.salient or (options.perceptual and not plain):
         even = damp_common_colors(colors, histogram.counts, weights)
     point_colors = colors.T.take(order, axis=1).T
-    points = weighted_points(space.points(point_colors), capped(even)[order])
+    points = weighted_points(space.points(point_colors), cap_weights(even)[order])
     del even  # 8 bytes for each color, which are wanted below
     names = classes_for(histogram.channels, options.lock_grays)
     classes = ColorClasses(names, point_colors) if names else None
     problem = Problem(points, point_colors, k, space, kept, classes, threads)
     if not options.salient:
         return problem, points
-    above = boost_rare_colors(colors, histogram.counts, capped(weights), k)
-    return problem, replace(points, weights=capped(above)[order])
+    above = boost_rare_colors(colors, histogram.counts, cap_weights(weights), k)
+    return problem, replace(points, weights=cap_weights(above)[order])
 
 
 def search_centers(

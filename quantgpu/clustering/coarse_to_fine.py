@@ -24,7 +24,7 @@ points and centers."""
 
 MOST_STARTS = 4
 
-FEW = 1 << 16
+FEW_POINTS = 1 << 16
 """First centers of so many points are found on the host: a GPU would wait for each of them."""
 
 
@@ -113,16 +113,16 @@ def find_centers(
     searched = 0
     for done, level in enumerate(levels):
 
-        def tell(share: float, done: int = done) -> None:
+        def report(share: float, done: int = done) -> None:
             progress("cluster", (done + share) / len(levels))
 
         few = len(points) <= most[done]
         coarse = points if few or tree is None else leaves(tree, sums, most[done])
         if centers is None:
-            centers = best_start(coarse, k, fixed, level, how, tell)
+            centers = best_start(coarse, k, fixed, level, how, report)
         elif len(coarse) > searched:
             width = level.width(k - kept)
-            centers = search(coarse, centers, width, level.rounds, how.threads, tell, kept)
+            centers = search(coarse, centers, width, level.rounds, how.threads, report, kept)
         centers = lloyd(coarse, centers, level.steps, how.threads, kept)
         observe(f"level {done + 1}", {"cells": coarse.columns, "centers": centers})
         searched = len(coarse)
@@ -157,19 +157,19 @@ def best_start(
     fixed: Any,
     level: Level,
     how: CenterSearch,
-    tell: Callable[[float], None],
+    report: Callable[[float], None],
 ) -> Any:
     """The best of the centers that the search finds, from its seeding and from random starts."""
     xp = array_module(points.weights)
     starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
-    few = points.to_host() if len(points) <= FEW else points
+    few = points.to_host() if len(points) <= FEW_POINTS else points
     free = k - len(fixed)
     found = []
     for start in range(starts):
         seeds = (how.seeding if start == 0 else random_colors)(few, free, how.rng)
         first = xp.concatenate([fixed, xp.asarray(seeds)])
         width, threads = level.width(free), how.threads
-        found.append(search(points, first, width, level.rounds, threads, tell, len(fixed)))
+        found.append(search(points, first, width, level.rounds, threads, report, len(fixed)))
     if starts == 1:
         return found[0]
     errors = [error_of(points, centers, how.threads) for centers in found]

@@ -26,7 +26,7 @@ class ColorClass(NamedTuple):
     """Colors on the host to those nearest to them that have the property."""
 
 
-def made_opaque(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:
+def make_opaque(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:
     """The opaque colors nearest to colors: they look as these do on what lies behind them."""
     top = grid_points(np.array([[0, 0, 0, 255]], np.uint8), space)
     centers = grid_points(colors, space)
@@ -44,7 +44,7 @@ def nearest_grays(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.ui
 
 
 COLOR_CLASSES = {
-    "opaque": ColorClass(lambda colors: colors[:, -1] == 255, made_opaque),
+    "opaque": ColorClass(lambda colors: colors[:, -1] == 255, make_opaque),
     "gray": ColorClass(
         lambda colors: (colors[:, 0] == colors[:, 1]) & (colors[:, 1] == colors[:, 2]),
         nearest_grays,
@@ -58,7 +58,7 @@ def classes_for(channels: int, lock_grays: bool) -> list[str]:
     return ["opaque"] * (channels == 4) + ["gray"] * lock_grays
 
 
-ROUNDS = 16
+ENFORCE_ROUNDS = 16
 """How often further palette colors may become of a class: those that gain most, and then again, as
 each takes from what the others gain."""
 
@@ -151,7 +151,7 @@ class ColorClasses:
             before = distances_to(points, centers[labels])
             after = distances_to(points, there[labels])
             loss = weighted_sums(labels, points.masses, after - before, len(colors))
-            for _ in range(ROUNDS):
+            for _ in range(ENFORCE_ROUNDS):
                 among = there[xp.asarray(np.flatnonzero(chosen))]
                 now = distances_to(inside, among[assign(inside, among, threads)])
                 gain = weighted_sums(

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.pixels.perceptual import over_gray
 
-FEW = 5
+FEW_COLORS = 5
 """So many colors and fewer are too few for all that stands out."""
 
 GRAY = 32
@@ -68,7 +68,7 @@ def boost_rare_colors(colors: Any, counts: Any, weights: Any, k: int) -> Any:
     masses = to_host(xp.bincount(cells, counts, minlength=1 << 3 * CELL_BITS))
     density = np.maximum(cell_density(masses), 1)
     root = np.sqrt(density[masses > 0].min() / density)
-    share = root * np.sqrt(root) if k <= FEW else root
+    share = root * np.sqrt(root) if k <= FEW_COLORS else root
     factors = np.maximum(np.floor(BOOST_SCALE * share), 1).astype(np.int64)
     channels = over_gray(colors).T.astype(xp.int64)
     saturation = channels.max(axis=0) - channels.min(axis=0)

@@ -28,10 +28,10 @@ from quantgpu.pixels.perceptual import most_weight
 FULL = 64
 """The strength at which all of an error is passed on."""
 
-ROUNDS, IN_A_ROW = 6, 2
+CENTER_STEPS, PIXELS_IN_A_ROW = 6, 2
 """Steps of the centers, and pixels that are followed in each."""
 
-LEAST, MOST = 38, 58
+LEAST_STRENGTH, MOST_STRENGTH = 38, 58
 """The strengths for colors of busy and of perfectly smooth areas, of `FULL`."""
 
 BUSY, SMOOTH = 50, 56
@@ -59,7 +59,9 @@ def strength_for(weighed: Any, smooth: Any) -> Any:
     """(n,) int32: the strength at which colors are followed, of `FULL`."""
     xp = array_module(weighed)
     above = xp.clip(64 * weighed // smooth - BUSY, 0, SMOOTH - BUSY)
-    return (LEAST + (MOST - LEAST) * above // (SMOOTH - BUSY)).astype(xp.int32)
+    return (LEAST_STRENGTH + (MOST_STRENGTH - LEAST_STRENGTH) * above // (SMOOTH - BUSY)).astype(
+        xp.int32
+    )
 
 
 def dither_aware_centers(
@@ -92,9 +94,9 @@ def dither_aware_centers(
     strength = strength_for(weighed, smooth)
     coordinates = points.columns[:-1].astype(xp.int32)
     errors = xp.zeros_like(coordinates)
-    for _ in range(ROUNDS):
+    for _ in range(CENTER_STEPS):
         parts = []
-        for _ in range(IN_A_ROW):
+        for _ in range(PIXELS_IN_A_ROW):
             shares = (errors * strength + FULL // 2) // FULL
             places = coordinates + xp.clip(shares, -FARTHEST, FARTHEST)
             moved = weighted_points(places, points.weights)

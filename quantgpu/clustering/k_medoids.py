@@ -48,7 +48,7 @@ def k_medoids(
     if len(candidates) > MOST_CANDIDATES:
         usable = np.unique(np.concatenate([np.arange(fixed), first, near]))
     distances = squared_distances(points, candidates[usable])
-    masses = scaled(points.weights)
+    masses = whole_masses(points.weights)
     chosen = list(range(fixed))
     chosen += [c for c in np.searchsorted(usable, first).tolist() if c >= fixed][: k - fixed]
     chosen = grow(distances, masses, chosen, min(k, len(usable)))
@@ -64,7 +64,7 @@ def as_points(centers: NDArray[np.float32]) -> Points:
     return Points(columns, np.ones(len(centers), np.int64))
 
 
-def scaled(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+def whole_masses(weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """(n,) whole numbers, at least 1, in proportion to weights."""
     shift = max(0, int(weights.sum()).bit_length() - TOTAL.bit_length() + 2)
     masses: NDArray[np.float64] = np.maximum(weights >> shift, 1).astype(np.float64)

@@ -30,12 +30,12 @@ PARALLEL = 1 << 22
 BOXES = 16
 """Boxes that are first compared with the centers as one."""
 
-HALVES = 4096
+HALF_RANGE = 4096
 """Numbers below 2^24 are summed in two halves of so many steps."""
 
-MANY = 128
+MANY_CENTERS = 128
 """Centers above which, and"""
-LARGE = 1 << 26
+MANY_DISTANCES = 1 << 26
 """distances above which boxes of points are first compared with the centers. Milliseconds without
 and with boxes, 588,000 points, the better of one and two threads: K = 64 18 and 17, 256 38 and 26,
 1024 127 and 49; but 10,000 points and K = 1024: 2.9 and 3.9."""
@@ -50,7 +50,7 @@ RELAXATION = 9, 5
 def assign(points: Points, centers: Any, threads: int = 1) -> Any:
     """The index, (n,) integers, of each point's nearest center; ties go to the lowest index."""
     if not on_host(centers):
-        return kmeans_gpu.assign(points, centers)
+        return kmeans_gpu.assign_gpu(points, centers)
     labels = np.empty(len(points), np.intp)
 
     def assign_rows(rows: slice, distances: Any, candidates: Any) -> None:
@@ -114,7 +114,7 @@ def each_product(
                 stop = min((box + 1) * box_size, len(points))
                 multiply(box * box_size, stop, matrix.take(candidates, axis=1), candidates)
 
-    if xp is np and len(centers) > MANY and size > LARGE:
+    if xp is np and len(centers) > MANY_CENTERS and size > MANY_DISTANCES:
         box_size = min(max(4 * len(points) // len(centers), BOX[0]), BOX[1])
         lows, highs = points.boxes(box_size)
         parallel_chunks(possible_centers, lows.shape[1], threads)
@@ -160,7 +160,7 @@ def weighted_sums(labels: Any, masses: Any, values: Any, clusters: int) -> Any:
     """
     xp = array_module(labels)
     total = xp.zeros(clusters, xp.int64)
-    for part, scale in ((values // HALVES, HALVES), (values % HALVES, 1)):
+    for part, scale in ((values // HALF_RANGE, HALF_RANGE), (values % HALF_RANGE, 1)):
         sums = xp.bincount(labels, masses * part, minlength=clusters)
         total += sums.astype(xp.int64) * scale
     return total
@@ -189,7 +189,7 @@ def total_error(centers: Any, mass: Any, sums: Any) -> int:
 def nearest_sums(points: Points, centers: Any, threads: int = 1) -> tuple[Any, Any]:
     """`cluster_sums` of the points nearest to each center."""
     if not on_host(centers):
-        return kmeans_gpu.nearest_sums(points, centers)
+        return kmeans_gpu.nearest_sums_gpu(points, centers)
     return cluster_sums(points, assign(points, centers, threads), len(centers))
 
 
@@ -205,7 +205,7 @@ def lloyd(points: Points, centers: Any, steps: int, threads: int = 1, fixed: int
     them all the same, and does not wait to find out.
     """
     if steps and not on_host(centers):
-        return kmeans_gpu.lloyd(points, centers, relaxations(steps), fixed)
+        return kmeans_gpu.lloyd_gpu(points, centers, relaxations(steps), fixed)
     xp = array_module(centers)
     for relaxation in relaxations(steps):
         mass, sums = nearest_sums(points, centers, threads)

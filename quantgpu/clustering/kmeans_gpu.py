@@ -3,7 +3,7 @@
 There are two ways to the sums of the points nearest to each center, and both give the same bytes.
 `batched_sums` computes the distances to all K centers in batched matrix products and lets the
 kernel `accumulate` read them once: it moves 36 + 8 K bytes for each point, 2,084 at K = 256.
-`nearest_sums` fuses both: the kernel `reduce` keeps centers in shared memory and distances in
+`nearest_sums_gpu` fuses both: the kernel `reduce` keeps centers in shared memory and distances in
 registers, and moves 20 bytes for each point whatever K is. Its inner loop takes 7 instructions of
 PTX for a point and a center (3 multiply-adds, 3 to compare and select, and a share of the rest).
 For 588,000 points and 256 centers that is 12 MB against 1.2 GB, and the matrix product alone would
@@ -22,9 +22,9 @@ from quantgpu.kernels.launch import SHARED_BYTES, Launch, blocks_for, int32, pre
 if TYPE_CHECKING:
     from quantgpu.clustering.points import Points
 
-THREADS = 128
+REDUCE_THREADS = 128
 """Threads in a block of `reduce`, and"""
-POINTS = 4
+POINTS_PER_THREAD = 4
 """points that each of them takes at a time."""
 
 BIAS = 2048
@@ -34,34 +34,34 @@ LABELS, SUMS, MOMENTS, GAPS = range(4)
 """What `reduce` makes."""
 
 
-def values(kind: int, axes: int) -> int:
+def sums_per_cluster(kind: int, axes: int) -> int:
     """The sums of a cluster."""
     return {LABELS: 0, SUMS: 1 + axes, MOMENTS: 1 + axes + axes * (axes + 1) // 2, GAPS: 1}[kind]
 
 
 ACCUMULATE_THREADS = 256
 
-DISTANCES = 1 << 26
+BATCH_DISTANCES = 1 << 26
 """Distances computed at a time, where they are written: 256 MiB."""
 
 
 def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> Launch:
     """A launch of `reduce`: `count` is (1,) int32, the centers in use of those in `centers`."""
     axes = centers.shape[1]
-    shared = 8 * values(kind, axes) * len(centers)
+    shared = 8 * sums_per_cluster(kind, axes) * len(centers)
     in_shared = 0 < shared <= SHARED_BYTES
     return prepare(
         "reduce",
-        blocks_for(len(points), THREADS * POINTS),
+        blocks_for(len(points), REDUCE_THREADS * POINTS_PER_THREAD),
         (points.columns, points.weights, centers, count, int32(len(points)), int32(in_shared), out),
-        threads=THREADS,
+        threads=REDUCE_THREADS,
         shared=shared if in_shared else 0,
         KIND=kind,
         AXES=axes,
     )
 
 
-def assign(points: Points, centers: Any) -> Any:
+def assign_gpu(points: Points, centers: Any) -> Any:
     """The index, (n,) int32, of each point's nearest center; ties go to the lowest index."""
     xp = array_module(centers)
     labels = xp.empty(len(points), xp.int32)
@@ -69,21 +69,21 @@ def assign(points: Points, centers: Any) -> Any:
     return labels
 
 
-def nearest_sums(points: Points, centers: Any) -> tuple[Any, Any]:
+def nearest_sums_gpu(points: Points, centers: Any) -> tuple[Any, Any]:
     """The weight, (K,) int64, and coordinate sums, (K, d) int64, of each center's points."""
     xp = array_module(centers)
-    sums = xp.zeros((len(centers), values(SUMS, centers.shape[1])), xp.uint64)
+    sums = xp.zeros((len(centers), sums_per_cluster(SUMS, centers.shape[1])), xp.uint64)
     reduce(points, centers, count_of(centers), SUMS, sums).run()
-    return unbiased(sums)
+    return remove_bias(sums)
 
 
-def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[Any, Any]:
-    """`nearest_sums` by matrix products: distances are written, and read once by `accumulate`."""
+def batched_sums(points: Points, centers: Any, batch: int = BATCH_DISTANCES) -> tuple[Any, Any]:
+    """`nearest_sums_gpu` by matrix products: `accumulate` reads the distances once."""
     from quantgpu.clustering.points import distance_matrix
 
     xp = array_module(centers)
     matrix = distance_matrix(centers)
-    sums = xp.zeros((len(centers), values(SUMS, centers.shape[1])), xp.uint64)
+    sums = xp.zeros((len(centers), sums_per_cluster(SUMS, centers.shape[1])), xp.uint64)
     shared = 8 * sums.size
     in_shared = shared <= SHARED_BYTES
     rows = max(batch // len(centers), 1)
@@ -98,10 +98,10 @@ def batched_sums(points: Points, centers: Any, batch: int = DISTANCES) -> tuple[
             shared=shared if in_shared else 0,
             AXES=centers.shape[1],
         ).run()
-    return unbiased(sums)
+    return remove_bias(sums)
 
 
-def unbiased(sums: Any) -> tuple[Any, Any]:
+def remove_bias(sums: Any) -> tuple[Any, Any]:
     """Weights and coordinate sums from what `reduce` adds up."""
     xp = array_module(sums)
     signed = sums.view(xp.int64)
@@ -130,12 +130,12 @@ def step(
     ]
 
 
-def lloyd(points: Points, centers: Any, relaxations: list[tuple[int, int]], fixed: int) -> Any:
+def lloyd_gpu(points: Points, centers: Any, relaxations: list[tuple[int, int]], fixed: int) -> Any:
     """Centers after Lloyd's steps with these relaxations; the first `fixed` stay."""
     xp = array_module(centers)
     centers = centers.copy()
     count = count_of(centers)
-    sums = xp.zeros((len(centers), values(SUMS, centers.shape[1])), xp.uint64)
+    sums = xp.zeros((len(centers), sums_per_cluster(SUMS, centers.shape[1])), xp.uint64)
     steps = {r: step(points, centers, count, sums, fixed, r) for r in set(relaxations)}
     for relaxation in relaxations:
         for launch in steps[relaxation]:

@@ -56,7 +56,7 @@ class Points:
         return Points(to_host(self.columns), to_host(self.weights))
 
 
-def capped(weights: Any) -> Any:
+def cap_weights(weights: Any) -> Any:
     """(n,) int64: `weights` halved until their sum is below `WEIGHT_LIMIT`; 1 is the least."""
     shift = max(0, int(weights.sum()).bit_length() - WEIGHT_LIMIT.bit_length() + 2)
     return array_module(weights).maximum(weights >> shift, 1) if shift else weights

@@ -51,14 +51,14 @@ def round_to_palette(
         ]
     colors = in_order(distinct(np.concatenate([kept, free])))
     for _ in range(steps):
-        moved = one_step(problem, colors)
+        moved = palette_step(problem, colors)
         if np.array_equal(moved, colors):
             break
         colors = moved
-    return without_unused(problem, colors, replace_unused)
+    return repair_unused(problem, colors, replace_unused)
 
 
-def one_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def palette_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The colors, in order, after one of Lloyd's steps and rounding; those that are kept stay."""
     points, space, classes = problem.points, problem.space, problem.classes
     old = array_module(points.weights).asarray(grid_points(colors, space))
@@ -73,7 +73,7 @@ def one_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return in_order(distinct(np.concatenate([problem.kept, free])))
 
 
-def without_unused(
+def repair_unused(
     problem: Problem, colors: NDArray[np.uint8], replace_unused: bool
 ) -> tuple[NDArray[np.uint8], Any]:
     """K colors, in order, and the index of each point's nearest, see `collect_result`."""

@@ -103,7 +103,7 @@ def wu(points: Points, k: int, rng: np.random.Generator) -> Any:
         cuts.append(best_cut(moments, *boxes[-1]))
     totals = np.stack([box_moments(moments, low, high) for low, high in boxes])
     centers = np.floor(totals[:, 1:] / totals[:, :1] + 0.5).astype(np.float32)
-    return with_farthest(points, array_module(points.weights).asarray(centers), k)
+    return add_farthest(points, array_module(points.weights).asarray(centers), k)
 
 
 def cumulative_moments(points: Points) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -174,7 +174,7 @@ def between_variance(moments: Any) -> Any:
     return squares / np.maximum(moments[:, 0], 1)
 
 
-def with_farthest(points: Points, centers: Any, k: int) -> Any:
+def add_farthest(points: Points, centers: Any, k: int) -> Any:
     """`centers` filled up to K with the points that lie farthest from all of them."""
     xp = array_module(centers)
     if len(centers) == k:

@@ -156,13 +156,13 @@ def search(
     width: int,
     rounds: int,
     threads: int = 1,
-    tell: Callable[[float], None] = lambda share: None,
+    report: Callable[[float], None] = lambda share: None,
     fixed: int = 0,
 ) -> Any:
     """Better centers, found by splitting and dropping `width` of them at a time.
 
     A round that does not lower the error is undone and halves the width; the search ends at
-    width 0 or after so many `rounds`. `tell` is called with the share of them that is done. The
+    width 0 or after so many `rounds`. `report` is called with the share of them that is done. The
     first `fixed` centers stay where they are.
     """
     if not rounds:
@@ -170,11 +170,11 @@ def search(
     best = lloyd(points, centers, 2 * STEPS, threads, fixed)
     if not on_host(best):
         steps = relaxations(STEPS)
-        return split_merge_gpu.search(points, best, width, rounds, steps, OFFSET, fixed, tell)
+        return split_merge_gpu.search_gpu(points, best, width, rounds, steps, OFFSET, fixed, report)
     labels = assign(points, best, threads)
     least = total_error(best, *cluster_sums(points, labels, len(best)))
     for done in range(rounds):
-        tell(done / rounds)
+        report(done / rounds)
         wider = lloyd(points, split(points, best, labels, width, fixed), STEPS, threads, fixed)
         fewer = drop(points, wider, width, threads, fixed)
         candidate = lloyd(points, fewer, STEPS, threads, fixed)

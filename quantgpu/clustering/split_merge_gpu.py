@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from quantgpu.arrays.namespace import array_module
-from quantgpu.clustering.kmeans_gpu import GAPS, MOMENTS, SUMS, reduce, step, values
+from quantgpu.clustering.kmeans_gpu import GAPS, MOMENTS, SUMS, reduce, step, sums_per_cluster
 from quantgpu.kernels.launch import Launch, blocks_for, int32, prepare
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 THREADS = 128
 """Threads in a block of every kernel here."""
 
-LOOK = 8
+CHECK_ROUNDS = 8
 """Rounds after which the host looks whether the search has ended."""
 
 
@@ -29,7 +29,7 @@ class Candidate(NamedTuple):
     line: Any
 
 
-def search(
+def search_gpu(
     points: Points,
     centers: Any,
     width: int,
@@ -37,9 +37,9 @@ def search(
     steps: list[tuple[int, int]],
     offset: float,
     fixed: int,
-    tell: Callable[[float], None],
+    report: Callable[[float], None],
 ) -> Any:
-    """What `refine.search` finds; `steps` are the relaxations of Lloyd's steps in a round."""
+    """What `refine.search_gpu` finds; `steps` are the relaxations of Lloyd's steps in a round."""
     xp = array_module(centers)
     k, axes = centers.shape
     blocks = blocks_for(k + width, THREADS)
@@ -52,9 +52,9 @@ def search(
     )
     candidate.centers[:] = centers
     wide = xp.empty((k + width, axes), xp.float32)
-    sums = xp.zeros((k + width, values(SUMS, axes)), xp.uint64)
-    moments = xp.zeros((k, values(MOMENTS, axes)), xp.uint64)
-    losses = xp.zeros((k + width, values(GAPS, axes)), xp.uint64)
+    sums = xp.zeros((k + width, sums_per_cluster(SUMS, axes)), xp.uint64)
+    moments = xp.zeros((k, sums_per_cluster(MOMENTS, axes)), xp.uint64)
+    losses = xp.zeros((k + width, sums_per_cluster(GAPS, axes)), xp.uint64)
     nearest, order = xp.empty(k + width, xp.int32), xp.empty(k + width, xp.int32)
 
     def kernel(name: str, *arguments: Any, blocks: int = blocks, shared: int = 0) -> Launch:
@@ -95,8 +95,8 @@ def search(
         launch.run()
     plans = [round_of(now) for now in range(2)]
     for done in range(1, rounds + 1):
-        tell((done - 1) / rounds)
-        if done % LOOK == 0 and not int(counts[done % 2, 1]):
+        report((done - 1) / rounds)
+        if done % CHECK_ROUNDS == 0 and not int(counts[done % 2, 1]):
             break
         for launch in plans[done % 2]:
             launch.run()

@@ -18,7 +18,7 @@ from quantgpu.progress import Progress
 START = 64
 """The K that is tried first."""
 
-BELIEVED = Decimal("0.4"), Decimal("2.7")
+PLAUSIBLE_FACTORS = Decimal("0.4"), Decimal("2.7")
 """Times the usual power of K, with which an error may fall between two K; all else is noise."""
 
 PATIENCE = 5
@@ -153,7 +153,7 @@ def predicted_k(target: Target, values: dict[int, float], most: int) -> int:
         power = quality.power
         for _, other, others in known[1:2]:
             found = (others - error) / (Decimal(k).ln() - Decimal(other).ln())
-            if BELIEVED[0] <= found / power <= BELIEVED[1]:
+            if PLAUSIBLE_FACTORS[0] <= found / power <= PLAUSIBLE_FACTORS[1]:
                 power = found
         exact = (Decimal(k).ln() + (error - wanted) / power).exp()
         return int(min(exact, Decimal(most)).to_integral_value(ROUND_CEILING))
@@ -166,32 +166,32 @@ def advice(target: Target, values: dict[int, float]) -> str:
     return f": the best is {target.shown(values[best])} at K = {best}; {raised}ask for less"
 
 
-Found = tuple[Palette, Any]
+PaletteLabels = tuple[Palette, Any]
 """A palette, and the index of each color of a histogram in it."""
 
 
-def smallest(
+def smallest_palette(
     target: Target,
     least: int,
     most: int,
-    palette_at: Callable[[int, Progress], Found],
+    palette_at: Callable[[int, Progress], PaletteLabels],
     histogram: Histogram,
     threads: int,
     progress: Progress,
-) -> tuple[Found, dict[int, float]]:
+) -> tuple[PaletteLabels, dict[int, float]]:
     """The result of `smallest_k` for a histogram, and the values of all K that were tried."""
     measure = target.quality.measure(histogram, threads)
-    met: list[Found] = []
+    met: list[PaletteLabels] = []
     tried = 0
 
     def value_of(k: int) -> float:
         nonlocal tried
         done, tried = tried, tried + 1
 
-        def tell(stage: str, share: float) -> None:  # how many there will be nobody knows
+        def report(stage: str, share: float) -> None:  # how many there will be nobody knows
             progress(stage, 1 - (1 - share / 2) / 2**done)
 
-        found = palette_at(k, tell)
+        found = palette_at(k, report)
         value = measure(*found)
         if target.is_met(value):
             met[:] = [found]

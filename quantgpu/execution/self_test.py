@@ -22,7 +22,7 @@ def self_test(cupy: Any, number: int) -> None:
         DeviceError: It computes something else, or a kernel cannot be compiled.
     """
     from quantgpu.clustering.kmeans import assign, cluster_sums
-    from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums
+    from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums_gpu
     from quantgpu.clustering.points import weighted_points
 
     wide = np.full((64, 4), 4097, np.float32)
@@ -38,7 +38,7 @@ def self_test(cupy: Any, number: int) -> None:
     centers = np.ascontiguousarray(coordinates[:, :CENTERS].T, np.float32)
     there = type(points)(cupy.asarray(points.columns), cupy.asarray(points.weights))
     expected = cluster_sums(points, assign(points, centers), CENTERS)
-    for route in (nearest_sums, batched_sums):
+    for route in (nearest_sums_gpu, batched_sums):
         for found, right in zip(route(there, cupy.asarray(centers)), expected, strict=True):
             if not np.array_equal(found.get(), right):
                 raise DeviceError(f"gpu:{number} computes wrong sums ({route.__name__})")

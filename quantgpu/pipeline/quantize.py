@@ -9,7 +9,7 @@ from typing import Any
 
 from quantgpu.clustering.cluster import cluster
 from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
-from quantgpu.clustering.target import Goals, check_quality, smallest
+from quantgpu.clustering.target import Goals, check_quality, smallest_palette
 from quantgpu.dithering.options import MapOptions
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
@@ -108,7 +108,7 @@ class KFinder:
             found = palette_at(k_for(self.k, math.prod(shape), kept), progress)
         else:
             most = min(DEFAULT_K if self.k is None else self.k, len(histogram) + kept)
-            found, tried = smallest(
+            found, tried = smallest_palette(
                 target, max(kept, 1), most, palette_at, histogram, self.threads, progress
             )
             self.curve.update(tried)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prediction.cards import ISSUE_SHARE, MEMORY_SHARE, START, Card
-from quantgpu.clustering.kmeans_gpu import GAPS, values
+from quantgpu.clustering.kmeans_gpu import GAPS, sums_per_cluster
 
 
 class Need(NamedTuple):
@@ -136,7 +136,7 @@ def reduce_need(f: Facts) -> Need:
     """
     n, k = f.numbers["n"], f.numbers["count"]
     kind, axes = f.defined("KIND"), f.defined("AXES")
-    sums = values(kind, axes)
+    sums = sums_per_cluster(kind, axes)
     blocks = n / 512
     return Need(
         nbytes=4 * (axes + (2 if sums else 1)) * n + 4 * axes * k + 8 * sums * k,

@@ -15,7 +15,7 @@ from quantgpu import quantize
 from quantgpu.clustering.color_classes import (
     COLOR_CLASSES,
     ColorClasses,
-    made_opaque,
+    make_opaque,
     nearest_grays,
 )
 from quantgpu.clustering.points import weighted_points
@@ -246,7 +246,7 @@ def test_the_nearest_opaque_color_has_none_around_it_that_is_nearer_by_a_grid_st
     colors = np.random.default_rng(0).integers(0, 256, (50, 4)).astype(np.uint8)
     around = np.array(list(product((-1, 0, 1), repeat=3)))
     for space in COLOR_SPACES.values():
-        found = made_opaque(colors, space)
+        found = make_opaque(colors, space)
         assert (found[:, 3] == 255).all()
         others = np.clip(found[:, None, :3].astype(int) + around, 0, 255).reshape(-1, 3)
         opaque = np.insert(others, 3, 255, axis=1).astype(np.uint8)
@@ -254,7 +254,7 @@ def test_the_nearest_opaque_color_has_none_around_it_that_is_nearer_by_a_grid_st
         distances = np.sqrt(((grid - grid_points(colors, space)[:, None]) ** 2).sum(2))
         assert (distances[:, 13] - distances.min(axis=1) < 1).all()  # grid steps
     half = np.array([[0, 0, 0, 128]], np.uint8)
-    assert (abs(made_opaque(half, COLOR_SPACES["srgb"]) - 255 * WHITE_SHARE / 2) < 1)[0, :3].all()
+    assert (abs(make_opaque(half, COLOR_SPACES["srgb"]) - 255 * WHITE_SHARE / 2) < 1)[0, :3].all()
 
 
 def test_kinds_do_not_matter_where_no_palette_color_is_of_them() -> None:

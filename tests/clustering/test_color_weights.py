@@ -13,13 +13,13 @@ from pictures import photo
 from quantgpu import quantize
 from quantgpu.clustering.color_weights import (
     BOOST_SCALE,
-    FEW,
+    FEW_COLORS,
     GRAY,
     boost_rare_colors,
     cell_density,
     color_cells,
 )
-from quantgpu.clustering.points import WEIGHT_LIMIT, capped
+from quantgpu.clustering.points import WEIGHT_LIMIT, cap_weights
 from quantgpu.errors import UsageError
 from quantgpu.histogram import Histogram
 from quantgpu.pixels.counting import count_colors
@@ -28,19 +28,19 @@ from quantgpu.pixels.pixels import Pixels
 
 def raised_of(found: Histogram, k: int) -> NDArray[np.int64]:
     weights: NDArray[np.int64] = boost_rare_colors(
-        found.colors, found.counts, capped(found.counts), k
+        found.colors, found.counts, cap_weights(found.counts), k
     )
     return weights
 
 
-@pytest.mark.parametrize("k", [2, FEW, FEW + 1, 16])
+@pytest.mark.parametrize("k", [2, FEW_COLORS, FEW_COLORS + 1, 16])
 def test_weights_are_those_of_the_definition(k: int) -> None:
     found = count_colors(Pixels(photo()))
     cells = color_cells(found.colors).tolist()
     masses = np.bincount(cells, found.counts, 4096)
     density = cell_density(masses.astype(float)).tolist()
     least = min(density[cell] for cell in cells)
-    power = 0.75 if k <= FEW else 0.5
+    power = 0.75 if k <= FEW_COLORS else 0.5
     weights = raised_of(found, k)
     for color, cell, count, weight in zip(
         found.colors.tolist(), cells, found.counts.tolist(), weights.tolist(), strict=True
@@ -67,7 +67,7 @@ def test_weights_of_the_largest_pictures_do_not_overflow() -> None:
     """A thousand gigapixels of each of very many colors."""
     keys = np.arange(0, 1 << 24, 97)
     found = Histogram(keys, np.full(len(keys), 10**12))
-    weights = capped(found.counts)
+    weights = cap_weights(found.counts)
     assert int(weights.sum()) < WEIGHT_LIMIT
     sums = boost_rare_colors(found.colors, found.counts, weights, 3)
     assert sums.min() > 0

@@ -10,11 +10,11 @@ from pictures import photo, random_centers, random_points
 
 from quantgpu.clustering import dither_aware
 from quantgpu.clustering.dither_aware import (
+    CENTER_STEPS,
     FARTHEST,
-    IN_A_ROW,
-    LEAST,
-    MOST,
-    ROUNDS,
+    LEAST_STRENGTH,
+    MOST_STRENGTH,
+    PIXELS_IN_A_ROW,
     dither_aware_centers,
     smoothness,
     strength_for,
@@ -32,10 +32,10 @@ def naive(points: Points, strength: list[int], centers: Any, fixed: int) -> NDAr
     columns = [tuple(map(int, column)) for column in points.columns[:-1].T]
     current = [tuple(map(int, center)) for center in centers]
     errors = [(0,) * len(current[0])] * len(columns)
-    for _ in range(ROUNDS):
+    for _ in range(CENTER_STEPS):
         mass = [0] * len(current)
         sums = [[0] * len(current[0]) for _ in current]
-        for _ in range(IN_A_ROW):
+        for _ in range(PIXELS_IN_A_ROW):
             for each, (color, share) in enumerate(zip(columns, strength, strict=True)):
                 shares = [(error * share + 32) // 64 for error in errors[each]]
                 shares = [max(-FARTHEST, min(FARTHEST, part)) for part in shares]
@@ -69,26 +69,26 @@ def test_centers_are_those_of_the_definition(fixed: int, axes: int) -> None:
 def test_colors_of_smooth_areas_are_followed_farther() -> None:
     weighed = np.arange(0, 1001)
     found = strength_for(weighed, np.full(1001, 1000))
-    assert found[0] == LEAST
-    assert found[-1] == MOST
+    assert found[0] == LEAST_STRENGTH
+    assert found[-1] == MOST_STRENGTH
     assert (np.diff(found) >= 0).all()
-    assert found[700] == LEAST
-    assert found[900] == MOST
+    assert found[700] == LEAST_STRENGTH
+    assert found[900] == MOST_STRENGTH
 
 
 def test_without_weights_nothing_is_smooth() -> None:
     plain, weighed = (count_colors(Pixels(photo()), perceptual=weigh) for weigh in (False, True))
-    assert (strength_for(*smoothness(plain, True)) == LEAST).all()
-    assert (strength_for(*smoothness(weighed, False)) == LEAST).all()
+    assert (strength_for(*smoothness(plain, True)) == LEAST_STRENGTH).all()
+    assert (strength_for(*smoothness(weighed, False)) == LEAST_STRENGTH).all()
 
 
 def test_flat_areas_are_smooth_and_grain_is_not() -> None:
     flat = np.full((30, 30, 3), (90, 120, 70), np.uint8)
     counted = count_colors(Pixels(flat), perceptual=True)
-    assert strength_for(*smoothness(counted, True)).tolist() == [MOST]
+    assert strength_for(*smoothness(counted, True)).tolist() == [MOST_STRENGTH]
     grain = np.random.default_rng(0).integers(0, 256, (30, 30, 3)).astype(np.uint8)
     counted = count_colors(Pixels(grain), perceptual=True)
-    assert (strength_for(*smoothness(counted, True)) == LEAST).all()
+    assert (strength_for(*smoothness(counted, True)) == LEAST_STRENGTH).all()
 
 
 def test_many_colors_are_followed_by_octree_leaves(monkeypatch: pytest.MonkeyPatch) -> None:

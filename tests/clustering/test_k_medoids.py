@@ -15,9 +15,9 @@ from quantgpu.clustering.k_medoids import (
     grow,
     k_medoids,
     losses_of_swaps,
-    scaled,
     squared_distances,
     swap,
+    whole_masses,
 )
 from quantgpu.clustering.points import weighted_points
 from quantgpu.errors import UsageError
@@ -40,7 +40,7 @@ def small_problem(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
     points = weighted_points(rng.integers(-1000, 1000, (3, 25)), rng.integers(1, 50, 25))
     candidates = rng.integers(-1000, 1000, (9, 3)).astype(np.float32)
-    return squared_distances(points, candidates), scaled(points.weights)
+    return squared_distances(points, candidates), whole_masses(points.weights)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4))
@@ -72,8 +72,8 @@ def test_losses_of_exchanges_are_the_differences_of_errors(seed: int, k: int) ->
 
 
 def test_weights_are_scaled_so_that_sums_are_exact() -> None:
-    assert scaled(np.array([1, 2**31 - 9])).tolist() == [1, 2**27 - 1]
-    assert scaled(np.array([3, 4])).tolist() == [3, 4]
+    assert whole_masses(np.array([1, 2**31 - 9])).tolist() == [1, 2**27 - 1]
+    assert whole_masses(np.array([3, 4])).tolist() == [3, 4]
 
 
 def test_of_many_candidates_those_near_the_points_and_the_kept_ones_are_looked_at() -> None:

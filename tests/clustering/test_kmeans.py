@@ -26,8 +26,8 @@ from quantgpu.clustering.points import distance_matrix, weighted_points
 def _either_route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems take the route that is meant for them, or that of large ones."""
     if request.param == "boxes":
-        monkeypatch.setattr(kmeans, "MANY", 0)
-        monkeypatch.setattr(kmeans, "LARGE", 0)
+        monkeypatch.setattr(kmeans, "MANY_CENTERS", 0)
+        monkeypatch.setattr(kmeans, "MANY_DISTANCES", 0)
         monkeypatch.setattr(kmeans, "BOX", (5, 37))
 
 

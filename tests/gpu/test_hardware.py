@@ -15,7 +15,7 @@ from quantgpu.arrays.device import Device, device_context, free_memory, gpu_coun
 from quantgpu.arrays.namespace import array_module
 from quantgpu.clustering.coarse_to_fine import EFFORTS
 from quantgpu.clustering.kmeans import assign, cluster_sums
-from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums
+from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums_gpu
 from quantgpu.clustering.points import Points
 from quantgpu.clustering.seeding import SEEDINGS
 from quantgpu.clustering.split_merge import search
@@ -72,7 +72,7 @@ def test_both_routes_give_the_sums_of_numpy(gpu: Device, axes: int, k: int, coun
     expected = cluster_sums(points, assign(points, centers), k)
     with device_context(gpu) as xp:
         there = Points(xp.asarray(points.columns), xp.asarray(points.weights))
-        for route in (nearest_sums, batched_sums):
+        for route in (nearest_sums_gpu, batched_sums):
             for found, right in zip(route(there, xp.asarray(centers)), expected, strict=True):
                 np.testing.assert_array_equal(found.get(), right)
 

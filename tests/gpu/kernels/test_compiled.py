@@ -163,10 +163,10 @@ def launches(k: int) -> set[Launch]:
         for axes, code in ((3, np.int32), (4, np.int64)):
             points = weighted_points(np.zeros((axes, 5), np.float32), np.ones(5, np.int64))
             centers = np.zeros((k, axes), "f4")
-            kmeans_gpu.assign(points, centers)
-            kmeans_gpu.nearest_sums(points, centers)
+            kmeans_gpu.assign_gpu(points, centers)
+            kmeans_gpu.nearest_sums_gpu(points, centers)
             kmeans_gpu.batched_sums(points, centers)
-            split_merge_gpu.search(
+            split_merge_gpu.search_gpu(
                 points, centers, k, 1, relaxations(2), 0.8, 0, lambda share: None
             )
             sums = running_sums(points)

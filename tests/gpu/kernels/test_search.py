@@ -292,7 +292,7 @@ def check_search(gpu: Any, given: Problem, width: int, rounds: int, fixed: int =
     there, centers = uploaded(gpu, given.points), gpu.asarray(given.centers)
     expected = split_merge.search(given.points, given.centers, width, rounds, fixed=fixed)
     told: list[float] = []
-    found = split_merge.search(there, centers, width, rounds, tell=told.append, fixed=fixed).get()
+    found = split_merge.search(there, centers, width, rounds, report=told.append, fixed=fixed).get()
     assert_array_equal(found, expected)
     assert found[:fixed].tobytes() == given.centers[:fixed].tobytes()
     assert told == [done / rounds for done in range(len(told))]

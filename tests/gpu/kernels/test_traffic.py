@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pictures import photo, random_centers, random_points
 from test_diffuse import COLORS, some_rows, some_scheme
 
-from quantgpu.clustering.kmeans_gpu import LABELS, SUMS, values
-from quantgpu.clustering.kmeans_gpu import THREADS as REDUCE_THREADS
+from quantgpu.clustering.kmeans_gpu import LABELS, REDUCE_THREADS, SUMS, sums_per_cluster
 from quantgpu.clustering.points import Points
 from quantgpu.dithering import diffusion_gpu
 from quantgpu.dithering.diffusion_matrices import DIFFUSION_MATRICES
@@ -59,7 +58,7 @@ def traffic_of_reduce(
 ) -> tuple[int, NDArray[Any]]:
     """Bytes that go through some of its parameters, and what it makes."""
     k, axes = centers.shape
-    n, sums, counter = len(points), values(kind, axes), np.zeros(1, np.uint64)
+    n, sums, counter = len(points), sums_per_cluster(kind, axes), np.zeros(1, np.uint64)
     out = np.zeros((k, sums), np.uint64) if sums else np.zeros(n, np.int32)
     numbers = np.array([k], np.int32), np.int32(n), np.int32(sums > 0)
     run_kernel(
