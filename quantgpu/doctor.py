@@ -1,4 +1,4 @@
-"""What this machine offers, and whether its GPUs compute the same bytes as NumPy."""
+"""A report on this machine: its versions and GPUs, and whether these compute NumPy's bytes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def examine(tell: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What is installed, without importing it."""
+    """The versions of installed packages, found without importing them."""
     found = {"quantgpu": __version__, "Python": platform.python_version()}
     for name, package in {"NumPy": "numpy", "Pillow": "pillow"}.items():
         found[name] = version(package)
@@ -140,7 +140,7 @@ def examine_stages(
     color_space: str = "oklab",
     dither: str = "adaptive",
 ) -> dict[str, Any]:
-    """What `quantgpu doctor --stages` prints: how far each GPU goes the way of NumPy.
+    """The report of `quantgpu doctor --stages`: the stages in which each GPU agrees with NumPy.
 
     Keys: ``picture``, ``width``, ``height``, the options, and ``devices``; each has ``number``,
     ``stages`` that were compared, and ``difference``: None, or ``stage``, ``array``, ``place``,
@@ -272,7 +272,7 @@ def throughput(device: Device, xp: Any) -> dict[str, float]:
 
 
 def as_lines(found: dict[str, Any]) -> list[str]:
-    """What was found, for people."""
+    """The report of `examine`, for people."""
     lines = [f"{name:13} {number}" for name, number in found["versions"].items()]
     for device in found["devices"]:
         lines += ["", *gpu_lines(device)]
@@ -282,7 +282,7 @@ def as_lines(found: dict[str, Any]) -> list[str]:
 
 
 def gpu_lines(device: dict[str, Any]) -> list[str]:
-    """What was found out about one GPU."""
+    """The part of the report that is about one GPU."""
     lines = [f"gpu:{device['number']}         {device.get('name', '?')}"]
     if "memory" in device:
         lines.append(

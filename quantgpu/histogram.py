@@ -42,7 +42,7 @@ class Histogram:
         return len(self.keys)
 
     def to_host(self) -> Histogram:
-        """The same on the host."""
+        """This histogram on the host."""
         weights = None if self.weights is None else to_host(self.weights)
         return Histogram(to_host(self.keys), to_host(self.counts), weights, self.channels)
 

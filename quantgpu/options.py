@@ -22,7 +22,7 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """What `quantgpu.quantize` is asked for, but for the image, its weights and K."""
+    """All options of `quantgpu.quantize` but the image, its weights and K."""
 
     palette: PaletteOptions = field(default_factory=PaletteOptions)
     dither: DitherOptions = field(default_factory=DitherOptions)
@@ -33,7 +33,7 @@ class QuantizeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyOptions:
-    """What `quantgpu.apply_palette` is asked for, but for the image and the palette."""
+    """All options of `quantgpu.apply_palette` but the image and the palette."""
 
     color_space: str = "oklab"
     dither: DitherOptions = field(default_factory=DitherOptions)

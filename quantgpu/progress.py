@@ -33,7 +33,7 @@ def no_display(title: str) -> AbstractContextManager[Progress]:
 
 
 def subprogress(progress: Progress, turn: int, turns: int) -> Progress:
-    """What tells a `progress` of how far along one of several turns is."""
+    """A progress that reports the share of one of several turns to `progress`."""
     return lambda stage, share: progress(stage, (turn + share) / turns)
 
 

@@ -32,7 +32,7 @@ from quantgpu.progress import Progress
 
 
 class ConversionJob(NamedTuple):
-    """What is done with every image."""
+    """How every image of a batch is converted."""
 
     convert: Callable[..., list[Indexed]]
     """Called with an image and `progress`."""

@@ -45,7 +45,7 @@ class FileCountOptions:
 
 
 class CountResult(NamedTuple):
-    """What an image counts."""
+    """The colors of an image, and notes on how it was counted."""
 
     counted: Counted
     notes: list[str]
@@ -55,7 +55,7 @@ class CountResult(NamedTuple):
 
 
 class CountTotal(NamedTuple):
-    """What several files count together."""
+    """The colors of several files together, and the files that failed."""
 
     counted: Counted | None
     """None if there is no file that could be counted."""

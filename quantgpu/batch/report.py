@@ -1,4 +1,4 @@
-"""What is told of a file that was converted: one line, or JSON."""
+"""The report on a converted file: one line, or JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quantgpu.clustering.target import parse_target
 
 
 class Report(NamedTuple):
-    """What was done to one image."""
+    """The result of converting one image to one output."""
 
     input: str
     output: str

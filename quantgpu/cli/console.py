@@ -17,7 +17,7 @@ from quantgpu.progress import Display
 
 
 class Output(NamedTuple):
-    """What a command prints."""
+    """How much a command prints, and for whom."""
 
     quiet: bool = False
     """Errors only."""
@@ -33,7 +33,7 @@ class Output(NamedTuple):
 
     @property
     def display(self) -> Display:
-        """What shows how far along work is: a bar, if anyone may see it."""
+        """The display of progress: a bar on a terminal, nothing otherwise."""
         return partial(Bar, shown=not (self.quiet or self.as_json))
 
     def warn(self, notes: Iterable[str]) -> None:
@@ -61,7 +61,7 @@ def print_errors(failures: list[QuantgpuError]) -> Iterator[None]:
 
 
 def error_printer(failures: list[QuantgpuError]) -> OnError:
-    """What prints an error and appends it to `failures`."""
+    """A callback that prints an error and appends it to `failures`."""
 
     def report(error: QuantgpuError) -> None:
         failures.append(error)

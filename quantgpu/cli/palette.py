@@ -165,7 +165,7 @@ def checked_mask(weights: str | None, options: PaletteOptions, max_pixels: int) 
 
 
 def holder_of(output: str | None) -> tuple[str, str]:
-    """What a palette file can hold of transparency, a row of `ALPHAS`, and what to call it."""
+    """The row of `ALPHAS` that a palette file holds at most, and the name of its format."""
     from quantgpu.io.palette_files import palette_format
 
     if output is None:

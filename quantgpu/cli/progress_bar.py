@@ -44,7 +44,7 @@ class Bar:
             self.display.update(self.task, description=self.text(), completed=share * WIDTH)
 
     def text(self) -> str:
-        """What stands before the bar."""
+        """The title and the stage, which stand before the bar."""
         return f"{self.title}  {self.stage}"
 
     def show(self) -> None:

@@ -36,12 +36,12 @@ class Batch(NamedTuple):
     """Workers of a cluster that do it; None for this machine."""
 
     def counter(self, **telling: Any) -> CountImages:
-        """What counts images; `telling`: a display, and what errors are told to."""
+        """A function that counts images; `telling`: its display and its callback for errors."""
         return counter_for(self.crew, self.jobs, **telling)
 
 
 def counter_for(crew: Workers | None, jobs: int, **telling: Any) -> CountImages:
-    """What counts images: this machine, several at a time, or the workers of a cluster."""
+    """A function that counts images on this machine, or on the workers of a cluster."""
     if crew is None:
         from quantgpu.batch.count import count_images
 
@@ -115,7 +115,7 @@ def share_palettes(
 def turns_of(
     tasks: list[Task], destination: Destination, work: ConversionJob, shown: Output, batch: Batch
 ) -> AbstractContextManager[Iterator[Callable[[], None]]]:
-    """What waits for each task, in order; all of them are at work meanwhile."""
+    """For each task, in order, a function that waits for it; several tasks are at work at once."""
     if batch.crew is not None:
         from quantgpu.distributed.files import convert_tasks
 

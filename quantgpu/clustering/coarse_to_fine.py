@@ -29,7 +29,7 @@ FEW_POINTS = 1 << 16
 
 
 class Level(NamedTuple):
-    """What is done on one coarse level."""
+    """The work on one coarse level."""
 
     leaves: int
     """Octree leaves per center; ties can leave an eighth of them, so 8 at least."""
@@ -48,7 +48,7 @@ class Level(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """What is spent on finding the centers."""
+    """The work that an effort spends on finding the centers."""
 
     levels: tuple[Level, ...]
     """From coarse to fine."""

@@ -46,7 +46,8 @@ COLORS = 10_000, 48
 
 
 def smoothness(histogram: Histogram, perceptual: bool) -> tuple[Any, Any]:
-    """What the pixels of each color weigh, and what they would in smooth areas, (n,) int64 each.
+    """The weights of each color's pixels, and their weights if all areas were smooth, (n,) int64
+    each.
 
     Without `perceptual` weights nothing is smooth.
     """

@@ -1,4 +1,4 @@
-"""What palette is sought."""
+"""Options of the search for a palette."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_K = 256
 
 @dataclass(frozen=True, kw_only=True)
 class PaletteOptions:
-    """What palette is sought; `quantgpu.quantize` says what each option means.
+    """Options of the search for a palette; `quantgpu.quantize` says what each one means.
 
     Raises:
         UsageError: An option is outside its range, or has no effect beside another.

@@ -52,7 +52,7 @@ class Points:
         return Points(self.columns.take(chosen, axis=1), self.weights[chosen])
 
     def to_host(self) -> Points:
-        """The same points in NumPy arrays."""
+        """These points in NumPy arrays."""
         return Points(to_host(self.columns), to_host(self.weights))
 
 

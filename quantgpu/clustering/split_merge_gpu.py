@@ -39,7 +39,7 @@ def search_gpu(
     fixed: int,
     report: Callable[[float], None],
 ) -> Any:
-    """What `refine.search_gpu` finds; `steps` are the relaxations of Lloyd's steps in a round."""
+    """`split_merge.search` on a GPU; `steps` are the relaxations of Lloyd's steps in a round."""
     xp = array_module(centers)
     k, axes = centers.shape
     blocks = blocks_for(k + width, THREADS)

@@ -41,7 +41,7 @@ class Target(NamedTuple):
 
     @property
     def quality(self) -> Quality:
-        """What is measured."""
+        """The row of `QUALITIES` that is measured."""
         return QUALITIES[self.name]
 
     def is_met(self, value: float) -> bool:
@@ -79,9 +79,9 @@ class Goals:
     """
 
     target: str | None = None
-    """What the smallest K is looked for."""
+    """The goal that the smallest K has to meet; None without a goal."""
     min_quality: str | None = None
-    """What a result has to meet at least."""
+    """The quality that a result has to meet at least; None for any."""
 
     def __post_init__(self) -> None:
         self.sought, self.needed  # noqa: B018

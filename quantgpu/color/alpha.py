@@ -1,4 +1,4 @@
-"""What becomes of transparent pixels: one table, from the name of a way to what it does."""
+"""Ways to treat transparent pixels: one table, from the name of a way to its function."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ ALPHAS: dict[str, Callable[[Image.Image, Color | None], tuple[Image.Image, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class AlphaOptions:
-    """What becomes of transparent pixels.
+    """How transparent pixels are treated.
 
     Raises:
         UsageError: There is no such way, or the matte is no color.
@@ -70,7 +70,7 @@ class AlphaOptions:
 
     @property
     def backdrop(self) -> Color | None:
-        """What partly transparent pixels are laid on indeed; None where they are not."""
+        """The color that partly transparent pixels are laid on; None where none are."""
         if self.alpha == "keep":
             return None
         return self.matte or (WHITE if self.alpha == "flatten" else None)
@@ -122,7 +122,7 @@ def laid_on(image: Image.Image, matte: Color) -> Image.Image:
 
 
 def visible(colors: Any, alpha: str, matte: Color | None) -> Any:
-    """What `apply_alpha` does, for (…, 4) uint8 colors in arrays of any module."""
+    """Treat transparency as `apply_alpha` does, for (…, 4) uint8 colors in arrays of any module."""
     xp = array_module(colors)
     opacity = colors[..., 3:]
     if int(opacity.min()) == 255:

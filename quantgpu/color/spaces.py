@@ -143,7 +143,7 @@ class ColorSpace(NamedTuple):
 
 @lru_cache
 def backdrop(space: ColorSpace) -> tuple[tuple[int, int, int], int]:
-    """What is behind colors that are not opaque, and the grid steps from clear to opaque.
+    """The backdrop of colors that are not opaque, and the grid steps from clear to opaque.
 
     The error of such colors is what is seen of it on white and on black, weighted `WHITE_SHARE` to
     ``1 - PAPER``. With w for that share, p for coordinates times opacity and a for opacity, it is::

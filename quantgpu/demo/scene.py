@@ -79,7 +79,7 @@ instead of returning it to the system: 3.5 s instead of 7 s for 24 megapixels.""
 
 
 class View(NamedTuple):
-    """What a tile of h rows and w columns looks at, in scene units."""
+    """The part of the scene that a tile of h rows and w columns shows, in scene units."""
 
     x: Floats
     """(w,) ascending: the middle of each column."""

@@ -1,4 +1,4 @@
-"""What the built-in picture shows: the colors, places and sizes of a lake at sunset.
+"""The contents of the built-in picture: colors, places and sizes of a lake at sunset.
 
 In the units of `scene`: the frame is 1.5 wide and 1 high, x to the right, y down; colors are sRGB,
 0 to 255.

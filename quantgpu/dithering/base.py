@@ -50,7 +50,7 @@ class MapResult(NamedTuple):
 
 
 class MapStats(NamedTuple):
-    """What was mapped to what."""
+    """Counts and squared error of a mapping."""
 
     counts: NDArray[np.int64]
     """(K,) pixels of each palette entry."""
@@ -92,7 +92,7 @@ def pixel_counts(histogram: Histogram, k: int, labels: Any) -> NDArray[np.int64]
 
 
 def stats_of(mapping: ColorMap) -> MapStats:
-    """What is mapped to what if each color is mapped to its own entry."""
+    """The counts and the error of a mapping that maps each color to its own entry."""
     histogram, palette, labels, *_ = mapping
     counts = pixel_counts(histogram, len(palette), labels)
     return MapStats(counts, int(squared_error(histogram, palette, labels)))

@@ -22,7 +22,7 @@ NUMBERS = {1: "unsigned char", 2: "unsigned short", 4: "int"}
 def diffuse(
     colors: Any, strength: Any, kernel: DiffusionMatrix, scheme: ColorGrid, above: Any, dtype: Any
 ) -> tuple[Any, Any]:
-    """What `diffusion.diffuse` finds, of arrays on the device."""
+    """`diffusion.diffuse` for arrays on the device."""
     rows = colors[None], strength[None]
     index, below = diffuse_frames(*rows, kernel, scheme, above[None], dtype)
     return index[0], below[0]
@@ -81,7 +81,9 @@ def chained(cells: NearestGrid) -> tuple[Any, Any]:
 
 
 def defines(kernel: DiffusionMatrix, axes: int, itemsize: int) -> dict[str, Any]:
-    """What ``diffuse.cu`` is compiled with, for so many axes and bytes of a palette color."""
+    """The definitions that ``diffuse.cu`` is compiled with, for a number of axes and of index
+    bytes.
+    """
     return {
         "SHARES": ",".join(str(weight) for weights in kernel.shares for weight in weights),
         "DIVISOR": kernel.divisor,

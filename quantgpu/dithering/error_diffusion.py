@@ -31,7 +31,7 @@ BAND = 1 << 24
 
 
 def diffused(mapping: ColorMap, dithering: Dithering) -> Mapper:
-    """What maps pictures by the error diffusion that `dithering` names.
+    """A mapper of pictures by the error diffusion that `dithering` names.
 
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen; they
     neither take errors nor pass any on.

@@ -151,7 +151,7 @@ def exact_entries_of(colors: Colors, scheme: ColorGrid) -> Any:
 
 
 class DiffusionPlan(NamedTuple):
-    """What pictures of some colors are diffused by."""
+    """The tables by which pictures of known colors are diffused."""
 
     kernel: DiffusionMatrix
     scheme: ColorGrid
@@ -189,7 +189,7 @@ class DiffusionPlan(NamedTuple):
 
 
 def diffusion_plan(mapping: ColorMap, dithering: Dithering, colors: Colors) -> DiffusionPlan:
-    """What does not change from picture to picture."""
+    """The plan for pictures of known colors."""
     xp = array_module(colors.labels)
     scheme = scheme_for(colors, mapping.classes)
     strength, wanted = strength_of(colors, dithering), None

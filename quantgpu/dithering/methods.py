@@ -17,13 +17,13 @@ DEFAULT = "adaptive"
 
 
 def mapper_for(mapping: ColorMap, dithering: Dithering) -> Mapper:
-    """What maps pictures; the method is prepared once for all of them."""
+    """A mapper of pictures, which is prepared once for all of them."""
     method = "none" if len(mapping.palette) == 1 else dithering.method
     return DITHERS[method].prepare(mapping, dithering)
 
 
 def parse_dither(dither: str, strength: float | None = None) -> Dithering:
-    """What ``--dither`` and ``--dither-strength`` ask for.
+    """The method that ``--dither`` and ``--dither-strength`` ask for.
 
     >>> parse_dither("bayer:4", 0.5)
     Dithering(method='bayer', size=4, strength=32)
@@ -51,7 +51,7 @@ def parse_dither(dither: str, strength: float | None = None) -> Dithering:
 def dithering_for(
     dither: str | None, strength: float | None, effort: str, measured: bool = False
 ) -> Dithering:
-    """What is done where `dither` may not be given.
+    """The method that is used, also where `dither` is not given.
 
     Nothing is mixed then by the effort ``none``, or if results are `measured` by what a pixel's
     color is off: mixing raises that.

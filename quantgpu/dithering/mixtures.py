@@ -49,7 +49,7 @@ many as are wanted are looked at to see how far away these can be. Seconds for K
 
 
 class Mixtures(NamedTuple):
-    """What each color is mixed of."""
+    """The two palette entries that each color is mixed of, and their shares."""
 
     low: Any
     """(n,) uint16: an entry of the palette."""
@@ -60,7 +60,7 @@ class Mixtures(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What palette colors can be mixed with: rows of `CANDIDATES`, or of all others."""
+    """For each palette entry, those that it can be mixed with: `CANDIDATES`, or all others."""
 
     others: Any
     """(rows, m) uint16: entries, from near to far."""
@@ -79,7 +79,7 @@ def mixtures(
     threads: int = 1,
     groups: Sequence[tuple[Any, NDArray[np.intp]]] | None = None,
 ) -> Mixtures:
-    """What colors are mixed of.
+    """Find the mixture of each color.
 
     Args:
         points: (d, n) integers: colors on the grid of a working space.

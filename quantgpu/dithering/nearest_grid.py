@@ -43,7 +43,7 @@ class NearestGrid(NamedTuple):
     """int32: palette colors, ascending within a list."""
 
     def on(self, xp: Any) -> NearestGrid:
-        """The same in the arrays of a module."""
+        """This grid in the arrays of a module."""
         move = to_host if xp is np else xp.asarray
         origin, shift, sides, *others = self
         return NearestGrid(move(origin), shift, sides, *map(move, others))

@@ -65,7 +65,7 @@ class MapOptions:
 def color_map_for(
     histogram: Histogram, palette: Palette, labels: Any, options: MapOptions, threads: int = 1
 ) -> ColorMap:
-    """What a method maps colors by: the palette entry of each color of a histogram.
+    """The color map for a method: the palette entry of each color of a histogram.
 
     Args:
         histogram: Of n colors.

@@ -49,7 +49,7 @@ SLAB, ROWS = 1 << 20, 16
 
 
 def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
-    """What maps pictures by the threshold matrix that `dithering` names.
+    """A mapper of pictures by the threshold matrix that `dithering` names.
 
     Colors that are in the palette keep their own entry, and so do pixels that cannot be seen.
     """
@@ -66,7 +66,7 @@ def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
 
 
 class OrderedPlan(NamedTuple):
-    """What pictures of some colors are dithered by."""
+    """The tables by which pictures of known colors are dithered."""
 
     rank_of: Callable[[Any, Any], None]
     """Puts the number of each pixel's color where it is told to, see `color_lookup`."""
@@ -97,7 +97,7 @@ class OrderedPlan(NamedTuple):
 
 
 class PlainPlan(NamedTuple):
-    """The same, found sooner, for opaque pictures in up to 256 colors on the host.
+    """A faster plan for opaque pictures in up to 256 colors on the host.
 
     Each word is a gather away, and errors are told by levels: 10 ns a pixel instead of 19.
     """
@@ -131,7 +131,7 @@ Tallied = tuple[Any, Any]
 
 
 def plan_for(mapping: ColorMap, dithering: Dithering) -> OrderedPlan | PlainPlan:
-    """What does not change from picture to picture."""
+    """The plan for pictures of known colors."""
     histogram = mapping.histogram
     xp = array_module(mapping.labels)
     mixed, colors, entries = mixed_for(mapping, dithering)
@@ -153,7 +153,7 @@ def plan_for(mapping: ColorMap, dithering: Dithering) -> OrderedPlan | PlainPlan
 
 
 def mixed_for(mapping: ColorMap, dithering: Dithering) -> tuple[Mixtures, Any, NDArray[np.uint8]]:
-    """What colors are mixed of; these, (n, channels); and those of the palette, on the host."""
+    """The mixtures of colors; the colors, (n, channels); and the palette's colors, on the host."""
     histogram, palette, labels, space, classes, threads = mapping
     channels = max(histogram.channels, palette.colors.shape[1])
     colors = unpack(histogram.keys, channels)

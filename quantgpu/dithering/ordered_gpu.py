@@ -22,7 +22,7 @@ from quantgpu.progress import Progress
 
 
 class OrderedGpuPlan(NamedTuple):
-    """What pictures of some colors are dithered by."""
+    """The tables by which the kernel dithers pictures of known colors."""
 
     table: Any
     """(2^24,) uint32: the word of each color that occurs, see `ordered.OrderedPlan`."""
@@ -40,7 +40,7 @@ def serves(mapping: ColorMap) -> bool:
 
 
 def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
-    """What `ordered.ordered` does, where the kernel `serves`."""
+    """`ordered.ordered` where the kernel `serves`."""
     plan = plan_for(mapping, dithering)
 
     def mapped(pixels: Pixels, stay: bool, progress: Progress) -> MapResult:
@@ -53,7 +53,7 @@ def ordered(mapping: ColorMap, dithering: Dithering) -> Mapper:
 
 
 def plan_for(mapping: ColorMap, dithering: Dithering) -> OrderedGpuPlan:
-    """What does not change from picture to picture."""
+    """The plan for pictures of known colors."""
     xp = array_module(mapping.labels)
     k = len(mapping.palette)
     table = xp.empty(KEYS, xp.uint32)

@@ -55,7 +55,7 @@ def run_on_device(
     here: Callable[[], Result],
     at: int | None = None,
 ) -> tuple[Result, str, list[str]]:
-    """What the work gives, where it was done, and why it was not done where it was meant to be.
+    """Run work on a GPU, again in smaller slabs if memory runs out, and else on the CPU.
 
     Args:
         option: The device, as `choose_device` takes it. A GPU that was named is only replaced by
@@ -115,7 +115,7 @@ def with_smaller_budget(device: Device) -> Device:
 
 
 def on_gpu(device: Device, there: Attempt[Result], keep: bool) -> Result | Failure:
-    """What the work gives on a GPU, or what went wrong on it."""
+    """The result of work on a GPU, or the Failure that ended it."""
     try:
         with translate_gpu_errors(), device_context(device) as xp:
             return there(xp, device, keep)

@@ -80,7 +80,7 @@ def load(image: Image.Image) -> None:
 
 
 class Decoded(NamedTuple):
-    """What is read from a file."""
+    """The contents of an image file."""
 
     image: Image.Image
     """The first frame, upright, 8 bits, of mode RGB, or RGBA where some pixel is not opaque."""
@@ -242,7 +242,8 @@ def note_reductions(image: Image.Image, notes: list[str]) -> None:
 
 
 def transparent_color(image: Image.Image) -> Any:
-    """What an opened, not yet decoded image declares transparent, at 8 bits like its pixels.
+    """The color that an opened, not yet decoded image declares transparent, at 8 bits like its
+    pixels.
 
     Pillow leaves it as it is in a PNG file, except at a bit depth of 1 from some version on.
     """

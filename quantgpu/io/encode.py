@@ -45,7 +45,7 @@ Colors = NDArray[np.uint8]
 
 
 class Format(NamedTuple):
-    """What an output format holds."""
+    """The limits of an output format."""
 
     name: str
     """Pillow's name, where Pillow writes it."""
@@ -190,7 +190,8 @@ def bmp(index: Index, palette: Colors, level: int, metadata: Metadata) -> memory
 
 
 def npz(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
-    """What `numpy.load` reads: ``index`` and ``palette``, (K, 4) if some color is not opaque.
+    """Write an archive for `numpy.load`: ``index`` and ``palette``, (K, 4) if some color is not
+    opaque.
 
     The same arrays give the same bytes, at whatever time and on whatever system.
     """

@@ -96,7 +96,7 @@ class Counted:
         )
 
     def weighed(self, perceptual: bool) -> Counted:
-        """The same as if it had been counted with or without perceptual weights.
+        """This histogram as if it had been counted with or without perceptual weights.
 
         Raises:
             UsageError: That cannot be told any more.
@@ -130,7 +130,7 @@ def check_alike(one: Counted, other: Counted) -> None:
 
 
 def as_option(name: str, value: Any) -> str:
-    """What is typed for a way of counting."""
+    """The command-line option for a way of counting."""
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
     if value is None:
@@ -212,7 +212,7 @@ def column_bytes(integers: NDArray[np.int64]) -> bytes:
 
 
 def decode_histogram(data: bytes) -> Counted:
-    """What the bytes of a histogram file say.
+    """The histogram in the bytes of a histogram file, and how it was counted.
 
     Raises:
         InputError: They are not those of one, or were changed since it was written.

@@ -134,7 +134,7 @@ def most_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
 
 
 class Space(NamedTuple):
-    """What a profile can describe."""
+    """A kind of levels that a profile can describe."""
 
     modes: tuple[str, ...]
     """Pillow's modes that it fits."""
@@ -217,12 +217,12 @@ def apply_profile(
 
 
 def space_of(profile: ImageCms.ImageCmsProfile) -> str:
-    """What levels a profile describes."""
+    """The kind of levels that a profile describes."""
     return profile.profile.xcolor_space.strip()
 
 
 def name_of(profile: ImageCms.ImageCmsProfile) -> str:
-    """What a profile calls itself."""
+    """The name that a profile gives itself."""
     if space_of(profile) == "Lab":
         return "CIELAB"
     try:

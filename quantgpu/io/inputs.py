@@ -1,4 +1,4 @@
-"""What a caller hands in becomes pixels or a palette: paths, arrays, Pillow images, colors."""
+"""Inputs of callers as pixels or palettes: paths, arrays, Pillow images, colors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What files say beside their pixels, made true of the result: it is upright, in other colors, and
-its thumbnail would show something else."""
+"""Metadata of files, made true of the result: it is upright, in other colors, and its thumbnail
+would show something else.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ MOST_DPI = 1e6
 
 
 class Metadata(NamedTuple):
-    """What is said beside the pixels."""
+    """The metadata of a picture."""
 
     exif: bytes = b""
     """As in a TIFF file, from its byte order on."""
@@ -49,7 +50,7 @@ METADATA: dict[str, Callable[[Metadata], Metadata]] = {
 def metadata_of(
     image: Image.Image, size: tuple[int, int], sideways: bool, in_srgb: bool, notes: list[str]
 ) -> Metadata:
-    """What a decoded image's file says, made true of the result.
+    """The metadata of a decoded image's file, made true of the result.
 
     Args:
         image: As Pillow opened it.
@@ -130,7 +131,7 @@ def bmp_options(metadata: Metadata) -> dict[str, Any]:
 
 
 class MetadataSupport(NamedTuple):
-    """What a file format holds beside pixels."""
+    """The metadata that a file format holds."""
 
     fields: tuple[str, ...]
     """Of `Metadata`."""
@@ -150,7 +151,7 @@ METADATA_SUPPORT = {
 
 
 def saving_options(name: str, metadata: Metadata) -> dict[str, Any]:
-    """What Pillow's writer of a format is called with so that it writes the metadata."""
+    """The arguments that make Pillow's writer of a format write the metadata."""
     return {key: value for key, value in METADATA_SUPPORT[name].options(metadata).items() if value}
 
 

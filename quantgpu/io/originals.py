@@ -1,4 +1,4 @@
-"""What is read is never written over: one rule, by files, for every command and kind of file."""
+"""Protect files that are read from being written over: one rule for all commands and kinds."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def read_act(data: bytes) -> list[Color]:
 
 
 def write_act(colors: NDArray[np.uint8], name: str) -> bytes:
-    """What Photoshop writes: unused entries are black, and none is transparent."""
+    """Write a table as Photoshop does: unused entries are black, and none is transparent."""
     tail = struct.pack(">HH", len(colors), NO_TRANSPARENCY)
     return colors.tobytes().ljust(ACT_BYTES, b"\0") + tail
 

@@ -125,7 +125,7 @@ def without_alpha(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def hint(data: bytes, suffix: str) -> str:
-    """What to do about a file that has another format's suffix."""
+    """Advice about a file that has another format's suffix."""
     for mark, other in MARKS.items():
         if data.removeprefix(b"\xef\xbb\xbf").startswith(mark) and other != suffix:
             return f"; it begins like a {other} file: rename it"

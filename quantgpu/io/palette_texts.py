@@ -49,7 +49,7 @@ class Line(NamedTuple):
 
 
 def malformed(place: str, expected: str, found: str) -> InputError:
-    """What to raise: where, what was expected, and what stands there."""
+    """The error for a malformed line: its number, what was expected, and what stands there."""
     shown = repr(found if len(found) <= 40 else found[:39] + "…") if found else "nothing"
     return InputError(f"{place}: expected {expected}, found {shown}")
 
@@ -118,7 +118,7 @@ def read_gpl(data: bytes) -> list[Color]:
 
 
 def write_gpl(colors: NDArray[np.uint8], name: str) -> bytes:
-    """What GIMP writes."""
+    """Write a palette as GIMP does."""
     rows = [f"{red:3d} {green:3d} {blue:3d}\tUntitled" for red, green, blue in colors.tolist()]
     name = " ".join(name.split())
     return ascii_lines(GIMP_HEADER, f"Name: {name}", "Columns: 16", "#", *rows)
@@ -157,7 +157,7 @@ def read_jasc(data: bytes) -> list[Color]:
 
 
 def write_jasc(colors: NDArray[np.uint8], name: str) -> bytes:
-    """What Paint Shop Pro writes; its lines end with CR and LF."""
+    """Write a palette as Paint Shop Pro does; lines end with CR and LF."""
     rows = [f"{red} {green} {blue}" for red, green, blue in colors.tolist()]
     return ascii_lines(JASC_HEADER, JASC_VERSION, str(len(colors)), *rows, end="\r\n")
 
@@ -181,7 +181,7 @@ def read_hex(data: bytes) -> list[Color]:
 
 
 def write_hex(colors: NDArray[np.uint8], name: str) -> bytes:
-    """What Lospec writes: six lower-case digits a line."""
+    """Write a palette as Lospec does: six lower-case digits a line."""
     return ascii_lines(*(color[1:] for color in Palette(colors).hex()))
 
 
@@ -191,7 +191,7 @@ def read_paint_net(data: bytes) -> list[Color]:
 
 
 def write_paint_net(colors: NDArray[np.uint8], name: str) -> bytes:
-    """What Paint.NET writes."""
+    """Write a palette as Paint.NET does."""
     rows = (f"FF{color[1:].upper()}" for color in Palette(colors).hex())
     return ascii_lines(*PAINT_NET_HEADER.splitlines(), *rows, end="\r\n")
 

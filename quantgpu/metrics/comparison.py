@@ -52,7 +52,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found; the fields are the rows of `METRICS`."""
+    """The result of `compare`; the fields are the rows of `METRICS`."""
 
     mse: float
     """Mean squared error of a pixel, summed over the three channels, in squared levels (Celebi)."""
@@ -99,7 +99,7 @@ def size_of(picture: Colors) -> str:
 def over_slabs(
     measure: Callable[[Colors, Colors], Result], a: Colors, b: Colors
 ) -> Iterable[Result]:
-    """What `measure` finds in each slab of (n, 3) colors, in order."""
+    """The results of `measure` for each slab of (n, 3) colors, in order."""
     flat_a, flat_b = (np.ascontiguousarray(picture).reshape(-1, 3) for picture in (a, b))
 
     def of_slab(slab: tuple[int, int]) -> Result:

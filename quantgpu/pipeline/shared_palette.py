@@ -47,7 +47,7 @@ class SharedPalette(NamedTuple):
     """Why it was not done where it was meant to be."""
 
     def sorted_by(self, name: str) -> SharedPalette:
-        """The same colors in an order of `SORTS`."""
+        """This palette in an order of `SORTS`."""
         order = SORTS[name](self.palette.colors, self.counts)
         return self._replace(
             palette=Palette(self.palette.colors[order]),
@@ -56,7 +56,7 @@ class SharedPalette(NamedTuple):
         )
 
     def as_json(self, inputs: Sequence[str]) -> dict[str, Any]:
-        """What is printed for machines."""
+        """The palette for machines."""
         pixels = int(self.counts.sum())
         rows = zip(self.palette.hex(), self.counts.tolist(), strict=True)
         return {

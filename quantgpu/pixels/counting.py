@@ -37,7 +37,7 @@ COUNT_BITS = 28
 
 @dataclass(frozen=True, kw_only=True)
 class CountOptions:
-    """What the pixels of a picture weigh when they are counted."""
+    """How pixels are weighted when they are counted."""
 
     perceptual: bool = False
     """Whether they weigh what `perceptual` says."""
@@ -123,13 +123,13 @@ class Counter:
             counting_gpu.add_to_bins(self.bins, colors, *weights)
 
     def emptied(self) -> Histogram:
-        """What is in the bins, which are cleared before they are used again."""
+        """The contents of the bins, which are cleared before they are used again."""
         found = occurring(self.bins, self.threads)
         self.used, self.room = found.keys, self.most
         return found
 
     def total(self) -> Histogram:
-        """What was counted since this was last called."""
+        """The histogram of all pixels since the last call."""
         partly = self.partly.emptied() if self.partly else []
         found = sum_of([*self.counted, self.emptied(), *partly])
         self.counted = []
@@ -158,13 +158,13 @@ class Partly:
         return tuple(column[opaque] for column in (keys, *weights))
 
     def emptied(self) -> list[Histogram]:
-        """What has been counted so far, in parts; counting begins anew."""
+        """The histograms counted so far, in parts; counting begins anew."""
         found = self.counted()
         self.total, self.waiting = [], []
         return found
 
     def counted(self) -> list[Histogram]:
-        """What has been counted so far, in parts."""
+        """The histograms counted so far, in parts."""
         if not self.waiting:
             return self.total
         xp = array_module(self.waiting[0][0])
@@ -181,7 +181,7 @@ class Partly:
 
 
 def packed(weights: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """What pixels of these weights add to a bin of a count and a sum."""
+    """The numbers that pixels of these weights add to a bin of a count and a sum."""
     sums = weights.astype(np.uint64)
     sums <<= np.uint64(COUNT_BITS)
     sums |= np.uint64(1)

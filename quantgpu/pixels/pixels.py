@@ -59,7 +59,7 @@ class Pixels:
         return int(self.source.device.id) if is_array else None
 
     def to_host(self) -> Pixels:
-        """The same pixels on the host."""
+        """These pixels on the host."""
         if self.gpu is None:
             return self
         here = Pixels(to_host(self.source).reshape(*self.shape, self.channels))
