@@ -260,8 +260,8 @@ Memory = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(
-        help="Files at work at once on this machine, sharing the threads. The result does not depend on "
-        "it. [default: one for each thread, up to 4]",
+        help="Files at work at once on this machine, which share the threads. The result does not "
+        "depend on it. [default: one for each thread, up to 4]",
         show_default=False,
     ),
 ]
