@@ -30,6 +30,15 @@ class QuantizeOptions:
     goals: Goals = field(default_factory=Goals)
     compute: Compute = field(default_factory=Compute)
 
+    def mapping(self, k: int | None = None) -> MapOptions:
+        """How pixels are mapped to a palette of K colors; one color leaves nothing to mix."""
+        dither = DitherOptions(dither="none") if k == 1 else self.dither
+        return MapOptions(
+            dithering=dither.resolve(self.palette.effort, self.goals.measured),
+            color_space=self.palette.color_space,
+            lock_grays=self.palette.lock_grays,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyOptions:

@@ -14,7 +14,6 @@ from quantgpu.batch.convert import ConversionJob, reading_for
 from quantgpu.batch.count import CountImages, FileCountOptions
 from quantgpu.batch.destination import check_output
 from quantgpu.batch.tasks import Task
-from quantgpu.dithering.base import Dithering
 from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import OutputError
 from quantgpu.execution.selection import Compute
@@ -39,23 +38,13 @@ class SharedPaletteOptions:
     """How much each pixel counts, as `as_mask` takes it; None for fully."""
 
     @property
-    def dithering(self) -> Dithering:
-        """How colors are mixed."""
-        return self.options.dither.resolve(self.options.palette.effort)
-
-    @property
     def mapping(self) -> MapOptions:
         """How images are mapped to the palette."""
-        palette = self.options.palette
-        return MapOptions(
-            dithering=self.dithering,
-            color_space=palette.color_space,
-            lock_grays=palette.lock_grays,
-        )
+        return self.options.mapping()
 
     def found(self, histogram: Histogram, k: int | None, progress: Progress) -> SharedPalette:
         """The palette of K colors."""
-        dithered = self.dithering.method != "none"
+        dithered = self.mapping.dithering.method != "none"
         palette, compute = self.options.palette, self.compute
         return shared_palette(histogram, k, palette, compute, dithered=dithered, progress=progress)
 

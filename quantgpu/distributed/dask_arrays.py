@@ -31,13 +31,13 @@ from quantgpu.distributed.frame_ranges import FrameCountOptions, FrameRange, del
 from quantgpu.distributed.tiles import ABOVE, BELOW, LEFT, RIGHT, assemble, edge
 from quantgpu.distributed.workers import INSTALL
 from quantgpu.dithering.base import index_dtype
-from quantgpu.dithering.options import DitherOptions, MapOptions
+from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import UsageError
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.io.decode import MAX_PIXELS, ReadOptions
-from quantgpu.options import QuantizeOptions, check_ks, chosen, from_keywords
+from quantgpu.options import QuantizeOptions, check_ks, from_keywords, refuse_others
 from quantgpu.pipeline.shared_palette import SharedPalette, remapped, shared_palette
 from quantgpu.pixels.counting import CountOptions
 from quantgpu.progress import no_progress
@@ -171,35 +171,18 @@ def delayed_palette(
     return find(counted, k, options.palette, compute)
 
 
-def quantize(
-    source: Any,
-    k: int | None = None,
-    *,
-    effort: str = "balanced",
-    init: str = "random",
-    seed: int = 0,
-    color_space: str = "oklab",
-    perceptual: bool = True,
-    salient: bool = False,
-    keep: Any = None,
-    snap: float | None = None,
-    lock_grays: bool = False,
-    from_palette: Any = None,
-    dither: str | None = None,
-    dither_strength: float | None = None,
-    alpha: str = "keep",
-    matte: Color | None = None,
-    threads: int | None = None,
-    device: str = "auto",
-    memory: int | None = None,
-) -> Any:
+def quantize(source: Any, k: int | None = None, **options: Any) -> Any:
     """Reduce a picture, or many together, to K colors.
 
-    The options are those of `quantgpu.quantize`; `threads` applies to finding the palette, `device`
-    to finding the palette and to files. Blocks are counted and remapped on their own device:
-    NumPy's on the CPU, CuPy's on their GPU, and the indices stay on that device. Error diffusion
-    runs through a picture in order, so blocks are dithered by ``bayer`` or ``blue-noise``, or not
-    at all.
+    Args:
+        source: A `dask.array`, or a list of image files, as `histogram` takes it.
+        k: Colors, as in `quantgpu.quantize`.
+        options: Those of `quantgpu.quantize` but `target`, `min_quality` and `weights`. `threads`
+            applies to finding the palette, `device` to finding the palette and to files.
+
+    Blocks are counted and remapped on their own device: NumPy's on the CPU, CuPy's on their GPU,
+    and the indices stay on that device. Error diffusion runs through a picture in order, so blocks
+    are dithered by ``bayer`` or ``blue-noise``, or not at all.
 
     Returns:
         For a `dask.array`, `Remapped`. For a list of files, a list of Delayed `Indexed`, one for
@@ -208,23 +191,19 @@ def quantize(
     Raises:
         UsageError: An option is outside its range, or the method is not for blocks.
     """
-    options = from_keywords(QuantizeOptions, chosen(locals(), QuantizeOptions))
+    asked = from_keywords(QuantizeOptions, options)
+    refuse_others(asked.goals, [], "is about single images, on one machine")
     dask = dask_module()
-    [k] = check_ks([k], options)
-    palette_options, transparency = options.palette, options.alpha
-    mixing = DitherOptions(dither="none") if k == 1 else options.dither
-    mapping = MapOptions(
-        dithering=mixing.resolve(palette_options.effort),
-        color_space=palette_options.color_space,
-        lock_grays=palette_options.lock_grays,
-    )
+    [k] = check_ks([k], asked)
+    palette_options, transparency, compute = asked.palette, asked.alpha, asked.compute
+    mapping = asked.mapping(k)
     if is_array(source):
         check_blockwise(mapping.dithering)
     counted = histogram(
-        source, perceptual=palette_options.weighs_pixels, alpha=alpha, matte=matte, device=device,
-        memory=memory,
+        source, perceptual=palette_options.weighs_pixels, alpha=transparency.alpha,
+        matte=transparency.matte, device=compute.device, memory=compute.memory,
     )  # fmt: skip
-    search = PaletteSearch(palette=palette_options, compute=options.compute)
+    search = PaletteSearch(palette=palette_options, compute=compute)
     dithered = mapping.dithering.method != "none"
     found = delayed_palette(counted, k, search, transparency, dithered)
     if is_array(source):
@@ -237,7 +216,7 @@ def quantize(
             remap_file,
             mapping=mapping,
             read=ReadOptions(alpha=transparency),
-            compute=replace(options.compute, threads=1),
+            compute=replace(compute, threads=1),
         )
     )
     names, ranges = split_sources(source)

@@ -42,7 +42,7 @@ from quantgpu.distributed.stores import (
     write_region,
 )
 from quantgpu.distributed.workers import Workers, run_block
-from quantgpu.dithering.options import DitherOptions, MapOptions
+from quantgpu.dithering.options import MapOptions
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.execution.selection import Compute
 from quantgpu.metrics.palette_error import decibels
@@ -161,13 +161,9 @@ def mapping_of(options: QuantizeOptions, k: int | None) -> MapOptions:
     ):
         if value is not None:
             raise UsageError(f"--{name} is not for pictures in blocks")
-    palette = options.palette
-    dither = DitherOptions(dither="none") if k == 1 else options.dither
-    dithering = dither.resolve(palette.effort)
-    check_blockwise(dithering)
-    return MapOptions(
-        dithering=dithering, color_space=palette.color_space, lock_grays=palette.lock_grays
-    )
+    mapping = options.mapping(k)
+    check_blockwise(mapping.dithering)
+    return mapping
 
 
 def devices_of(parts: Sequence[BlockResult]) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from quantgpu.clustering.cluster import cluster
 from quantgpu.clustering.options import DEFAULT_K, PaletteOptions
 from quantgpu.clustering.target import Goals, check_quality, smallest_palette
-from quantgpu.dithering.options import MapOptions
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.options import QuantizeOptions, check_ks, k_for
@@ -46,12 +45,10 @@ def quantize_with(
     palette, goals = options.palette, options.goals
     ks = check_ks(ks, options)
     palette.check_weighing(weights)
-    dithering = options.dither.resolve(palette.effort, goals.measured)
-    mapping = MapOptions(
-        dithering=dithering, color_space=palette.color_space, lock_grays=palette.lock_grays
-    )
+    mapping = options.mapping()
+    mixes = mapping.dithering.method != "none"
     threads = options.compute.thread_count
-    finders = [KFinder(k, palette, goals, dithering.method != "none", threads) for k in ks]
+    finders = [KFinder(k, palette, goals, mixes, threads) for k in ks]
 
     def check(shape: Shape) -> None:
         for k in ks if goals.target is None else []:
