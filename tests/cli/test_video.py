@@ -225,9 +225,17 @@ def test_an_interruption_while_frames_are_counted_is_answered_at_once(
     (folder / "0.png").write_bytes(encoded(photo(300, 400), "PNG"))
     for number in range(1, 3000):
         os.link(folder / "0.png", folder / f"{number}.png")
-    command = [sys.executable, "-m", "quantgpu", "video", "long", "out.gif", "--device", "cpu"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(2.5)
+    command = [sys.executable, "-m", "quantgpu", "video", "long", "out.gif", "-v", "--device"]
+
+    def heard() -> None:  # jobs in the background begin with deaf ears for Ctrl-C
+        signal.signal(sign, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        [*command, "cpu"], stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("quantgpu ")  # the work begins
+        time.sleep(1)
         process.send_signal(sign)
         started = time.monotonic()
         _, said = process.communicate(timeout=60)
