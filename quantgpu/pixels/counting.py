@@ -19,17 +19,13 @@ from quantgpu.threads import chunks, imap_threads
 BATCH = 1 << 17
 """Pixels packed at a time: 1 MiB of keys, which the second-level cache holds."""
 
-
 ONE = np.uint32(1)
-
 
 PARTLY = 1 << 24
 """Pixels that are not opaque, of which keys are gathered before they are counted."""
 
-
 FLUSH = (1 << 32) - 1
 """Pixels that 32-bit bins can count before one could overflow."""
-
 
 COUNT_BITS = 28
 """Of the 64 bits of a bin that holds a count and, above it, a sum of weights."""

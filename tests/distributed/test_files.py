@@ -164,6 +164,7 @@ def test_a_worker_that_is_killed_costs_nothing(two_workers: Any, on_cluster: lis
 
 def on_gpus(client: Any) -> list[Any]:
     """The names of the workers with and without a GPU."""
+    two_alive(client)
     found = client.run(lambda dask_worker: dask_worker.name)
     return sorted(found, key=found.__getitem__)
 

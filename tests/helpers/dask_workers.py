@@ -50,7 +50,7 @@ def workers(count: int, **options: Any) -> Iterator[Any]:
     import distributed
 
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "2s", **WITHOUT_STATISTICS}),
+        dask.config.set({"distributed.comm.timeouts.connect": "10s", **WITHOUT_STATISTICS}),
         distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0",
             host="127.0.0.1", silence_logs=50, **options,

@@ -325,7 +325,8 @@ def test_memory_does_not_grow_with_the_frames(tmp_path: Path, suffix: str) -> No
         return grown
 
     peak(3)
-    assert peak(60) < peak(6) + 200_000  # the frames take 15 kB each
+    many = min(peak(60) for _ in range(3))  # threads of other tests may allocate meanwhile
+    assert many < peak(6) + 200_000  # the frames take 15 kB each
 
 
 @pytest.mark.parametrize(
