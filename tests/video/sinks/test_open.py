@@ -322,6 +322,7 @@ def test_memory_does_not_grow_with_the_frames(tmp_path: Path, suffix: str) -> No
                 sink.write(clip[number % 3], palette(250), FRAME)
         grown = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        (tmp_path / f"{frames}{suffix}").unlink()
         return grown
 
     peak(3)
