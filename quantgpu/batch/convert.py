@@ -24,7 +24,7 @@ from quantgpu.indexed import Indexed
 from quantgpu.io.atomic import atomic_write, translate_write_errors
 from quantgpu.io.decode import ReadOptions, translate_read_errors
 from quantgpu.io.encode import Format, check_sides, encode
-from quantgpu.io.metadata import METADATA, METADATA_SUPPORT, Metadata, left_out
+from quantgpu.io.metadata import METADATA, METADATA_SUPPORT, Metadata, note_lost_metadata
 from quantgpu.io.streams import STREAM, prefix_errors, read_standard_input
 from quantgpu.options import QuantizeOptions
 from quantgpu.pipeline.quantize import quantize_with
@@ -147,7 +147,7 @@ def read_source(
     image, notes, metadata, effective = options.read(source)
     metadata = METADATA[destination.metadata](metadata)
     notes += [reason for option, reason in reasons.items() if option in effective]
-    notes += left_out(form.name, metadata)
+    notes += note_lost_metadata(form.name, metadata)
     if image.mode == "RGBA" and options.alpha.alpha == "keep" and options.alpha.matte:
         notes.append("--matte has no effect with --alpha keep; use binary or flatten")
     with prefix_errors(name):

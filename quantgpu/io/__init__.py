@@ -1,1 +1,1 @@
-"""Files and callers' objects: what is read, what is written, and how nothing is lost."""
+"""Read and write files, and convert objects of callers: images, palettes, histograms, metadata."""

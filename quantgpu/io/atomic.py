@@ -14,12 +14,12 @@ from typing import IO
 from quantgpu.errors import OutputError
 
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-"""How a file is opened that must not exist yet."""
+"""Flags of `os.open` for a new file; opening fails if the file exists."""
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path, force: bool) -> Iterator[IO[bytes]]:
-    """A stream that becomes the file `path` when all went well, and nothing when it did not.
+    """Open a temporary stream, and move it to `path` on success; an error leaves `path` as it was.
 
     Raises:
         OutputError: `path` exists and `force` is not given, or cannot be written.
@@ -47,7 +47,7 @@ def atomic_write(path: Path, force: bool) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def translate_write_errors(name: str | os.PathLike[str]) -> Iterator[None]:
-    """Whatever the system refuses inside becomes an OutputError that begins with `name`."""
+    """Turn an OSError inside into an OutputError that begins with `name`."""
     try:
         yield
     except OSError as error:
@@ -61,7 +61,7 @@ def translate_write_errors(name: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def check_writable(path: Path, force: bool) -> None:
-    """Raise unless `path` is free, or a file that may be replaced, in a folder that exists."""
+    """Raise an OutputError if `path` is a folder, is in none, or exists without `force`."""
     with translate_write_errors(path):
         if not path.parent.is_dir():
             if path.parent.exists():

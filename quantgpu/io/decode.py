@@ -15,13 +15,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from quantgpu.color.alpha import AlphaOptions, Color, apply_alpha
 from quantgpu.errors import InputError, check_choice
-from quantgpu.io.exif import ONE_AT_A_TIME, orientation_of
+from quantgpu.io.exif import PROCESS_LOCK, orientation_of
 from quantgpu.io.icc import ICCS, apply_profile
 from quantgpu.io.metadata import Metadata, metadata_of
 from quantgpu.threads import default_threads
 
 MAX_PIXELS = 1_000_000_000
-"""Pixels that an image may have unless more are asked for."""
+"""The most pixels of an image, unless the caller raises the limit."""
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,7 +32,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""The value of `ORIENTATION` to what turns the image upright."""
+"""The value of the EXIF tag `ORIENTATION` to the transposition that turns the image upright."""
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's gray modes that hold more than 8 bits."""
@@ -46,17 +46,17 @@ FORMATS_READ = (
     *("ICNS", "TGA", "PCX", "DCX", "PSD", "SGI", "DDS", "QOI", "XBM", "XPM", "SUN", "FLI", "MSP"),
     *("PIXAR", "FITS", "BLP", "FTEX", "GBR", "IM", "PCD"),
 )
-"""Formats that are read, whatever a file is called: none of them starts another program, as Pillow
-does for PostScript."""
+"""Pillow's names of the formats that are read, whatever the suffix: no decoder of them starts
+another program, as Pillow does for PostScript."""
 
 
 @contextlib.contextmanager
-def without_guard() -> Iterator[None]:
-    """Pillow's own guard against huge images is off inside: `max_pixels` stands in for it.
+def disable_pillow_guard() -> Iterator[None]:
+    """Turn off Pillow's guard against huge images inside; `max_pixels` takes its place.
 
-    Both the guard and the filters of warnings belong to the whole process, hence the lock.
+    The guard and the filters of warnings belong to the whole process, hence the lock.
     """
-    with ONE_AT_A_TIME, warnings.catch_warnings():
+    with PROCESS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -67,14 +67,14 @@ def without_guard() -> Iterator[None]:
 
 def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     """Open an image of a format of `FORMATS_READ`, of any size."""
-    with without_guard():
+    with disable_pillow_guard():
         return Image.open(source, formats=FORMATS_READ)
 
 
 def load(image: Image.Image) -> None:
-    """Decode an opened image; for TIFF files Pillow would ask its guard again."""
+    """Decode an opened image, of any size: Pillow checks TIFF files against its guard once more."""
     if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile):
-        with without_guard():
+        with disable_pillow_guard():
             image.load_prepare()
     image.load()
 
@@ -85,11 +85,11 @@ class Decoded(NamedTuple):
     image: Image.Image
     """The first frame, upright, 8 bits, of mode RGB, or RGBA where some pixel is not opaque."""
     notes: list[str]
-    """What was changed."""
+    """What decoding changed, for people."""
     metadata: Metadata
-    """What the file says beside the pixels."""
+    """The file's metadata, updated for the upright pixels."""
     effective: frozenset[str]
-    """Which of the options `alpha` and `icc` changed the pixels."""
+    """The names of the options, of ``alpha`` and ``icc``, that changed the pixels."""
 
 
 def read_image(
@@ -100,7 +100,7 @@ def read_image(
     icc: str = "convert",
     threads: int | None = None,
 ) -> Decoded:
-    """The pixels of an image file, what was changed, and what it says beside them.
+    """Read an image file: its pixels, its metadata, and notes on what decoding changed.
 
     Args:
         source: A path, or a binary stream.
@@ -111,7 +111,7 @@ def read_image(
             their color and `flatten` takes white.
         icc: What becomes of a color profile, a row of `ICCS`: ``convert`` to sRGB; ``keep`` levels
             and profile; ``ignore`` it.
-        threads: At most so many; as many as there are processors when not given.
+        threads: The most threads; as many as there are processors when not given.
 
     Raises:
         InputError: The file is missing, unreadable, not an image, damaged or too large.
@@ -126,25 +126,24 @@ def read_image(
         notes: list[str] = []
         note_reductions(image, notes)
         threads = default_threads() if threads is None else threads
-        known = upright(image, notes)
-        seen, profile = apply_profile(known, image.info, icc, notes, threads)
-        metadata = metadata_of(
-            image, seen.size, seen.size != (width, height), seen is not known, notes
-        )
-        effective, said = {"icc"} if seen is not known else set(), len(notes)
-        pixels = to_rgb(seen, notes, alpha, matte)
-        effective |= {"alpha"} if len(notes) > said else set()
+        decoded = upright(image, notes)
+        converted, profile = apply_profile(decoded, image.info, icc, notes, threads)
+        in_srgb, sideways = converted is not decoded, converted.size != (width, height)
+        metadata = metadata_of(image, converted.size, sideways, in_srgb, notes)
+        effective, note_count = {"icc"} if in_srgb else set(), len(notes)
+        pixels = to_rgb(converted, notes, alpha, matte)
+        effective |= {"alpha"} if len(notes) > note_count else set()
         metadata = metadata._replace(profile=profile)
-        pixels.info = {}  # else whoever takes the image would heed the profile again
+        pixels.info = {}  # a profile left in `info` would be applied a second time
         return Decoded(pixels, notes, metadata, frozenset(effective))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How image files are read; `read_image` says what each option means.
+    """Options of `read_image`, which explains each.
 
     Raises:
-        UsageError: There is no such way.
+        UsageError: `icc` is no row of `ICCS`.
     """
 
     alpha: AlphaOptions = AlphaOptions(alpha="flatten")
@@ -157,21 +156,21 @@ class ReadOptions:
         check_choice("icc", self.icc, ICCS)
 
     def read(self, source: str | os.PathLike[str] | IO[bytes]) -> Decoded:
-        """The pixels of an image file, see `read_image`."""
+        """Read an image file with these options, see `read_image`."""
         alpha, matte = self.alpha.alpha, self.alpha.matte
         return read_image(source, self.max_pixels, alpha, matte, self.icc, self.threads)
 
 
 @contextlib.contextmanager
 def translate_read_errors(source: str | os.PathLike[str] | IO[bytes]) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an InputError that begins with the name of `source`."""
+    """Turn any error inside into an InputError that begins with the name of `source`."""
     try:
         yield
         return
     except InputError as error:
         reason = str(error)
     except UnidentifiedImageError:
-        reason = unread(source)
+        reason = unreadable_reason(source)
     except (FileNotFoundError, NotADirectoryError):
         reason = "no such file"
     except IsADirectoryError:
@@ -187,7 +186,7 @@ def translate_read_errors(source: str | os.PathLike[str] | IO[bytes]) -> Iterato
     raise InputError(f"{name}: {reason}") from None
 
 
-UNREAD = {
+UNREADABLE = {
     rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript (EPS), a program, which is never run",
     rb"II[*+]\0|MM\0[*+]": "a TIFF file of samples that are not read, such as floats",
     rb"8BPS": "a Photoshop file of a depth or mode that is not read",
@@ -196,18 +195,18 @@ UNREAD = {
     rb"\xff\x0a|\0\0\0\x0cJXL ": "JPEG XL",
     rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg": "SVG",
 }
-"""How files begin that are often taken for pictures that can be read, and what they are."""
+"""The first bytes, a regular expression, of kinds of files that are not read, and their names."""
 
 FILM = rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]|FLV|YUV4MPEG2"
-"""How films begin."""
+"""The first bytes of videos, a regular expression."""
 
 
-def unread(source: str | os.PathLike[str] | IO[bytes]) -> str:
-    """Why a file is no image that is read, and what to do."""
+def unreadable_reason(source: str | os.PathLike[str] | IO[bytes]) -> str:
+    """The reason why a file cannot be read as an image, and what to do."""
     begins = beginning_of(source)
     if not begins:
         return "not an image that can be read (it is empty)"
-    for mark, name in UNREAD.items():
+    for mark, name in UNREADABLE.items():
         if re.match(mark, begins, re.DOTALL):
             return f"is {name}; convert it to PNG or TIFF first"
     if re.match(FILM, begins, re.DOTALL):
@@ -216,7 +215,7 @@ def unread(source: str | os.PathLike[str] | IO[bytes]) -> str:
 
 
 def beginning_of(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
-    """The first bytes of a file."""
+    """The first 1,024 bytes of a file."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:
             return file.read(1024)
@@ -233,7 +232,7 @@ def samples_of(image: Image.Image) -> str:
 
 
 def note_reductions(image: Image.Image, notes: list[str]) -> None:
-    """Note what of an opened, not yet decoded image is left out: frames, and bits below 8."""
+    """Append a note for each loss of an opened, not yet decoded image: frames, and bits below 8."""
     if getattr(image, "is_animated", False):
         notes.append(f"first of {getattr(image, 'n_frames', 'several')} frames")
     samples = samples_of(image)
@@ -245,7 +244,7 @@ def transparent_color(image: Image.Image) -> Any:
     """The color that an opened, not yet decoded image declares transparent, at 8 bits like its
     pixels.
 
-    Pillow leaves it as it is in a PNG file, except at a bit depth of 1 from some version on.
+    Pillow gives the color at the bit depth of the PNG file; some versions scale a depth of 1.
     """
     samples, key = samples_of(image), image.info.get("transparency")
     highest = HIGHEST_GRAY.get(samples, 255)
@@ -259,9 +258,11 @@ def transparent_color(image: Image.Image) -> Any:
 def to_pixels(
     image: Image.Image, notes: list[str], alpha: str = "flatten", matte: Color | None = None
 ) -> Image.Image:
-    """A Pillow image of any mode as `read_image` reads its file."""
-    seen, _ = apply_profile(upright(image, notes), image.info, "convert", notes, default_threads())
-    return to_rgb(seen, notes, alpha, matte)
+    """A Pillow image of any mode as RGB or RGBA, converted as `read_image` converts a file."""
+    converted, _ = apply_profile(
+        upright(image, notes), image.info, "convert", notes, default_threads()
+    )
+    return to_rgb(converted, notes, alpha, matte)
 
 
 def to_rgb(
@@ -276,7 +277,7 @@ def to_rgb(
 
 
 def upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """A Pillow image of any mode, decoded, upright, with 8 bits per sample."""
+    """Decode a Pillow image of any mode, turn it upright and reduce it to 8 bits per sample."""
     transparency = transparent_color(image)
     load(image)
     if image.mode in ("F", "La"):
@@ -284,9 +285,9 @@ def upright(image: Image.Image, notes: list[str]) -> Image.Image:
     if transparency != image.info.get("transparency"):
         image = image.copy()
         image.info["transparency"] = transparency
-    turn = UPRIGHT.get(orientation_of(image, notes))
-    if turn is not None:
-        image = image.transpose(turn)
+    transposition = UPRIGHT.get(orientation_of(image, notes))
+    if transposition is not None:
+        image = image.transpose(transposition)
         image.info = {} if transparency is None else {"transparency": transparency}
     if image.mode in SIXTEEN_BIT_MODES:
         levels = np.asarray(image)

@@ -1,4 +1,4 @@
-"""From index maps to files, which appear whole or not at all."""
+"""Encode index maps as image files: PNG, GIF, WebP, TIFF, BMP, NPZ."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from quantgpu.io.tiff_exif import with_exif
 from quantgpu.threads import imap_threads
 
 COMPRESS_LEVEL = 2
-"""Of deflate in PNG files, 0 to 9. 24 megapixels, K = 256: level 1 9.57 MB in 0.36 s, 2 9.22 MB in
-0.36 s, 4 8.87 MB in 0.47 s, 6 8.53 MB in 0.88 s, 9 8.42 MB in 2.7 s."""
+"""The level of deflate in PNG files, 0 to 9. 24 megapixels, K = 256: level 1 9.57 MB in 0.36 s, 2
+9.22 MB in 0.36 s, 4 8.87 MB in 0.47 s, 6 8.53 MB in 0.88 s, 9 8.42 MB in 2.7 s."""
 
 PNG_STRATEGIES = 0, 3
 """zlib's default strategy and its run lengths (Z_RLE)."""
 
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
-"""The first time that a ZIP file can tell, instead of now."""
+"""The earliest time of a ZIP entry; a fixed time keeps the bytes the same."""
 
 UNIX = 3
-"""The system that ZIP files are said to be made on, whatever it was."""
+"""The system that ZIP entries name, on whatever system they were written."""
 
 FEW_COLORS = 16
-"""Up to so many colors PNG packs pixels into bytes, and run lengths make photographs smaller than
-level 9 does, at a quarter of the time of level 6 (24 megapixels, K = 16: 2.52 MB against 2.58), but
-text and patterns several times larger: so both are tried."""
+"""The most colors for which PNG packs several pixels into a byte. Run lengths then make photographs
+smaller than level 9 does, at a quarter of the time of level 6 (24 megapixels, K = 16: 2.52 MB
+against 2.58), but text and patterns several times larger: so both strategies are tried."""
 
 
 Index = NDArray[Any]
@@ -50,15 +50,15 @@ class Format(NamedTuple):
     name: str
     """Pillow's name, where Pillow writes it."""
     entries: int
-    """The most entries of its palettes; more colors are written as true color."""
+    """The most entries of a palette; more colors are written as true color."""
     colors: int
     """The most colors."""
     side: int
     """The greatest width and height, in pixels."""
     alpha: str
-    """What it holds of transparency, a row of `ALPHAS`; with ``binary`` one color without any."""
+    """The transparency that is held, a row of `ALPHAS`; ``binary`` is one color of alpha 0."""
     write: Callable[[Index, Colors, int, Metadata], bytes | memoryview]
-    """From index map, palette, level of compression and metadata to a file's bytes."""
+    """Encodes (index map, palette, level of compression, metadata) as the bytes of a file."""
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
@@ -77,7 +77,7 @@ def format_for(path: str | os.PathLike[str]) -> Format:
 
 
 def check_colors(form: Format, k: int) -> None:
-    """Raise unless a format holds K colors."""
+    """Raise a UsageError unless a format holds K colors."""
     if k > form.colors:
         holders = [suffix for suffix, other in FORMATS.items() if other.colors >= k]
         hint = f"; write {' or '.join(holders)} instead" if holders else ""
@@ -85,7 +85,7 @@ def check_colors(form: Format, k: int) -> None:
 
 
 def check_sides(form: Format, width: int, height: int) -> None:
-    """Raise unless a format holds an image of that size."""
+    """Raise a UsageError unless a format holds an image of `width` x `height` pixels."""
     if max(width, height) > form.side:
         raise UsageError(
             f"{width} x {height} is more than {form.name} holds ({form.side} pixels a side); "
@@ -94,7 +94,10 @@ def check_sides(form: Format, width: int, height: int) -> None:
 
 
 def check_alpha(name: str, alpha: str, palette: NDArray[np.uint8]) -> None:
-    """Raise unless a format that holds transparency so far holds that of a (K, 3 | 4) palette."""
+    """Raise a UsageError unless a format holds the transparency of a (K, 3 | 4) palette.
+
+    `name` is the format's, and `alpha` the row of `ALPHAS` that it holds.
+    """
     alphas = alphas_of(palette)
     transparent = alphas[alphas < 255]
     if alpha == "flatten" and len(transparent):
@@ -123,15 +126,15 @@ def encode(
     level: int,
     metadata: Metadata = NO_METADATA,
 ) -> int:
-    """Write an index map with its palette to a stream; the bytes written.
+    """Write an index map with its palette to a stream; return the number of bytes.
 
     Args:
-        index: Rows of the palette.
-        palette: Their colors.
+        index: (H, W) or (N,), rows of the palette.
+        palette: (K, 3) or (K, 4) uint8 colors.
         form: A row of `FORMATS`.
-        stream: Where to.
+        stream: Open for writing bytes.
         level: Of deflate in PNG and NPZ files, 0 to 9.
-        metadata: What is written beside the pixels, as far as the format holds it.
+        metadata: Written as far as the format holds it.
 
     Raises:
         UsageError: The format cannot hold the palette or the size, or `level` is outside 0..9.
@@ -145,8 +148,8 @@ def encode(
     return stream.write(form.write(index, palette, level, metadata))
 
 
-def saved(picture: Image.Image, name: str, metadata: Metadata, **options: Any) -> memoryview:
-    """The bytes of a file that Pillow writes."""
+def save_picture(picture: Image.Image, name: str, metadata: Metadata, **options: Any) -> memoryview:
+    """The bytes of a picture saved by Pillow in the format `name`, with its metadata."""
     stream = io.BytesIO()
     picture.save(stream, name, **options, **saving_options(name, metadata))
     return stream.getbuffer()
@@ -157,7 +160,7 @@ def png(index: Index, palette: Colors, level: int, metadata: Metadata) -> memory
 
     def save(strategy: int) -> memoryview:
         picture = to_picture(index, palette)  # one for each thread: saving writes to it
-        return saved(picture, "PNG", metadata, compress_level=level, compress_type=strategy)
+        return save_picture(picture, "PNG", metadata, compress_level=level, compress_type=strategy)
 
     strategies = PNG_STRATEGIES if len(palette) <= FEW_COLORS else PNG_STRATEGIES[:1]
     return min(imap_threads(save, strategies, len(strategies)), key=len)
@@ -168,32 +171,31 @@ def gif(index: Index, palette: Colors, level: int, metadata: Metadata) -> memory
     picture = to_picture(index, palette)
     if alphas := picture.info.pop("transparency", None):
         picture.info["transparency"] = len(alphas) - 1
-    return saved(picture, "GIF", metadata, optimize=False, interlace=False)
+    return save_picture(picture, "GIF", metadata, optimize=False, interlace=False)
 
 
 def webp(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
     """A lossless WebP file, with the levels of transparent pixels too."""
     options = {"lossless": True, "quality": 0, "method": 0, "exact": True}
-    return saved(to_picture(index, palette), "WEBP", metadata, **options)
+    return save_picture(to_picture(index, palette), "WEBP", metadata, **options)
 
 
 def tiff(index: Index, palette: Colors, level: int, metadata: Metadata) -> bytes | memoryview:
     """A TIFF file."""
     options = {"compression": "tiff_adobe_deflate"}
-    file = saved(to_picture(index, palette), "TIFF", metadata, **options)
+    file = save_picture(to_picture(index, palette), "TIFF", metadata, **options)
     return with_exif(bytes(file), metadata.exif) if metadata.exif else file
 
 
 def bmp(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
     """A BMP file."""
-    return saved(to_picture(index, palette), "BMP", metadata)
+    return save_picture(to_picture(index, palette), "BMP", metadata)
 
 
 def npz(index: Index, palette: Colors, level: int, metadata: Metadata) -> memoryview:
-    """Write an archive for `numpy.load`: ``index`` and ``palette``, (K, 4) if some color is not
-    opaque.
+    """An archive for `numpy.load`: ``index`` and ``palette``, (K, 4) if some color is not opaque.
 
-    The same arrays give the same bytes, at whatever time and on whatever system.
+    Equal arrays give equal bytes, at whatever time and on whatever system.
     """
     colors = palette if len(alphas_of(palette)) else palette[:, :3]
     stream = io.BytesIO()
@@ -219,7 +221,7 @@ FORMATS = {
     ".npz": Format("NPZ", 65_536, 65_536, 2**63 - 1, "keep", npz),
 }
 """Suffix to output format. Palettes of TIFF may have 65,536 entries, but Pillow, libtiff's own
-tools and ffmpeg read none of more than 256 (ImageMagick and libvips do)."""
+tools and ffmpeg read at most 256 (ImageMagick and libvips read more)."""
 
 
 def to_picture(index: Index, palette: Colors) -> Image.Image:

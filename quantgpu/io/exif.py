@@ -1,4 +1,4 @@
-"""EXIF data: which way is up, and data that is true of the result, byte by byte."""
+"""EXIF data: the orientation of a picture, and updates of single bytes for the written result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image
 
 from quantgpu.io.xmp import orientation_in, xmp_of
 
-ONE_AT_A_TIME = Lock()
-"""Held while settings of the whole process are changed for a moment."""
+PROCESS_LOCK = Lock()
+"""Held while settings of the whole process are changed, such as the filters of warnings."""
 
 ORIENTATION, WIDTH, HEIGHT = 0x0112, 0x0100, 0x0101
-"""EXIF tags of the picture: which way is up, 1 being upright, and its size in pixels."""
+"""EXIF tags of the picture: its orientation, 1 being upright, and its size in pixels."""
 
 X_RESOLUTION, Y_RESOLUTION = 0x011A, 0x011B
 
@@ -25,83 +25,83 @@ COLOR_SPACE, EXIF_WIDTH, EXIF_HEIGHT = 0xA001, 0xA002, 0xA003
 """EXIF tags of the shot; color space 1 is sRGB."""
 
 EXIF_TABLE, GPS_TABLE, INTEROPERABILITY_TABLE = 0x8769, 0x8825, 0xA005
-"""EXIF tags that say where further tags begin."""
+"""EXIF tags whose values are the offsets of further tables of tags."""
 
 THUMBNAIL, THUMBNAIL_BYTES = 0x0201, 0x0202
-"""EXIF tags of a JPEG file within."""
+"""EXIF tags of the JPEG thumbnail: its offset and its length."""
 
 VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-"""The kind of an EXIF value to its size."""
+"""The kind of an EXIF value to its size in bytes."""
 
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-"""What TIFF files say of a picture rather than of their bytes: description, make, model, software,
-date, artist, copyright."""
+"""TIFF tags about the picture rather than the encoding: description, make, model, software, date,
+artist, copyright."""
 
 DAMAGED = "damaged EXIF data ignored"
 
 MOST_TABLES = 4
-"""Tables of tags that are read; there is one for the shot and one for the place."""
+"""The most tables of tags that are read; EXIF has one for the shot and one for the place."""
 
 
 def orientation_of(image: Image.Image, notes: list[str]) -> Any:
-    """The value of the EXIF tag `ORIENTATION`, else what XMP tells; 1 where EXIF is damaged."""
+    """The orientation, 1 to 8, by EXIF, or by XMP if EXIF has none; 1 if EXIF is damaged."""
     try:
-        with ONE_AT_A_TIME, warnings.catch_warnings():
+        with PROCESS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            told = image.getexif().get(ORIENTATION)
-            return orientation_in(xmp_of(image.info)) if told is None else told
-    except Exception:  # it raises what it pleases on damaged bytes
+            orientation = image.getexif().get(ORIENTATION)
+            return orientation_in(xmp_of(image.info)) if orientation is None else orientation
+    except Exception:  # Pillow raises various errors on damaged bytes
         note_damage(notes)
         return 1
 
 
 def note_damage(notes: list[str]) -> None:
-    """Say once that EXIF data is damaged."""
+    """Append the note `DAMAGED`, once."""
     if DAMAGED not in notes:
         notes.append(DAMAGED)
 
 
 def exif_of(image: Image.Image) -> bytes:
-    """The EXIF data of an image, from the byte order on; nothing if there is none."""
+    """The EXIF data of an image, from the byte order on; empty if the image has none."""
     data = image.info.get("exif")
     if isinstance(data, bytes):
         return re.sub(rb"^(Exif\0\0)+", b"", data)
     try:
-        with ONE_AT_A_TIME, warnings.catch_warnings():
+        with PROCESS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return chosen_exif(image.getexif())
-    except Exception as error:  # it raises what it pleases on damaged bytes
+            return portable_exif(image.getexif())
+    except Exception as error:  # Pillow raises various errors on damaged bytes
         raise ValueError(str(error)) from None
 
 
-def chosen_exif(source: Image.Exif) -> bytes:
-    """The tags of a TIFF file, or of a text in a PNG file, that say something of the picture.
+def portable_exif(source: Image.Exif) -> bytes:
+    """The EXIF data of a TIFF file, or of a text in a PNG file, without tags tied to that file.
 
-    What makers of cameras add refers to places in the file, so it cannot move.
+    Maker notes hold offsets into their file, so they are left out.
     """
-    chosen = Image.Exif()
+    portable = Image.Exif()
     for tag in TIFF_TAGS:
         if tag in source:
-            chosen[tag] = source[tag]
+            portable[tag] = source[tag]
     for table in (EXIF_TABLE, GPS_TABLE):
         tags = dict(source.get_ifd(table))
-        for moved in (INTEROPERABILITY_TABLE, 0x927C):
-            tags.pop(moved, None)
+        for tag in (INTEROPERABILITY_TABLE, 0x927C):
+            tags.pop(tag, None)
         if tags:
-            chosen[table] = tags
-    return chosen.tobytes()[6:] if len(chosen) else b""
+            portable[table] = tags
+    return portable.tobytes()[6:] if len(portable) else b""
 
 
 def updated_exif(data: bytes, size: tuple[int, int], sideways: bool, in_srgb: bool) -> bytes:
     """EXIF data of an upright picture, without its thumbnail.
 
-    All else stays where it is, as what makers of cameras add refers to places in the data.
+    All other bytes keep their offsets, to which maker notes of cameras refer.
 
     Args:
         data: From the byte order on.
-        size: Width and height of the picture.
-        sideways: Whether the data was of one whose width and height were the other's.
-        in_srgb: Whether it was of one in other colors, and this is in sRGB.
+        size: Width and height of the upright picture, in pixels.
+        sideways: Whether turning the picture upright exchanged its width and height.
+        in_srgb: Whether the colors were converted to sRGB.
 
     Raises:
         ValueError: The data is damaged.
@@ -120,9 +120,9 @@ def updated_exif(data: bytes, size: tuple[int, int], sideways: bool, in_srgb: bo
         for table in main, *others:
             for entry in table.entries:
                 if entry.tag in facts and entry.values == 1 and entry.kind in (3, 4):
-                    state(found, entry, facts[entry.tag], order)
+                    set_value(found, entry, facts[entry.tag], order)
         if sideways:
-            swap(found, main, X_RESOLUTION, Y_RESOLUTION, order)
+            swap_values(found, main, X_RESOLUTION, Y_RESOLUTION, order)
         if main.next:
             remove_thumbnail(found, main, others, order)
     except struct.error as error:
@@ -131,15 +131,15 @@ def updated_exif(data: bytes, size: tuple[int, int], sideways: bool, in_srgb: bo
 
 
 class Entry(NamedTuple):
-    """A value of a table of EXIF tags."""
+    """One row of a table of EXIF tags."""
 
     tag: int
     kind: int
     values: int
     number: int
-    """The value, or where it begins if it is longer than four bytes."""
+    """The value, or the offset of a value of more than four bytes."""
     place: int
-    """Of the number."""
+    """The offset of `number` in the data."""
 
 
 class Table(NamedTuple):
@@ -148,12 +148,12 @@ class Table(NamedTuple):
     start: int
     entries: list[Entry]
     next: int
-    """Where the table of the next picture begins; 0 if there is none."""
+    """The offset of the next picture's table; 0 if this is the last."""
     link: int
-    """The place of `next`."""
+    """The offset of `next` in the data."""
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        """The places that the table and its values take."""
+        """The half-open ranges of bytes that the table and its values take."""
         yield self.start, self.link + 4
         for entry in self.entries:
             length = VALUE_BYTES.get(entry.kind, 0) * entry.values
@@ -162,7 +162,7 @@ class Table(NamedTuple):
 
 
 def read_table(data: bytearray, start: int, order: str) -> Table:
-    """The table of EXIF tags that begins at a place."""
+    """The table of EXIF tags at the offset `start`; `order` is the byte order as in `struct`."""
     (count,) = struct.unpack_from(order + "H", data, start)
     link = start + 2 + 12 * count
     entries = []
@@ -174,7 +174,7 @@ def read_table(data: bytearray, start: int, order: str) -> Table:
 
 
 def main_table(data: bytearray) -> tuple[str, Table]:
-    """The order of bytes, as `struct` has it, and the first table of EXIF data or a TIFF file."""
+    """The byte order, ``<`` or ``>``, and the first table of EXIF data or of a TIFF file."""
     if bytes(data[:2]) not in (b"II", b"MM"):
         raise struct.error(f"no order of bytes: {bytes(data[:2])!r}")
     order = "<" if data[:2] == b"II" else ">"
@@ -182,14 +182,14 @@ def main_table(data: bytearray) -> tuple[str, Table]:
     return order, read_table(data, start, order)
 
 
-def state(data: bytearray, entry: Entry, number: int, order: str) -> None:
-    """Put a number into a value of 16 or 32 bits."""
+def set_value(data: bytearray, entry: Entry, number: int, order: str) -> None:
+    """Overwrite the value of a row, of 16 or 32 bits, with `number`."""
     if entry.kind == 4 or number < 1 << 16:
         struct.pack_into(order + ("H2x" if entry.kind == 3 else "I"), data, entry.place, number)
 
 
-def swap(data: bytearray, table: Table, one: int, other: int, order: str) -> None:
-    """Exchange two values that stand elsewhere."""
+def swap_values(data: bytearray, table: Table, one: int, other: int, order: str) -> None:
+    """Exchange the offsets of two rational values, given by their tags."""
     entries = {entry.tag: entry for entry in table.entries if entry.kind == 5}
     if one in entries and other in entries:
         struct.pack_into(order + "I", data, entries[one].place, entries[other].number)
@@ -197,7 +197,7 @@ def swap(data: bytearray, table: Table, one: int, other: int, order: str) -> Non
 
 
 def remove_thumbnail(data: bytearray, main: Table, others: list[Table], order: str) -> None:
-    """Remove the second picture; where it stands amid the rest, its bytes become zeros."""
+    """Remove the second picture; amid other data, zeros replace its bytes."""
     second = read_table(data, main.next, order)
     struct.pack_into(order + "I", data, main.link, 0)
     places = {entry.tag: entry.number for entry in second.entries}

@@ -1,4 +1,4 @@
-"""Inputs of callers as pixels or palettes: paths, arrays, Pillow images, colors."""
+"""Convert inputs of callers to pixels or palettes: paths, arrays, Pillow images, colors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from quantgpu.pixels.pixels import Pixels
 
 
 def as_palette(colors: Any) -> Palette:
-    """`colors` as a palette in the order they have: an array, tuples, or a palette file's path."""
+    """`colors`, an array, tuples or the path of a palette file, as a palette in the given order."""
     if isinstance(colors, Palette):
         return colors
     if isinstance(colors, str | os.PathLike):
@@ -41,7 +41,7 @@ def as_palette(colors: Any) -> Palette:
 
 
 def parse_color(text: str, name: str = "color", *, alpha: bool = False) -> tuple[int, ...]:
-    """Red, green and blue, 0 to 255 each, of a color as people write it; with `alpha` that too.
+    """Red, green, blue and, with `alpha`, alpha, 0 to 255 each, of a color as people write it.
 
     Accepted are ``#rgb``, ``#rrggbb``, with `alpha` ``#rrggbbaa``, all also without the ``#`` that
     begins a comment in a shell, and the names of CSS.
@@ -50,7 +50,7 @@ def parse_color(text: str, name: str = "color", *, alpha: bool = False) -> tuple
     ((255, 136, 0), (0, 0, 128, 255), (255, 128, 0, 128))
 
     Raises:
-        UsageError: It is none of these; `name` says of what.
+        UsageError: `text` is no such color; the message begins with `name`.
     """
     from PIL.ImageColor import colormap, getrgb
 
@@ -66,13 +66,13 @@ def parse_color(text: str, name: str = "color", *, alpha: bool = False) -> tuple
 
 
 def parse_colors(text: str, name: str) -> NDArray[np.uint8]:
-    """(m, 4) uint8: colors as people write them, with commas between them, or a palette file's.
+    """(m, 4) uint8 RGBA of colors as people write them, separated by commas, or of a palette file.
 
     >>> parse_colors("#f80, navy", "keep").tolist()
     [[255, 136, 0, 255], [0, 0, 128, 255]]
 
     Raises:
-        UsageError: They are neither.
+        UsageError: `text` is neither; the message begins with `name`.
         InputError: The file cannot be read as a palette.
     """
     if os.path.exists(text):
@@ -87,8 +87,8 @@ def parse_colors(text: str, name: str) -> NDArray[np.uint8]:
 def as_pixels(image: Any, alpha: str = "keep", matte: Color | None = None) -> Pixels:
     """`image` as pixels: a Pillow image, a path, an (H, W, 3 | 4) uint8 array or (N, 3 | 4) colors.
 
-    An array on a GPU stays there. `alpha` is a row of `transparency.ALPHAS`, and `matte` what
-    transparent pixels are laid on.
+    An array on a GPU stays on that GPU. `alpha` is a row of `color.alpha.ALPHAS`, and `matte` the
+    color below transparent pixels.
     """
     if isinstance(image, Image.Image):
         if 0 in image.size:
@@ -125,9 +125,9 @@ LEVELS_OF = {
     "f": "image.clip(0, 1) * 255 + 0.5",
     "u": "image >> 8",
 }
-"""The kind of a dtype to what makes 8-bit levels of its usual range."""
+"""The kind of a dtype to the expression that scales its usual range to 8-bit levels."""
 
 
 def all_levels(array: NDArray[Any]) -> bool:
-    """Whether all numbers are integers in 0 … 255."""
+    """Whether `array` is of integers in 0 … 255."""
     return array.dtype.kind in "iu" and bool(array.min() >= 0 and array.max() <= 255)

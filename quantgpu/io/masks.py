@@ -17,16 +17,16 @@ from quantgpu.pixels.pixels import Pixels
 
 
 def as_mask(weights: Any, shape: tuple[int, ...]) -> Pixels:
-    """How much each pixel of a picture of that `shape` counts, as pixels of one channel.
+    """The weight of each pixel of a picture of `shape`, 0 to 255, as pixels of one channel.
 
     Args:
-        weights: A gray picture of the same size: a path, a Pillow image, or an array of that shape,
-            uint8, or bool where a pixel counts fully or not at all. Of color pictures the gray is
-            taken; alpha does not matter.
+        weights: A gray picture of the same size: a path, a Pillow image, or an array of `shape`,
+            uint8, or bool where a pixel counts fully or not at all. Color pictures become gray;
+            alpha does not matter.
         shape: (H, W), or (N,) for a list of colors.
 
     Raises:
-        UsageError: It is none of these, or of another size.
+        UsageError: `weights` is none of these, or of another size.
         InputError: The file at a path cannot be read as an image.
     """
     if isinstance(weights, str | os.PathLike):
@@ -38,16 +38,16 @@ def as_mask(weights: Any, shape: tuple[int, ...]) -> Pixels:
         levels = Pixels(as_levels(weights)[..., None])
     if levels.shape != shape:
         raise UsageError(
-            f"weights for {said(levels.shape)}, but the image has {said(shape)}; "
+            f"weights for {size_text(levels.shape)}, but the image has {size_text(shape)}; "
             "give one weight for each pixel of the upright image"
         )
     return levels
 
 
-def said(shape: tuple[int, ...]) -> str:
+def size_text(shape: tuple[int, ...]) -> str:
     """The size of a picture, or of a list of colors, for people.
 
-    >>> said((20, 30)), said((5,))
+    >>> size_text((20, 30)), size_text((5,))
     ('30 x 20 pixels', '5 colors')
     """
     return f"{shape[0]:,} colors" if len(shape) == 1 else f"{shape[1]} x {shape[0]} pixels"

@@ -1,5 +1,5 @@
-"""Metadata of files, made true of the result: it is upright, in other colors, and its thumbnail
-would show something else.
+"""Metadata of files, updated for the result, which is upright, in other colors, and without the
+thumbnail of the original.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from quantgpu.io.exif import DAMAGED, exif_of, note_damage, updated_exif
 from quantgpu.io.xmp import updated_xmp, xmp_of
 
 PROCESSING = re.compile(r"XML:com\.adobe\.xmp|Raw profile type .*", re.IGNORECASE)
-"""Keywords of PNG texts that hold other metadata."""
+"""Keywords of PNG texts that hold XMP or raw profiles instead of text."""
 
 XMP = 700
 """The TIFF tag of XMP data."""
@@ -27,7 +27,7 @@ class Metadata(NamedTuple):
     """The metadata of a picture."""
 
     exif: bytes = b""
-    """As in a TIFF file, from its byte order on."""
+    """As in a TIFF file, from the byte order on."""
     xmp: bytes = b""
     """An XML packet, in UTF-8."""
     dpi: tuple[float, float] | None = None
@@ -44,20 +44,21 @@ METADATA: dict[str, Callable[[Metadata], Metadata]] = {
     "keep": lambda metadata: metadata,
     "strip": lambda metadata: Metadata(profile=metadata.profile),
 }
-"""Name to what is written of what is said; the choices of ``--metadata``."""
+"""Name to a function from a file's metadata to the metadata that is written; the choices of
+``--metadata``."""
 
 
 def metadata_of(
     image: Image.Image, size: tuple[int, int], sideways: bool, in_srgb: bool, notes: list[str]
 ) -> Metadata:
-    """The metadata of a decoded image's file, made true of the result.
+    """The metadata of a decoded image's file, updated for the result.
 
     Args:
         image: As Pillow opened it.
         size: Width and height of the result.
-        sideways: Whether what was across is down now.
+        sideways: Whether turning the image upright exchanged its width and height.
         in_srgb: Whether the colors were converted to sRGB.
-        notes: What is left out is appended.
+        notes: A note is appended if damaged metadata is left out.
     """
     info = image.info
     exif = b""
@@ -76,7 +77,10 @@ def metadata_of(
 
 
 def dpi_of(info: Mapping[Any, Any]) -> tuple[float, float] | None:
-    """Pixels per inch; None where the file says none that can be, or Pillow 1 as it says none."""
+    """Pixels per inch, across and down; None if the file has none, or values that cannot be.
+
+    Pillow reports 1 for some files that have none.
+    """
     try:
         across, down = map(float, info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -85,7 +89,7 @@ def dpi_of(info: Mapping[Any, Any]) -> tuple[float, float] | None:
 
 
 def texts_of(image: Image.Image) -> tuple[tuple[str, str], ...]:
-    """The texts of a PNG file and their keywords; of other files the comment."""
+    """(keyword, text) pairs of a PNG file; of other files the comment."""
     if image.format == "PNG":
         texts = [(str(key), text) for key, text in image.info.items() if isinstance(text, str)]
         return tuple(pair for pair in texts if not PROCESSING.fullmatch(pair[0]))
@@ -97,7 +101,7 @@ def texts_of(image: Image.Image) -> tuple[tuple[str, str], ...]:
 
 
 def png_options(metadata: Metadata) -> dict[str, Any]:
-    """For Pillow's writer of PNG."""
+    """The options of Pillow's PNG writer for the metadata."""
     chunks = PngInfo()
     for keyword, text in metadata.texts:
         chunks.add_text(keyword, text)
@@ -108,25 +112,25 @@ def png_options(metadata: Metadata) -> dict[str, Any]:
 
 
 def webp_options(metadata: Metadata) -> dict[str, Any]:
-    """For Pillow's writer of WebP."""
+    """The options of Pillow's WebP writer for the metadata."""
     options = {"exif": metadata.exif, "xmp": metadata.xmp}
     return options | {"icc_profile": metadata.profile}
 
 
 def tiff_options(metadata: Metadata) -> dict[str, Any]:
-    """For Pillow's writer of TIFF; `tiff.with_exif` does the rest."""
+    """The options of Pillow's TIFF writer for all metadata but EXIF, see `tiff_exif.with_exif`."""
     tags = {XMP: metadata.xmp} if metadata.xmp else {}
     return {"tiffinfo": tags, "dpi": metadata.dpi, "icc_profile": metadata.profile}
 
 
 def gif_options(metadata: Metadata) -> dict[str, Any]:
-    """For Pillow's writer of GIF."""
+    """The options of Pillow's GIF writer for the metadata."""
     comments = [text for keyword, text in metadata.texts if keyword == "Comment"]
     return {"comment": comments[0].encode()} if comments else {}
 
 
 def bmp_options(metadata: Metadata) -> dict[str, Any]:
-    """For Pillow's writer of BMP."""
+    """The options of Pillow's BMP writer for the metadata."""
     return {"dpi": metadata.dpi}
 
 
@@ -134,9 +138,9 @@ class MetadataSupport(NamedTuple):
     """The metadata that a file format holds."""
 
     fields: tuple[str, ...]
-    """Of `Metadata`."""
+    """The fields of `Metadata` that the format holds."""
     options: Callable[[Metadata], dict[str, Any]]
-    """To what Pillow's writer is called with."""
+    """From metadata to the options of Pillow's writer."""
 
 
 METADATA_SUPPORT = {
@@ -147,16 +151,16 @@ METADATA_SUPPORT = {
     "BMP": MetadataSupport(("dpi",), bmp_options),
     "NPZ": MetadataSupport((), lambda metadata: {}),
 }
-"""The name of a format to what it holds."""
+"""The name of a format to the metadata that it holds."""
 
 
 def saving_options(name: str, metadata: Metadata) -> dict[str, Any]:
-    """The arguments that make Pillow's writer of a format write the metadata."""
+    """The keyword arguments of `Image.save` that write the metadata in the format `name`."""
     return {key: value for key, value in METADATA_SUPPORT[name].options(metadata).items() if value}
 
 
-def left_out(name: str, metadata: Metadata) -> list[str]:
-    """A note if a format cannot hold EXIF or XMP data that there is."""
+def note_lost_metadata(name: str, metadata: Metadata) -> list[str]:
+    """A list of one note if the format `name` cannot hold the EXIF or XMP data, else of none."""
     missing = {field for field in metadata._fields if getattr(metadata, field)}
     lost = [
         word.upper()

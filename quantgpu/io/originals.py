@@ -1,4 +1,4 @@
-"""Protect files that are read from being written over: one rule for all commands and kinds."""
+"""Protect inputs from being overwritten: one rule for all commands and kinds of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quantgpu.io.streams import STREAM
 
 
 def file_id(path: str) -> Any:
-    """The identity of a file, whatever names, links and hard links it goes by."""
+    """The identity of a file, equal for all names, links and hard links of the file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -20,19 +20,19 @@ def file_id(path: str) -> Any:
 
 
 def file_ids(names: Iterable[str | None]) -> frozenset[Any]:
-    """The identities of the files among some names; colors and standard input are none."""
+    """The identities of the existing files among `names`; others, such as colors, are left out."""
     return frozenset(
         file_id(name) for name in names if name not in (None, "", STREAM) and os.path.exists(name)
     )
 
 
 def check_not_read(output: str | None, inputs: Iterable[str | None]) -> None:
-    """Raise if a file or folder that is to be replaced is one that is read, or has one inside.
+    """Raise if the output, a file or folder, is an input or contains one.
 
     Args:
         output: A file or a folder; None and standard output replace nothing.
-        inputs: Files and folders that are read. Names of none are left out, so that an option that
-            takes colors or a file can be given as it is.
+        inputs: Files and folders that are read. Names of no file are ignored, so that an option
+            for colors or a file can be passed as it is.
 
     Raises:
         UsageError: The output is an input, or a folder around one.

@@ -1,7 +1,7 @@
-"""Palettes as bytes: Photoshop's, Adobe's swatches, RIFF and PNG.
+"""Binary palette files: Photoshop's, Adobe's swatches, RIFF and PNG.
 
-Readers and writers are those of `palette_texts`; what is malformed is an InputError that begins
-with the offset of the byte where something else was expected.
+Readers and writers have the signatures of those in `palette_texts`. A malformed file is an
+InputError that begins with the offset of the unexpected byte.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ASE_COLOR = 0x0001
 """The kind of a block that holds a swatch; 0xC001 begins a group and 0xC002 ends one."""
 
 ASE_GLOBAL = 0
-"""The kind of a swatch: global, spot, process."""
+"""The kind of a swatch: 0 global, 1 spot, 2 process."""
 
 ASE_VALUES = {b"RGB ": 3, b"CMYK": 4, b"LAB ": 3, b"Gray": 1}
-"""The name of a color model to how many numbers a swatch has in it."""
+"""The name of a color model to the number of its components."""
 
 RIFF_VERSION = 0x0300
 
@@ -46,10 +46,10 @@ SWATCH, COLUMNS = 16, 16
 """Pixels along a side of a drawn swatch, and swatches in a row."""
 
 SWATCH_PIXELS = 1 << 26
-"""Pixels that a picture of swatches may have."""
+"""The most pixels of a picture that is read as swatches."""
 
 LAB_WHITE = 0.96422, 1.0, 0.82521
-"""XYZ of the white that Adobe's L*a*b* is relative to."""
+"""XYZ of the white of Adobe's L*a*b*: D50."""
 
 D50_TO_D65 = (
     (0.9555766, -0.0230393, 0.0631636),
@@ -60,7 +60,7 @@ D50_TO_D65 = (
 
 
 class Bytes:
-    """Bytes of a file, taken from front to back."""
+    """A cursor over the bytes of a file, from front to back."""
 
     def __init__(self, data: bytes, start: int = 0) -> None:
         """`data` begins at the byte `start` of the file."""
@@ -68,11 +68,11 @@ class Bytes:
 
     @property
     def offset(self) -> int:
-        """Where the next byte is in the file."""
+        """The offset of the next byte in the file."""
         return self.start + self.taken
 
     def take(self, count: int, what: str) -> bytes:
-        """The next `count` bytes, which hold `what`."""
+        """Take the next `count` bytes; the InputError of a truncated file says `what` they hold."""
         found = self.data[self.taken : self.taken + count]
         if len(found) < count:
             raise InputError(
@@ -83,11 +83,11 @@ class Bytes:
         return found
 
     def number(self, form: str, what: str) -> int:
-        """The next number, of one of `struct`'s forms."""
+        """Take the next integer, of the `struct` format `form`."""
         return int(struct.unpack(form, self.take(struct.calcsize(form), what))[0])
 
     def expect(self, mark: bytes) -> None:
-        """Take `mark`, or raise."""
+        """Take the bytes `mark`, or raise an InputError if others follow."""
         found = self.data[self.taken : self.taken + len(mark)]
         if found != mark:
             raise InputError(f"byte {self.offset}: expected {mark!r}, found {found!r}")
@@ -95,12 +95,12 @@ class Bytes:
 
 
 def triples(data: bytes) -> list[Color]:
-    """Colors of three bytes each."""
+    """The colors of data of three bytes each."""
     return [(data[i], data[i + 1], data[i + 2]) for i in range(0, len(data) - 2, 3)]
 
 
 def read_act(data: bytes) -> list[Color]:
-    """A color table of Photoshop: 256 colors, then perhaps how many of them are meant.
+    """Read a color table of Photoshop: 256 colors, then optionally the number of colors in use.
 
     https://www.adobe.com/devnet-apps/photoshop/fileformatashtml/#50577411_pgfId-1070626
     """
@@ -124,10 +124,10 @@ def write_act(colors: NDArray[np.uint8], name: str) -> bytes:
 
 
 def read_ase(data: bytes) -> list[Color]:
-    """Adobe swatches; groups and names are left out.
+    """Read Adobe swatches; groups and names are left out.
 
-    RGB is taken as sRGB, Gray as equal levels of it, and CMYK as ink on white without a profile:
-    (1 - C) (1 - K). L*a*b* is relative to D50; what lies outside of sRGB is clipped.
+    RGB is taken as sRGB, Gray as equal sRGB levels, and CMYK as ink on white without a profile:
+    (1 - C) (1 - K). L*a*b* is relative to D50; colors outside of sRGB are clipped.
     """
     source = Bytes(data)
     source.expect(ASE_HEADER)
@@ -144,7 +144,7 @@ def read_ase(data: bytes) -> list[Color]:
 
 
 def ase_color(block: Bytes) -> Color:
-    """The color of a swatch."""
+    """The color of the block of a swatch."""
     letters = block.number(">H", "the length of a swatch's name")
     block.take(2 * letters, "a swatch's name")
     place = block.offset
@@ -174,7 +174,7 @@ def ase_levels(model: bytes, *values: float) -> tuple[float, ...]:
 
 
 def lab_to_rgb(lightness: float, a: float, b: float) -> tuple[float, ...]:
-    """sRGB, 0 to 1 or outside of it, of CIE L*a*b* relative to D50."""
+    """sRGB levels of CIE L*a*b* relative to D50, unclipped: 0 to 1 inside the gamut."""
     a, b = (min(max(value, -128.0), 127.0) for value in (a, b))
     y = (lightness + 16) / 116
     roots = y + a / 500, y, y - b / 200
@@ -187,7 +187,7 @@ def lab_to_rgb(lightness: float, a: float, b: float) -> tuple[float, ...]:
 
 
 def write_ase(colors: NDArray[np.uint8], name: str) -> bytes:
-    """Global RGB swatches, each named by its hexadecimal digits."""
+    """Write global RGB swatches, each named by its hexadecimal digits."""
     blocks = []
     for red, green, blue in colors.tolist():
         title = f"#{red:02X}{green:02X}{blue:02X}\0"
@@ -198,7 +198,7 @@ def write_ase(colors: NDArray[np.uint8], name: str) -> bytes:
 
 
 def read_pal(data: bytes) -> list[Color]:
-    """A palette of Paint Shop Pro (JASC), or of Windows (RIFF), whichever it begins as."""
+    """Read a palette of Paint Shop Pro (JASC) or of Windows (RIFF), by its first bytes."""
     if data.startswith(b"RIFF"):
         return read_riff(data)
     if text_of(data[:64]).lstrip().startswith(JASC_HEADER):
@@ -207,7 +207,7 @@ def read_pal(data: bytes) -> list[Color]:
 
 
 def read_riff(data: bytes) -> list[Color]:
-    """A Windows palette: chunks, of which ``data`` holds the colors.
+    """Read a Windows palette: RIFF chunks, of which ``data`` holds the colors.
 
     Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0", 1991, p. 2-1.
     """
@@ -228,7 +228,7 @@ def read_riff(data: bytes) -> list[Color]:
 
 
 def write_riff(colors: NDArray[np.uint8], name: str) -> bytes:
-    """A Windows palette of at most 65,535 colors."""
+    """Write a Windows palette of at most 65,535 colors."""
     entries = np.pad(colors, ((0, 0), (0, 1))).tobytes()
     log_palette = struct.pack("<HH", RIFF_VERSION, len(colors)) + entries
     form = b"PAL data" + struct.pack("<I", len(log_palette)) + log_palette
@@ -236,7 +236,7 @@ def write_riff(colors: NDArray[np.uint8], name: str) -> bytes:
 
 
 def read_png(data: bytes) -> NDArray[np.uint8]:
-    """An indexed picture's own palette, (K, 4); of any other the distinct colors, row by row."""
+    """Read the (K, 4) palette of an indexed picture; of others the distinct colors, row by row."""
     check_chunks(Bytes(data))
     try:
         with open_image(io.BytesIO(data)) as image:
@@ -250,7 +250,7 @@ def read_png(data: bytes) -> NDArray[np.uint8]:
             return distinct(pixels.reshape(-1, pixels.shape[-1]))
     except InputError:
         raise
-    except Exception as error:  # decoders raise what they please on damaged bytes
+    except Exception as error:  # decoders raise various errors on damaged bytes
         raise InputError(f"byte 8: expected a picture that can be decoded: {error}") from None
 
 
@@ -267,7 +267,7 @@ def palette_of(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def check_chunks(source: Bytes) -> None:
-    """Raise unless the chunks of a PNG file are whole, up to the last."""
+    """Raise an InputError unless all chunks of a PNG file are complete, with right checksums."""
     source.expect(PNG_SIGNATURE)
     name = b""
     while name != b"IEND":
@@ -280,7 +280,7 @@ def check_chunks(source: Bytes) -> None:
 
 
 def write_png(colors: NDArray[np.uint8], name: str) -> bytes:
-    """Swatches, as an indexed picture; of more than 256 distinct colors as one of true color."""
+    """Draw swatches as an indexed PNG picture; more than 256 colors make one of true color."""
     if len(colors) > 256 and len(distinct(colors)) < len(colors):
         raise UsageError("a PNG of more than 256 colors holds each once; write .gpl instead")
     columns = min(COLUMNS, len(colors)) if len(colors) <= 256 else 256

@@ -1,4 +1,4 @@
-"""Palette files: one table, from suffix to how its palettes are read and written."""
+"""Palette files: one table, from suffix to the reader and writer of its format."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from quantgpu.io.palette_texts import Color
 from quantgpu.palette import Palette, is_transparent
 
 MOST_ENTRIES = 65_536
-"""A palette has at most as many colors as 16-bit indices tell apart."""
+"""The most colors of a palette: as many as 16-bit indices can number."""
 
 MOST_BYTES = 1 << 24
-"""A palette file is at most so long."""
+"""The most bytes of a palette file."""
 
 
 class PaletteFormat(NamedTuple):
-    """How palettes are read and written; reading returns colors in the file's order."""
+    """The reader and writer of a palette format; colors keep the file's order."""
 
     name: str
     read: Callable[[bytes], Sequence[Color] | NDArray[np.uint8]]
     write: Callable[[NDArray[np.uint8], str], bytes]
-    """(K, 3) colors, or (K, 4) if some are transparent, and the palette's name to a file."""
+    """From (K, 3) colors, or (K, 4) if some are transparent, and a name to the bytes of a file."""
     most: int = MOST_ENTRIES
-    """Colors that a written file holds."""
+    """The most colors of a written file."""
     alpha: str = "flatten"
-    """What becomes of transparency in it, a row of `ALPHAS`."""
+    """The transparency that a written file holds, a row of `ALPHAS`."""
 
 
 PALETTE_FILES = {
@@ -50,7 +50,7 @@ PALETTE_FILES = {
     ".css": PaletteFormat("CSS", texts.read_css, texts.write_css),
     ".png": PaletteFormat("PNG", binaries.read_png, binaries.write_png, alpha="keep"),
 }
-"""Suffix to palette format. Of ``.pal`` both kinds are read, and JASC is written."""
+"""Suffix to palette format. ``.pal`` is read as JASC or RIFF, and written as JASC."""
 
 MARKS = {
     b"GIMP Palette": ".gpl",
@@ -60,11 +60,11 @@ MARKS = {
     b"; paint.net": ".txt",
     b"\x89PNG": ".png",
 }
-"""What files begin with to the suffix that they should have."""
+"""The first bytes of a file to the suffix of its format."""
 
 
 def palette_format(path: str | os.PathLike[str]) -> PaletteFormat:
-    """The format that a file name's suffix asks for.
+    """The palette format of a file name's suffix.
 
     Raises:
         UsageError: No palette format has that suffix.
@@ -79,10 +79,10 @@ def palette_format(path: str | os.PathLike[str]) -> PaletteFormat:
 
 
 def check_entries(path: str | os.PathLike[str], count: int) -> PaletteFormat:
-    """The format of `path`, if it holds `count` colors.
+    """The palette format of `path`, after a check that it holds `count` colors.
 
     Raises:
-        UsageError: It does not, or no palette format has that suffix.
+        UsageError: The format does not hold them, or no palette format has that suffix.
     """
     form = palette_format(path)
     if not 1 <= count <= form.most:
@@ -93,7 +93,7 @@ def check_entries(path: str | os.PathLike[str], count: int) -> PaletteFormat:
 def read_palette(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """The colors of a palette file, (K, 3) uint8 sRGB, in its order and with its duplicates.
 
-    They are (K, 4), with alpha, if it is a ``.png`` with transparent colors.
+    The colors of a ``.png`` with transparent ones are (K, 4), with alpha.
 
     Raises:
         InputError: The file cannot be read, or is malformed: the message says in which line or at
@@ -116,16 +116,16 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             )
     except InputError as error:
         raise InputError(f"{name}: {error}{hint(data, Path(path).suffix.lower())}") from None
-    return without_alpha(np.array(colors, np.uint8))
+    return drop_opaque_alpha(np.array(colors, np.uint8))
 
 
-def without_alpha(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(K, 3) colors, or the (K, 4) ones themselves if some are not opaque."""
+def drop_opaque_alpha(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Drop the alpha of (K, 4) colors if all are opaque."""
     return colors if is_transparent(colors) else colors[:, :3]
 
 
 def hint(data: bytes, suffix: str) -> str:
-    """Advice about a file that has another format's suffix."""
+    """Advice for a file whose first bytes are of another format than its suffix; else empty."""
     for mark, other in MARKS.items():
         if data.removeprefix(b"\xef\xbb\xbf").startswith(mark) and other != suffix:
             return f"; it begins like a {other} file: rename it"
@@ -145,7 +145,7 @@ def write_palette(
         OutputError: The file exists and `force` is not given, or it cannot be written.
     """
     colors = colors.colors if isinstance(colors, Palette) else colors
-    form, colors = check_entries(path, len(colors)), without_alpha(colors)
+    form, colors = check_entries(path, len(colors)), drop_opaque_alpha(colors)
     if colors.shape[1] == 4 and form.alpha == "flatten":
         raise UsageError(
             f"{os.fspath(path)}: {form.name} palettes hold {ALPHA_LIMITS[form.alpha]}; "

@@ -13,12 +13,12 @@ from quantgpu.io.atomic import translate_write_errors
 from quantgpu.io.decode import translate_read_errors
 
 STREAM = "-"
-"""Standard input or standard output."""
+"""The file name that stands for standard input or standard output."""
 
 
 @contextlib.contextmanager
 def prefix_errors(name: str) -> Iterator[None]:
-    """Errors inside that do not name the image that they are about begin with its name."""
+    """Prefix a UsageError, QualityError or ChangedError inside with the name of the image."""
     try:
         yield
     except (UsageError, QualityError, ChangedError) as error:
@@ -26,7 +26,7 @@ def prefix_errors(name: str) -> Iterator[None]:
 
 
 def read_standard_input() -> io.BytesIO:
-    """All of standard input."""
+    """Read all of standard input; an InputError if it is closed."""
     if sys.stdin is None:
         raise InputError("standard input: is closed")
     with translate_read_errors("standard input"):
@@ -34,7 +34,7 @@ def read_standard_input() -> io.BytesIO:
 
 
 def standard_input_stream() -> IO[bytes]:
-    """Standard input, if there is one."""
+    """The stream of standard input; an InputError if it is closed."""
     if sys.stdin is None:
         raise InputError("standard input: is closed")
     return sys.stdin.buffer
@@ -42,7 +42,7 @@ def standard_input_stream() -> IO[bytes]:
 
 @contextlib.contextmanager
 def standard_output() -> Iterator[IO[bytes]]:
-    """Standard output, unless it is closed or a terminal."""
+    """The stream of standard output, flushed at the end; a UsageError if closed or a terminal."""
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
     with translate_write_errors("standard output"):

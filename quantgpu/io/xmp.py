@@ -1,4 +1,4 @@
-"""XMP data: which way is up, and data that is true of the result."""
+"""XMP data: the orientation of a picture, and XMP data for the upright result."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
-"""Which way is up, as EXIF has it, as an attribute or an element."""
+"""The orientation, 1 to 8 as in EXIF, as an attribute or an element."""
 
 THUMBNAILS = b"<xmp:Thumbnails>", b"</xmp:Thumbnails>"
-"""What stands around small pictures in XMP data."""
+"""The tags around thumbnails in XMP data."""
 
 
 def xmp_of(info: Mapping[Any, Any]) -> bytes:
-    """The XMP data that Pillow found in a file; nothing if there is none, or it is not UTF-8."""
+    """The XMP data that Pillow found in a file; empty if the file has none, or none in UTF-8."""
     data = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     data = data.encode() if isinstance(data, str) else bytes(data).rstrip(b"\0")
     try:
@@ -25,7 +25,7 @@ def xmp_of(info: Mapping[Any, Any]) -> bytes:
 
 
 def orientation_in(data: bytes) -> int:
-    """The orientation that XMP data tells, 1 to 8; 1 if it tells none.
+    """The orientation in XMP data, 1 to 8; 1 if the data has none.
 
     >>> orientation_in(b"<tiff:Orientation>6</tiff:Orientation>")
     6
@@ -40,13 +40,13 @@ def updated_xmp(data: bytes) -> bytes:
     >>> updated_xmp(b'<rdf:Description tiff:Orientation="6"/>')
     b'<rdf:Description tiff:Orientation="1"/>'
     """
-    return XMP_ORIENTATION.sub(rb"\g<1>1", without_thumbnails(data))
+    return XMP_ORIENTATION.sub(rb"\g<1>1", remove_thumbnails(data))
 
 
-def without_thumbnails(data: bytes) -> bytes:
-    """XMP data without small pictures, in linear time whatever the data is.
+def remove_thumbnails(data: bytes) -> bytes:
+    """XMP data without thumbnails, in linear time for any data.
 
-    >>> without_thumbnails(b"a<xmp:Thumbnails>b</xmp:Thumbnails>c<xmp:Thumbnails>d")
+    >>> remove_thumbnails(b"a<xmp:Thumbnails>b</xmp:Thumbnails>c<xmp:Thumbnails>d")
     b'ac<xmp:Thumbnails>d'
     """
     opening, closing = THUMBNAILS

@@ -16,7 +16,7 @@ from quantgpu import quantize
 from quantgpu.io.decode import Decoded, read_image
 from quantgpu.io.encode import FORMATS
 from quantgpu.io.exif import DAMAGED
-from quantgpu.io.metadata import METADATA, Metadata, dpi_of, left_out
+from quantgpu.io.metadata import METADATA, Metadata, dpi_of, note_lost_metadata
 
 PICTURES = [suffix for suffix in FORMATS if suffix != ".npz"]
 PIXELS = noise(13, 11, 3)
@@ -232,8 +232,8 @@ def test_without_metadata_files_say_nothing(suffix: str, tmp_path: Path) -> None
     ],
 )
 def test_what_a_format_cannot_hold_is_said(name: str, note: list[str]) -> None:
-    assert left_out(name, ALL) == note
-    assert left_out(name, Metadata(dpi=(72, 72))) == []
+    assert note_lost_metadata(name, ALL) == note
+    assert note_lost_metadata(name, Metadata(dpi=(72, 72))) == []
 
 
 def test_strip_leaves_the_profile_alone() -> None:
