@@ -12,7 +12,7 @@ from quantgpu.errors import UsageError
 from quantgpu.indexed import Indexed
 from quantgpu.io.inputs import as_palette, as_pixels
 from quantgpu.metrics.comparison import METRICS, Colors, Comparison, size_of
-from quantgpu.options import ApplyOptions, QuantizeOptions, chosen, from_keywords
+from quantgpu.options import ApplyOptions, QuantizeOptions, from_keywords, select_keywords
 from quantgpu.pipeline.apply import map_to_palette
 from quantgpu.pipeline.quantize import quantize_with
 from quantgpu.progress import Progress, no_progress
@@ -36,7 +36,7 @@ def apply_palette(
 ) -> Indexed:
     """Remap an image to a given palette: every pixel gets its nearest color, ties to the first.
 
-    The palette stays as it is: indices are rows of `colors`, unused and repeated ones included.
+    The palette is not changed: indices are rows of `colors`, unused and repeated ones included.
     The same input and options give the same result on every machine and device.
 
     Args:
@@ -62,7 +62,7 @@ def apply_palette(
     >>> picture.index.tolist(), picture.counts.tolist()
     ([2, 0], [1, 0, 1])
     """
-    options = from_keywords(ApplyOptions, chosen(locals(), ApplyOptions))
+    options = from_keywords(ApplyOptions, select_keywords(locals(), ApplyOptions))
     return map_to_palette(
         image, as_palette(colors), options, keep_on_device=keep_on_device, progress=progress
     )
@@ -78,11 +78,11 @@ def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> 
     Args:
         image_a: What `quantize` takes: a path, a Pillow image, an array or a list of colors;
             transparent pixels are laid on white.
-        image_b: The same; swapping the two only swaps `colors`.
+        image_b: As `image_a`; swapping the two only swaps `colors`.
         progress: Called with the name of each metric and the share that is done.
 
     Raises:
-        UsageError: The sizes differ, or one is no image.
+        UsageError: The sizes differ, or an argument is no image.
         InputError: A file cannot be read.
     """
     a, b = (as_array(image) for image in (image_a, image_b))
@@ -98,7 +98,7 @@ def compare(image_a: Any, image_b: Any, *, progress: Progress = no_progress) -> 
 def as_array(image: Any) -> Colors:
     """An image's pixels on the host, (H, W, 3) uint8, C-contiguous; a list is one column.
 
-    Transparent ones are laid on white.
+    Transparent pixels are laid on white.
     """
     pixels = as_pixels(image, "flatten").to_host()
     return pixels.slab(0, pixels.height).reshape(pixels.height, pixels.width, 3)
@@ -139,14 +139,13 @@ def quantize(
     Args:
         image: A Pillow image, a path, an (H, W, 3) uint8 array or N triples (red, green, blue); or
             with a fourth channel of alpha, not premultiplied. An array on a GPU (CuPy's, PyTorch's,
-            or any that speaks DLPack) is taken where it is.
+            or any that speaks DLPack) is not copied to the host.
         k: Colors, 1 to 65,536 and no more than there are pixels; 256, or the number of pixels
             if that is less, when not given. An image of at most K colors comes out unchanged.
         target: Find the smallest K, up to `k`, that meets this: ``psnr=38`` (decibels), ``mse=12``
-            (as `Indexed.mse`) or ``de=1.5`` (mean CIEDE2000). The result is that of this K, it
-            meets the target, and that of K - 1 was tried and does not. As more colors are not quite
-            always better, a K farther down may meet it by a hair. `Indexed.curve` has all K that
-            were tried.
+            (as `Indexed.mse`) or ``de=1.5`` (mean CIEDE2000). The result meets the target, and
+            that of K - 1, which was tried, does not. As more colors are not quite always better, a
+            smaller K may meet the target by a hair. `Indexed.curve` has all K that were tried.
         min_quality: Raise unless the result is as good as this, of the same form.
         effort: ``none``, ``fast``, ``balanced`` or ``best``: the time spent on the palette.
         init: ``random``, ``kmeans++``, ``maximin`` or ``wu``: the first centers. ``random`` with
@@ -164,11 +163,11 @@ def quantize(
             Not with the effort ``none``.
         keep: Colors that are in the palette exactly, used or not: whatever `apply_palette` takes.
             The others are optimized around them.
-        snap: Colors that cover at least such a share of the image, above 0 to 1, come out
-            unchanged, the most frequent ones first.
+        snap: Colors that cover at least this share of the image, above 0 to 1, come out unchanged,
+            the most frequent ones first.
         lock_grays: Let pixels that are gray come out gray.
-        from_palette: Choose at most K of these colors: whatever `apply_palette` takes. Where pixels
-            are fully transparent, that is a color, too.
+        from_palette: Choose at most K of these colors: whatever `apply_palette` takes. If pixels
+            are fully transparent, full transparency is one of the colors, too.
         dither: How colors are mixed: ``none``, ``bayer`` (``bayer:2`` to ``bayer:16``),
             ``blue-noise``, ``floyd-steinberg``, ``jarvis``, ``stucki``, ``burkes``, ``sierra``,
             ``sierra-lite``, ``atkinson``, ``stevenson-arce`` or ``adaptive``. When not given,
@@ -196,7 +195,7 @@ def quantize(
     >>> picture.palette.hex(), picture.index.tolist()
     (['#000000', '#dab394'], [1, 1, 0])
     """
-    options = from_keywords(QuantizeOptions, chosen(locals(), QuantizeOptions))
+    options = from_keywords(QuantizeOptions, select_keywords(locals(), QuantizeOptions))
     [picture] = quantize_with(
         image, [k], options, weights=weights, keep_on_device=keep_on_device, progress=progress
     )
@@ -220,8 +219,8 @@ def quantize_each(
         weights: As `quantize` takes it.
         keep_on_device: As `quantize` takes it.
         progress: As `quantize` takes it.
-        options: The other ones of `quantize`; `target` only with one K, which is the most it may
-            find then.
+        options: All other options of `quantize`; `target` only with one K, which is then the most
+            colors.
 
     Returns:
         For each K, in the order given, what `quantize` returns.
@@ -301,7 +300,7 @@ def quantize_video(
         fps: Frames per second: frames are dropped or repeated.
         start: Seconds to leave out.
         duration: Seconds to take.
-        width: Scale to so many pixels across.
+        width: Scale to this width, in pixels.
         conversion: How videos become RGB: ``exact``, the same on every machine, or ``fast``.
         alpha: As `quantize` takes it.
         matte: As `quantize` takes it.
@@ -315,8 +314,8 @@ def quantize_video(
         progress: Called with the name of a stage and the share of it that is done.
 
     Returns:
-        What was done. If the source is damaged, `VideoReport.damage` says how; the frames before
-        the damage were written.
+        A report. If the source is damaged, `VideoReport.damage` says how; the frames before the
+        damage were written.
 
     Raises:
         UsageError: An argument is outside its range, or the format does not hold such frames.
@@ -328,7 +327,7 @@ def quantize_video(
     keywords = locals()
     from quantgpu.video.options import VideoOptions
 
-    options = from_keywords(VideoOptions, chosen(keywords, VideoOptions))
+    options = from_keywords(VideoOptions, select_keywords(keywords, VideoOptions))
     names = os.fspath(source), os.fspath(output)
     how: dict[str, Any] = {"force": force, "progress": progress}
     if scheduler is None:

@@ -1,4 +1,4 @@
-"""A report on this machine: its versions and GPUs, and whether these compute NumPy's bytes."""
+"""A report on this machine: versions, GPUs, and whether each GPU computes NumPy's bytes."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ CASES = (
 """K, effort and dithering of the comparisons."""
 
 MEASURED_WIDTH, MEASURED_HEIGHT = 6000, 4000
-"""The size of the picture that throughput is measured with."""
+"""The size, in pixels, of the picture for measuring throughput."""
 
 STEP_POINTS, STEP_CENTERS = 500_000, 256
-"""The size of the problem of which one of Lloyd's steps is measured."""
+"""The numbers of points and centers for measuring one of Lloyd's steps."""
 
 
-def examine(tell: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
-    """Everything `quantgpu doctor` prints; `tell` is called with what is about to be done.
+def examine(report: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
+    """The report of `quantgpu doctor`; `report` is called with the name of each step at its start.
 
     Keys: ``versions``, ``reason`` (why no GPU can be used, None if one can), ``devices``; each
     device has ``name``, ``memory``, ``free``, ``capability``, ``reason`` and, if that is None,
-    ``comparisons`` and ``throughput``.
+    ``comparisons`` and ``measure_throughput``.
     """
     found: dict[str, Any] = {"versions": versions(), "reason": None, "devices": []}
     try:
@@ -67,7 +67,7 @@ def examine(tell: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
             count = xp.cuda.runtime.getDeviceCount()
     except DeviceError as error:
         return found | {"reason": str(error)}
-    found["devices"] = [examine_gpu(xp, number, tell) for number in range(count)]
+    found["devices"] = [examine_gpu(xp, number, report) for number in range(count)]
     if not count:
         found["reason"] = "the NVIDIA driver finds no GPU"
     elif all(device["reason"] for device in found["devices"]):
@@ -86,27 +86,27 @@ def versions() -> dict[str, str]:
 
 
 def cuda_versions(xp: Any) -> dict[str, str]:
-    """The versions of CUDA that the driver, the runtime and the compiler belong to."""
+    """The CUDA versions of the driver, the runtime and the compiler."""
     runtime = xp.cuda.runtime
-    asked: dict[str, Callable[[], tuple[int, int]]] = {
+    queries: dict[str, Callable[[], tuple[int, int]]] = {
         "CUDA driver": lambda: divmod(runtime.driverGetVersion() // 10, 100),
         "CUDA runtime": lambda: divmod(runtime.runtimeGetVersion() // 10, 100),
         "NVRTC": lambda: xp.cuda.nvrtc.getVersion(),
     }
-    return {name: answer(question) for name, question in asked.items()}
+    return {name: version_text(query) for name, query in queries.items()}
 
 
-def answer(question: Callable[[], tuple[int, int]]) -> str:
-    """A version, or why there is none."""
+def version_text(query: Callable[[], tuple[int, int]]) -> str:
+    """The version that `query` returns, or the message of its error."""
     try:
         with translate_gpu_errors():
-            return ".".join(map(str, question()))
+            return ".".join(map(str, query()))
     except DeviceError as error:
         return str(error)
 
 
-def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """One GPU: what it is, whether it can be used, and what it does."""
+def examine_gpu(xp: Any, number: int, report: Callable[[str], None]) -> dict[str, Any]:
+    """The report on one GPU: name, memory, and comparisons and throughput if it can be used."""
     found: dict[str, Any] = {"number": number, "reason": None}
     try:
         with translate_gpu_errors():
@@ -117,15 +117,15 @@ def examine_gpu(xp: Any, number: int, tell: Callable[[str], None]) -> dict[str, 
                 found["free"], found["memory"] = map(int, xp.cuda.runtime.memGetInfo())
         open_gpu(number)
         device = Device(number, free_memory(number))
-        tell(f"gpu:{number}: comparing with NumPy")
-        found["comparisons"] = [compare_with_numpy(device, *case) for case in pictures()]
-        tell(f"gpu:{number}: measuring")
+        report(f"gpu:{number}: comparing with NumPy")
+        found["comparisons"] = [compare_with_numpy(device, *case) for case in comparison_cases()]
+        report(f"gpu:{number}: measuring")
         found |= {"throughput": {}, "unmeasured": None}
     except DeviceError as error:
         return found | {"reason": str(error)}
     try:
         with translate_gpu_errors(), device_context(device) as module:
-            found["throughput"] = throughput(device, module)
+            found["throughput"] = measure_throughput(device, module)
     except DeviceError as error:
         found["unmeasured"] = str(error)
     return found
@@ -142,7 +142,7 @@ def examine_stages(
 ) -> dict[str, Any]:
     """The report of `quantgpu doctor --stages`: the stages in which each GPU agrees with NumPy.
 
-    Keys: ``picture``, ``width``, ``height``, the options, and ``devices``; each has ``number``,
+    Keys: ``picture``, ``width``, ``height``, the options, and ``devices``; each has ``number``, the
     ``stages`` that were compared, and ``difference``: None, or ``stage``, ``array``, ``place``,
     ``expected`` and ``found``.
 
@@ -178,7 +178,7 @@ def to_array(image: str) -> NDArray[np.uint8]:
 
 
 def stage_lines(found: dict[str, Any]) -> list[str]:
-    """How far each GPU goes the way of NumPy, for people."""
+    """The report of `examine_stages`, for people."""
     lines = [
         f"{found['picture']}, {found['width']} x {found['height']}, K = {found['k']}, "
         f"{found['effort']}, {found['color_space']}, {found['dither']}"
@@ -193,8 +193,8 @@ def stage_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
-    """Name, pixels, K, effort and dithering of the comparisons."""
+def comparison_cases() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
+    """Name, pixels, K, effort and dithering of each comparison."""
     scene = render_scene(451, 300)
     noise = np.random.default_rng(0).integers(0, 256, (200, 333, 3)).astype(np.uint8)
     named = {"scene": scene, "noise": noise}
@@ -204,27 +204,30 @@ def pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
 def compare_with_numpy(
     device: Device, name: str, picture: NDArray[np.uint8], k: int, effort: str, dither: str
 ) -> dict[str, Any]:
-    """Whether a GPU gives the palette and the indices that NumPy gives; None if it could not."""
+    """Compare the palette, indices and counts of a GPU with NumPy's.
+
+    Keys: those of the case, ``notes``, and ``equal``, which is None if the GPU was not used.
+    """
     case = {"picture": name, "k": k, "effort": effort, "dither": dither}
-    here, there = (
-        quantize(picture, k, effort=effort, dither=dither, device=str(where))
-        for where in (CPU, device)
+    on_host, on_gpu = (
+        quantize(picture, k, effort=effort, dither=dither, device=str(place))
+        for place in (CPU, device)
     )
-    if there.device != str(device):
-        return {**case, "equal": None, "notes": there.notes}
+    if on_gpu.device != str(device):
+        return {**case, "equal": None, "notes": on_gpu.notes}
     equal = all(
         np.array_equal(one, other)
         for one, other in (
-            (here.index, there.index),
-            (here.palette.colors, there.palette.colors),
-            (here.counts, there.counts),
+            (on_host.index, on_gpu.index),
+            (on_host.palette.colors, on_gpu.palette.colors),
+            (on_host.counts, on_gpu.counts),
         )
     )
     return {**case, "equal": equal, "notes": []}
 
 
-def throughput(device: Device, xp: Any) -> dict[str, float]:
-    """Measured rates: GB/s of copies, megapixels/s of counting and mapping, ms of a Lloyd step."""
+def measure_throughput(device: Device, xp: Any) -> dict[str, float]:
+    """Measure GB/s of copies, megapixels/s of counting and mapping, and ms of a Lloyd step."""
     picture = render_scene(MEASURED_WIDTH // 4, MEASURED_HEIGHT // 4).repeat(4, 0).repeat(4, 1)
     megapixels = picture.shape[0] * picture.shape[1] / 1e6
     stream = xp.cuda.get_current_stream()
@@ -240,12 +243,12 @@ def throughput(device: Device, xp: Any) -> dict[str, float]:
     pixels = Pixels(picture)
 
     def upload() -> GpuPixels:
-        there = GpuPixels(pixels, xp, device)
-        list(there.slabs())
-        there.wait()
-        return there
+        device_pixels = GpuPixels(pixels, xp, device)
+        list(device_pixels.slabs())
+        device_pixels.wait()
+        return device_pixels
 
-    there = upload()
+    device_pixels = upload()
     table = xp.zeros(1 << 24, xp.uint8)
     rng = np.random.default_rng(0)
     points = weighted_points(
@@ -254,17 +257,17 @@ def throughput(device: Device, xp: Any) -> dict[str, float]:
     )
     centers = points.columns[:-1, :STEP_CENTERS].T.copy()
 
-    def remap(stay: bool) -> None:
+    def remap(keep_on_device: bool) -> None:
         from quantgpu.dithering.lookup_gpu import remap
 
-        there.map(xp.uint8, lambda colors, out: remap(table, colors, out), stay)
-        there.wait()
+        device_pixels.map(xp.uint8, lambda colors, out: remap(table, colors, out), keep_on_device)
+        device_pixels.wait()
 
-    mapping = seconds(lambda: remap(stay=True))
-    with_download = seconds(lambda: remap(stay=False))
+    mapping = seconds(lambda: remap(keep_on_device=True))
+    with_download = seconds(lambda: remap(keep_on_device=False))
     return {
         "upload_gb_per_s": 3 * megapixels / 1e3 / seconds(upload),
-        "count_megapixels_per_s": megapixels / seconds(lambda: count_colors(there)),
+        "count_megapixels_per_s": megapixels / seconds(lambda: count_colors(device_pixels)),
         "lloyd_step_ms": 1e3 * seconds(lambda: lloyd(points, centers, 1)),
         "remap_megapixels_per_s": megapixels / mapping,
         "download_gb_per_s": megapixels / 1e3 / max(with_download - mapping, 1e-9),
@@ -282,7 +285,7 @@ def as_lines(found: dict[str, Any]) -> list[str]:
 
 
 def gpu_lines(device: dict[str, Any]) -> list[str]:
-    """The part of the report that is about one GPU."""
+    """The lines of the report on one GPU."""
     lines = [f"gpu:{device['number']}         {device.get('name', '?')}"]
     if "memory" in device:
         lines.append(
@@ -308,8 +311,8 @@ def gpu_lines(device: dict[str, Any]) -> list[str]:
     return lines
 
 
-def differs(found: dict[str, Any]) -> bool:
-    """Whether a GPU that can be used computes other bytes than NumPy."""
+def has_difference(found: dict[str, Any]) -> bool:
+    """Whether a GPU of a report computes other bytes than NumPy."""
     cases = [case for device in found["devices"] for case in device.get("comparisons", ())]
     stages = (device.get("difference") for device in found["devices"])
     return any(case["equal"] is False for case in cases) or any(stages)

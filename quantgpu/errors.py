@@ -1,4 +1,4 @@
-"""Errors, each with the exit code that the command line gives it."""
+"""Errors, each with the exit code of the command line."""
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class QuantgpuError(Exception):
-    """Something the user can mend; the message says what was wrong and what to do."""
+    """An error that the user can mend; the message says what was wrong and what to do."""
 
     exit_code = 1
 
@@ -24,7 +24,7 @@ class InputError(QuantgpuError):
 
 
 class ChangedError(InputError):
-    """An image is not what it was when it was read before."""
+    """An image changed after it was read for the first time."""
 
 
 class OutputError(QuantgpuError):
@@ -75,12 +75,12 @@ INTERRUPTED = 130
 
 
 OnError = Callable[[QuantgpuError], object]
-"""Called with an error that ends one of several things, so that the others go on."""
+"""Called with the error of one of several inputs, so that the others go on."""
 
 
 @contextmanager
 def report_errors(on_error: OnError | None) -> Iterator[None]:
-    """Hand an error inside to `on_error`, a MemoryError as a QuantgpuError; None lets all pass."""
+    """Pass an error inside to `on_error`, a MemoryError as a QuantgpuError; None raises errors."""
     try:
         yield
     except (QuantgpuError, MemoryError) as error:
@@ -92,7 +92,7 @@ def report_errors(on_error: OnError | None) -> Iterator[None]:
 
 
 def check_number(name: str, value: int, low: int, high: int) -> None:
-    """Raise unless `value` is an integer in ``low … high``."""
+    """Raise a UsageError unless `value` is an integer in ``low … high``."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -102,6 +102,6 @@ def check_number(name: str, value: int, low: int, high: int) -> None:
 
 
 def check_choice(name: str, key: str, table: Mapping[str, object]) -> None:
-    """Raise unless a table has a row named `key`."""
+    """Raise a UsageError unless a table has a row named `key`."""
     if key not in list(table):
         raise UsageError(f"{name} = {key!r} is not one of {', '.join(table)}")

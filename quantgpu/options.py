@@ -1,4 +1,4 @@
-"""All options of a quantization as one value, and flat keywords that become such values."""
+"""All options of a quantization as one value, made from the flat keywords of callers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QuantizeOptions:
     compute: Compute = field(default_factory=Compute)
 
     def mapping(self, k: int | None = None) -> MapOptions:
-        """How pixels are mapped to a palette of K colors; one color leaves nothing to mix."""
+        """The options for mapping pixels to a palette of K colors; one color is never dithered."""
         dither = DitherOptions(dither="none") if k == 1 else self.dither
         return MapOptions(
             dithering=dither.resolve(self.palette.effort, self.goals.measured),
@@ -53,7 +53,7 @@ class ApplyOptions:
 
     @property
     def mapping(self) -> MapOptions:
-        """How pixels are mapped: not dithered if nothing is said."""
+        """The options for mapping pixels; not dithered by default."""
         return MapOptions(
             dithering=self.dither.resolve(default="none"), color_space=self.color_space
         )
@@ -68,60 +68,64 @@ CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "keep": distinct_palette,
     "from_palette": distinct_palette,
 }
-"""Keywords that callers may give in several forms, and what makes the one that options hold."""
+"""The name of a keyword to the function from all forms of callers to that of the options."""
 
 
 def from_keywords(kind: type[Options], keywords: Mapping[str, Any]) -> Options:
-    """Options of a kind from flat keywords: each goes to the part that has a field of its name.
+    """Build options of a class from flat keywords; each fills the field of its name, in any part.
 
     >>> from_keywords(QuantizeOptions, {"effort": "fast", "device": "cpu"}).palette.effort
     'fast'
 
     Raises:
-        TypeError: A keyword is of no part, as for any function.
+        TypeError: A keyword names no field, as for any function.
         UsageError: An option is outside its range.
     """
     left = dict(keywords)
-    options = taken_from(kind, left)
+    options = take_options(kind, left)
     if left:
         raise TypeError(f"unexpected keyword argument {next(iter(left))!r}")
     return options
 
 
-def taken_from(kind: type[Options], keywords: dict[str, Any]) -> Options:
-    """Options of a kind, whose keywords are taken away from others."""
+def take_options(kind: type[Options], keywords: dict[str, Any]) -> Options:
+    """Build options of a class, and remove their keywords from `keywords`."""
     own = {}
-    for name, part in parts_of(kind).items():
+    for name, part in option_parts(kind).items():
         if part is not None:
-            own[name] = taken_from(part, keywords)
+            own[name] = take_options(part, keywords)
         elif name in keywords:
             value = keywords.pop(name)
             own[name] = CONVERTERS[name](value) if name in CONVERTERS else value
     return kind(**own)
 
 
-def parts_of(kind: type[Any]) -> dict[str, type[Any] | None]:
-    """The fields of options, each with its kind if it is a part made of options itself."""
+def option_parts(kind: type[Any]) -> dict[str, type[Any] | None]:
+    """The fields of an options class, each with its own options class, or None for plain values."""
     makes = {entry.name: entry.default_factory for entry in fields(kind)}
     return {name: make if is_dataclass(make) else None for name, make in makes.items()}
 
 
-def names_in(kind: type[Any]) -> list[str]:
-    """The flat keywords that make options of a kind."""
+def keyword_names(kind: type[Any]) -> list[str]:
+    """The names of the flat keywords of an options class."""
     return [
         name
-        for own, part in parts_of(kind).items()
-        for name in ([own] if part is None else names_in(part))
+        for own, part in option_parts(kind).items()
+        for name in ([own] if part is None else keyword_names(part))
     ]
 
 
-def chosen(keywords: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """Those of some keywords that make options of a kind."""
-    return {name: keywords[name] for name in names_in(kind) if name in keywords}
+def select_keywords(keywords: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Select the keywords of an options class, leaving out all others."""
+    return {name: keywords[name] for name in keyword_names(kind) if name in keywords}
 
 
 def check_ks(ks: Sequence[int | None], options: QuantizeOptions) -> list[int | None]:
-    """The numbers of colors as integers; a UsageError if one does not go with the options."""
+    """Check the numbers of colors against the options, and return them as integers or None.
+
+    Raises:
+        UsageError: A K is outside its range, repeated, or contradicts an option.
+    """
     if not ks:
         raise UsageError("no k is given; ks is a list such as [16, 256]")
     for k in ks:
@@ -140,14 +144,18 @@ def check_ks(ks: Sequence[int | None], options: QuantizeOptions) -> list[int | N
 
 
 def k_for(k: int | None, pixels: int, kept: int = 0) -> int:
-    """K, or its default, for so many pixels; colors that are kept need not be among theirs."""
+    """K, or its default for an image of `pixels` and for `kept` colors besides those of the image.
+
+    Raises:
+        UsageError: K is greater than the number of pixels.
+    """
     if k is not None and k > pixels:
         raise UsageError(f"k = {k} is greater than the number of pixels, {pixels}")
     return min(DEFAULT_K, pixels + kept) if k is None else k
 
 
 def refuse_others(options: Any, honored: Sequence[str], reason: str) -> None:
-    """Raise a UsageError for an option that is not `honored`, unless it is what it usually is.
+    """Raise a UsageError if an option that is not `honored` differs from its default.
 
     >>> refuse_others(AlphaOptions(alpha="keep"), ["matte"], "is not for this")
     """

@@ -1,4 +1,4 @@
-"""How far along long work is: functions of a stage's name and a share, 0 to 1."""
+"""Progress of long work: callbacks with the name of a stage and the share that is done, 0 to 1."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 Progress = Callable[[str, float], None]
-"""Called with a stage's name and the share of it that is done, 0 to 1."""
+"""Called with the name of a stage and the share of the stage that is done, 0 to 1."""
 
 
 def no_progress(stage: str, share: float) -> None:
-    """Progress that nobody sees."""
+    """Do nothing: the progress of work that is not watched."""
 
 
 Observer = Callable[[str, Mapping[str, Any]], None]
-"""Called with the name of a stage and the arrays that it made, by name, wherever they are."""
+"""Called with the name of a stage and its arrays by name, on the host or on a GPU."""
 
 
 def no_observer(stage: str, arrays: Mapping[str, Any]) -> None:
-    """An observer that looks at nothing."""
+    """Do nothing: the observer of work that is not watched."""
 
 
 Display = Callable[[str], AbstractContextManager[Progress]]
-"""From a title to a progress that someone may see, as long as its context lasts."""
+"""From a title to a context whose progress is shown."""
 
 
 def no_display(title: str) -> AbstractContextManager[Progress]:
-    """A display that nobody sees."""
+    """A context whose progress is not shown."""
     return nullcontext(no_progress)
 
 
-def subprogress(progress: Progress, turn: int, turns: int) -> Progress:
-    """A progress that reports the share of one of several turns to `progress`."""
-    return lambda stage, share: progress(stage, (turn + share) / turns)
+def subprogress(progress: Progress, part: int, parts: int) -> Progress:
+    """A progress for one of several equal parts, 0 to `parts` - 1, of the work of `progress`."""
+    return lambda stage, share: progress(stage, (part + share) / parts)
 
 
 def stopwatch(since: float) -> Callable[[], float]:
-    """A function that says how many seconds went by since it last did, or since then."""
+    """A function that returns the seconds since its last call; at first since `since`.
+
+    `since` is a time of `time.perf_counter`.
+    """
 
     def lap() -> float:
         nonlocal since

@@ -1,4 +1,4 @@
-"""Threads of the CPU: how many, and maps over them that keep their order."""
+"""Threads of the CPU: their number, and parallel maps that keep the order of the items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def default_threads() -> int:
-    """The processors that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -27,7 +27,7 @@ def default_threads() -> int:
 def imap_threads(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
-    """`map(function, items)`, in order, computed by `threads` threads a few items ahead.
+    """Map `function` over `items`, in order, on `threads` threads that work a few items ahead.
 
     At most ``threads + 2`` results exist at a time, so a slow consumer bounds the memory.
     """
@@ -62,27 +62,27 @@ def parallel_chunks(function: Callable[[tuple[int, int]], None], stop: int, thre
 
 
 class Stopped(BaseException):
-    """Ends work of which nobody wants the result any more."""
+    """Raised in work whose result is no longer needed."""
 
 
-SOON = 0.1
-"""Seconds after which a thread that waits for room looks whether it is to end."""
+STOP_POLL = 0.1
+"""Seconds between checks whether a thread that waits for room has to end."""
 
 
 @contextlib.contextmanager
 def prefetch(
     items: Generator[Item, None, None], most: int, stopped: Event | None = None
 ) -> Iterator[Iterator[Item]]:
-    """The items, made by a thread of their own, of which at most so many wait to be taken.
+    """Run a generator in a thread of its own, up to `most` items ahead, and yield its items.
 
-    What the generator raises is raised where its next item is asked for. Whoever leaves the context
-    early closes it, and waits until it has ended.
+    An error of the generator is raised to the consumer in place of the next item. Leaving the
+    context early closes the generator and waits for its end.
 
     Args:
-        items: Their generator.
-        most: At least 1.
-        stopped: Set when the context is left, for a generator that works for long on one item: it
-            raises Stopped then.
+        items: The generator.
+        most: The most items that wait to be taken, at least 1.
+        stopped: Set when the context is left, so that a generator that works for long on one item
+            can raise Stopped.
     """
     waiting: Queue[tuple[Item | None, BaseException | None]] = Queue(most)
     stopped = Event() if stopped is None else stopped
@@ -90,7 +90,7 @@ def prefetch(
     def put(item: Item | None, error: BaseException | None = None) -> None:
         while not stopped.is_set():
             with contextlib.suppress(Full):
-                waiting.put((item, error), timeout=SOON)
+                waiting.put((item, error), timeout=STOP_POLL)
                 return
         raise Stopped
 
@@ -101,10 +101,10 @@ def prefetch(
                     for item in items:
                         put(item)
                 put(None, StopIteration())
-            except BaseException as error:  # whatever it is, the other thread is to see it
+            except BaseException as error:  # raised again in the consumer
                 put(None, error)
 
-    def taken() -> Iterator[Item]:
+    def take() -> Iterator[Item]:
         while True:
             item, error = waiting.get()
             if isinstance(error, StopIteration):
@@ -116,7 +116,7 @@ def prefetch(
     thread = Thread(target=make, daemon=True)
     thread.start()
     try:
-        yield taken()
+        yield take()
     finally:
         stopped.set()
         thread.join()

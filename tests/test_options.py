@@ -14,7 +14,14 @@ from quantgpu.clustering.options import DEFAULT_K
 from quantgpu.color.alpha import check_matte
 from quantgpu.dithering.options import DitherOptions
 from quantgpu.errors import UsageError
-from quantgpu.options import ApplyOptions, QuantizeOptions, check_ks, from_keywords, k_for, names_in
+from quantgpu.options import (
+    ApplyOptions,
+    QuantizeOptions,
+    check_ks,
+    from_keywords,
+    k_for,
+    keyword_names,
+)
 from quantgpu.video.options import VideoOptions
 
 OPTIONS: dict[str, Any] = {
@@ -59,7 +66,7 @@ def test_a_keyword_of_no_part_is_a_type_error_and_none_belongs_to_two() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'efort'"):
         from_keywords(QuantizeOptions, {"efort": "best"})
     for kind in (QuantizeOptions, ApplyOptions, VideoOptions):
-        names = names_in(kind)
+        names = keyword_names(kind)
         assert len(names) == len(set(names))
 
 
@@ -69,7 +76,7 @@ def test_a_keyword_of_no_part_is_a_type_error_and_none_belongs_to_two() -> None:
 )
 def test_the_doors_spell_each_option_with_its_default(door: Any, kind: Any) -> None:
     spelled = inspect.signature(door).parameters
-    usual = {name: spelled[name].default for name in names_in(kind)}
+    usual = {name: spelled[name].default for name in keyword_names(kind)}
     expected = kind(dither=DitherOptions(dither="none")) if kind is ApplyOptions else kind()
     assert from_keywords(kind, usual) == expected
 

@@ -12,7 +12,7 @@ from pictures import photo, soft_photo
 from typer.testing import CliRunner
 
 from quantgpu import cli
-from quantgpu.arrays.device import Device, driver_found
+from quantgpu.arrays.device import Device, has_driver
 from quantgpu.clustering import kmeans_gpu
 from quantgpu.clustering.options import PaletteOptions
 from quantgpu.dithering.base import Dithering
@@ -158,7 +158,7 @@ def test_what_cannot_be_compared_is_said(arguments: list[str], code: int, said: 
     assert (ran.exit_code, said in ran.stderr) == (code, True), ran.output
 
 
-@pytest.mark.skipif(driver_found(), reason="this machine has an NVIDIA driver")
+@pytest.mark.skipif(has_driver(), reason="this machine has an NVIDIA driver")
 def test_without_a_gpu_there_is_nothing_to_compare() -> None:
     ran = doctor("--stages")
     assert ran.exit_code == 6

@@ -1,1 +1,1 @@
-"""The seam between NumPy and CuPy: whose an array is, devices, page-locked memory."""
+"""The seam between NumPy and CuPy: array modules, devices, page-locked memory."""

@@ -1,7 +1,6 @@
-"""The seam between NumPy and CuPy, the choice of a device, and the threads of the CPU.
+"""Devices: names, memory, contexts, and the errors of CUDA and CuPy as errors of quantgpu.
 
-Algorithms are written once, against the array module of their arguments:
-``xp = array_module(points)``. CuPy is imported when a GPU is looked for, never before.
+CuPy is imported when a GPU is looked for, never before.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ INSTALL = "pip install 'cupy-cuda13x[ctk]', or 'cupy-cuda12x[ctk]' for a driver 
 """What to type when CuPy is missing."""
 
 LEAST_CUPY = 14
-"""The oldest version of CuPy that is used."""
+"""The oldest major version of CuPy that is supported."""
 
 
 class Device(NamedTuple):
-    """Where the work is done."""
+    """The CPU or a GPU, with a budget of device memory."""
 
     gpu: int | None = None
     """The number of a GPU; None is the CPU."""
@@ -46,11 +45,11 @@ UNITS = {
     **{"KB": 10**3, "MB": 10**6, "GB": 10**9},
     **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30},
 }
-"""Unit to bytes."""
+"""Unit, in capitals, to bytes."""
 
 
 def parse_bytes(text: str) -> int:
-    """A number of bytes, with or without a unit.
+    """Parse a number of bytes, with or without a unit.
 
     >>> parse_bytes("1.5 GB"), parse_bytes("512MiB")
     (1500000000, 536870912)
@@ -61,13 +60,13 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-SEVERAL = r"gpu:(all|\d{1,4}(,\d{1,4})+)"
-"""What names several GPUs."""
+SEVERAL_GPUS = r"gpu:(all|\d{1,4}(,\d{1,4})+)"
+"""A regular expression for options that name several GPUs."""
 
 
 def check_device(option: str) -> None:
-    """Raise unless `option` is ``auto``, ``cpu``, ``gpu`` or ``gpu:N``."""
-    if isinstance(option, str) and re.fullmatch(SEVERAL, option):
+    """Raise a UsageError unless `option` is ``auto``, ``cpu``, ``gpu`` or ``gpu:N``."""
+    if isinstance(option, str) and re.fullmatch(SEVERAL_GPUS, option):
         raise UsageError(
             f"device = {option!r}: several GPUs are for the commands quantize, palette and count; "
             "name one here, such as gpu:0"
@@ -77,15 +76,15 @@ def check_device(option: str) -> None:
 
 
 def is_installed() -> bool:
-    """Whether CuPy is there, usable or not."""
+    """Whether CuPy is installed, usable or not."""
     return "cupy" in sys.modules or find_spec("cupy") is not None
 
 
 def gpu_count() -> int:
-    """The GPUs that CUDA shows to this process.
+    """The number of GPUs that CUDA shows to this process.
 
     Raises:
-        DeviceError: There is none; the message says why and what to do.
+        DeviceError: CUDA or CuPy cannot be used; the message says why and what to do.
     """
     cupy = import_cupy()
     with translate_gpu_errors():
@@ -93,14 +92,14 @@ def gpu_count() -> int:
 
 
 def import_cupy() -> Any:
-    """CuPy, if it and a driver are there."""
+    """Import CuPy and return the module; a DeviceError without CuPy or a driver."""
     if not is_installed():
         raise DeviceError(f"CuPy is not installed: {INSTALL}")
-    if "cupy" not in sys.modules and not driver_found():
+    if "cupy" not in sys.modules and not has_driver():
         raise DeviceError("no NVIDIA driver (the CUDA driver library is not on this machine)")
     try:
         import cupy
-    except Exception as error:  # a broken install raises what it pleases
+    except Exception as error:  # a broken install raises various errors
         raise DeviceError(
             f"CuPy cannot be imported ({first_line(error)}); reinstall it: {INSTALL}"
         ) from None
@@ -110,8 +109,8 @@ def import_cupy() -> Any:
     return cupy
 
 
-def driver_found() -> bool:
-    """Whether the library that every NVIDIA driver brings along can be loaded."""
+def has_driver() -> bool:
+    """Whether the CUDA driver library, a part of every NVIDIA driver, can be loaded."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
         with contextlib.suppress(OSError):
             ctypes.CDLL(name)
@@ -127,11 +126,12 @@ REASONS = {
     "cudaErrorNoKernelImageForDevice": f"this CuPy has no code for the GPU: {INSTALL}",
     "CUDA_ERROR_NO_BINARY_FOR_GPU": f"this NVRTC is too old for the GPU: {INSTALL}",
 }
-"""What CUDA says to what it means."""
+"""The name of an error in messages of CUDA to its meaning, and what to do."""
 
 
 OUT_OF_MEMORY = "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "ALLOC_FAILED"
-"""What CUDA says when a device, not CuPy's pool, is out of memory."""
+"""Names in messages of CUDA's libraries for device memory that ran out; CuPy's pool raises its own
+OutOfMemoryError."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -151,29 +151,29 @@ def translate_gpu_errors() -> Iterator[None]:
         yield
     except QuantgpuError:
         raise
-    except Exception as error:  # CuPy lets through what the system and the linker raise, too
-        said = first_line(error)
+    except Exception as error:  # CuPy also passes on errors of the system and the linker
+        message = first_line(error)
         if is_out_of_memory(error):
-            raise DeviceMemoryError(f"no device memory left ({said})") from None
+            raise DeviceMemoryError(f"no device memory left ({message})") from None
         if isinstance(error, MemoryError):
             raise
         for name, meaning in REASONS.items():
-            if name in said:
+            if name in message:
                 raise DeviceError(meaning) from None
         for library in ("NVRTC", "cuBLAS"):
-            if library.lower() in said.lower():
-                said = f"{library} is missing or broken: {said}; reinstall it: {INSTALL}"
-        raise DeviceError(said) from None
+            if library.lower() in message.lower():
+                message = f"{library} is missing or broken: {message}; reinstall it: {INSTALL}"
+        raise DeviceError(message) from None
 
 
 def first_line(error: BaseException) -> str:
-    """The kind and the first line of an error."""
+    """The class name and the first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def free_memory(number: int) -> int:
-    """Bytes of a GPU's memory that nobody uses."""
+    """Bytes of a GPU's memory that are free, with those that CuPy's pool holds unused."""
     import cupy
 
     with translate_gpu_errors(), cupy.cuda.Device(number):
@@ -183,7 +183,7 @@ def free_memory(number: int) -> int:
 
 @contextlib.contextmanager
 def device_context(device: Device) -> Iterator[ModuleType]:
-    """The array module of a device, which is the current one inside."""
+    """Make `device` the current one inside, and yield its array module."""
     if device.gpu is None:
         yield np
         return
@@ -194,7 +194,7 @@ def device_context(device: Device) -> Iterator[ModuleType]:
 
 
 def free_cached_memory(device: Device) -> None:
-    """Return memory that CuPy holds but does not use."""
+    """Return the unused memory of CuPy's pool to the device."""
     with device_context(device) as xp:
         if xp is not np:
             xp.get_default_memory_pool().free_all_blocks()
@@ -204,10 +204,12 @@ def device_array(image: Any) -> Any:
     """`image` as a `cupy.ndarray` without a copy, or None if it is not on a GPU.
 
     Raises:
-        DeviceError: It is, but CuPy cannot be used.
+        DeviceError: The image is on a GPU, but CuPy cannot be used.
+        UsageError: CuPy cannot share the array of the other library.
     """
-    kind = getattr(image, "__dlpack_device__", None)
-    if not hasattr(image, "__cuda_array_interface__") and (kind is None or kind()[0] != 2):
+    dlpack_device = getattr(image, "__dlpack_device__", None)
+    has_dlpack = dlpack_device is not None and dlpack_device()[0] == 2
+    if not hasattr(image, "__cuda_array_interface__") and not has_dlpack:
         return None
     cupy = import_cupy()
     if isinstance(image, cupy.ndarray):

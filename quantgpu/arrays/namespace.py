@@ -1,6 +1,9 @@
 """NumPy or CuPy: the array module follows the argument's type.
 
-CuPy is looked up among what is loaded already; it is never imported here.
+CuPy is looked up among the loaded modules, and never imported.
+
+Algorithms are written once, against the array module of their arguments:
+``xp = array_module(points)``.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 
 
 def array_module(array: Any) -> ModuleType:
-    """`numpy` or `cupy`, whichever `array` belongs to; CuPy is looked for where it is loaded."""
+    """The module of an array: `cupy` for an array of CuPy, else `numpy`."""
     cupy = sys.modules.get("cupy")
     return cupy if cupy is not None and isinstance(array, cupy.ndarray) else np
 
@@ -25,10 +28,10 @@ def on_host(array: Any) -> bool:
 
 
 def device_of(array: Any) -> contextlib.AbstractContextManager[Any]:
-    """The GPU that `array` is on, if it is on one, is the current one inside."""
+    """Make the GPU of `array` the current one inside; nothing for an array of NumPy."""
     return contextlib.nullcontext() if on_host(array) else array.device
 
 
 def to_host(array: Any) -> Any:
-    """`array` as a NumPy array; waits for the GPU that it is on."""
+    """Copy `array` to the host as a NumPy array, waiting for its GPU; itself if of NumPy."""
     return array if on_host(array) else array.get()

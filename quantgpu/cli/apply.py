@@ -88,14 +88,14 @@ def apply(
     from quantgpu.color.alpha import alpha_of
     from quantgpu.io.palette_files import read_palette
     from quantgpu.io.streams import STREAM
-    from quantgpu.options import ApplyOptions, chosen, from_keywords
+    from quantgpu.options import ApplyOptions, from_keywords, select_keywords
     from quantgpu.palette import Palette
     from quantgpu.pipeline.apply import map_to_palette
 
     gc.enable()
     if output is not None and (len(inputs) > 1 or output_dir is not None):
         fail(UsageError("-o names one file; use --output-dir alone for several inputs"))
-    given = chosen(keywords, ApplyOptions)
+    given = select_keywords(keywords, ApplyOptions)
     try:
         check_device(device)
         options = from_keywords(ApplyOptions, o.parsed(given))

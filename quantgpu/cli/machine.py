@@ -75,7 +75,7 @@ def doctor(
 ) -> None:
     """Say what this machine offers, and compare and measure its GPUs."""
     keywords = locals()
-    from quantgpu.doctor import as_lines, differs, examine, examine_stages, stage_lines
+    from quantgpu.doctor import as_lines, examine, examine_stages, has_difference, stage_lines
 
     shown = Output(as_json=as_json)
     failures: list[QuantgpuError] = []
@@ -92,7 +92,7 @@ def doctor(
             lines = as_lines(found)
         for line in [json.dumps(found)] if as_json else lines:
             say(line)
-        if differs(found):
+        if has_difference(found):
             raise DeviceError("a GPU computes other bytes than NumPy; use --device cpu")
     if failures:
         raise typer.Exit(failures[0].exit_code)

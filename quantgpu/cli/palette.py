@@ -91,7 +91,7 @@ def palette(
     keywords = locals()
     from quantgpu.clustering.options import PaletteOptions
     from quantgpu.execution.selection import Compute
-    from quantgpu.options import chosen, from_keywords
+    from quantgpu.options import from_keywords, select_keywords
     from quantgpu.pixels.counting import CountOptions
 
     gc.enable()
@@ -99,8 +99,8 @@ def palette(
     failures: list[QuantgpuError] = []
     with print_errors(failures):
         given = o.parsed(keywords)
-        compute = from_keywords(Compute, chosen(given, Compute))
-        options = from_keywords(PaletteOptions, chosen(given, PaletteOptions))
+        compute = from_keywords(Compute, select_keywords(given, Compute))
+        options = from_keywords(PaletteOptions, select_keywords(given, PaletteOptions))
         check_palette_output(k, output, sort, force, [*inputs, *histograms, weights])
         read = o.read_options(alpha, matte, icc, max_pixels, threads)
         mask = checked_mask(weights, options, max_pixels)

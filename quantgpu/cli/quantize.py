@@ -106,11 +106,11 @@ def quantize(
     from quantgpu.batch.jobs import shared_out
     from quantgpu.io.masks import read_mask
     from quantgpu.io.streams import STREAM
-    from quantgpu.options import QuantizeOptions, check_ks, chosen, from_keywords
+    from quantgpu.options import QuantizeOptions, check_ks, from_keywords, select_keywords
 
     gc.enable()
     shown = Output(quiet, as_json, verbose)
-    given = chosen(keywords, QuantizeOptions)
+    given = select_keywords(keywords, QuantizeOptions)
     stack = contextlib.ExitStack()
     try:
         destination = Destination(

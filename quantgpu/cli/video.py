@@ -161,12 +161,12 @@ def video(
     """Write a clip with the best K colors for it."""
     keywords = locals()
     from quantgpu.api import quantize_video
-    from quantgpu.options import chosen
+    from quantgpu.options import select_keywords
     from quantgpu.video.options import VideoOptions
 
     gc.enable()
     shown = Output(quiet, as_json, verbose)
-    given = chosen(keywords, VideoOptions) | {"scheduler": scheduler}
+    given = select_keywords(keywords, VideoOptions) | {"scheduler": scheduler}
     failures: list[QuantgpuError] = []
     with print_errors(failures):
         options = o.parsed(given) | {"device": device}

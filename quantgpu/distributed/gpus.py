@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from quantgpu.arrays.device import SEVERAL, gpu_count
+from quantgpu.arrays.device import SEVERAL_GPUS, gpu_count
 from quantgpu.batch.jobs import MOST_JOBS
 from quantgpu.errors import DeviceError, UsageError
 
@@ -16,7 +16,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 def is_several(device: str) -> bool:
     """Whether a device option names several GPUs: ``gpu:0,1`` or ``gpu:all``."""
-    return re.fullmatch(SEVERAL, device) is not None
+    return re.fullmatch(SEVERAL_GPUS, device) is not None
 
 
 def first_of(device: str) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device
 from quantgpu.arrays.namespace import array_module, device_of, to_host
-from quantgpu.arrays.pinned import aligned
+from quantgpu.arrays.pinned import align
 from quantgpu.pixels.gpu import GpuPixels
 from quantgpu.pixels.perceptual import Weighed, pixel_weights, rows_around
 from quantgpu.pixels.pixels import Pixels
@@ -135,5 +135,5 @@ class GpuTile(Pixels):
         parts = [column.reshape(*shape, *column.shape[1:])[inner] for column in columns]
         yield (
             (first - halo.above, last - halo.above),
-            *(aligned(part).reshape(-1, *part.shape[2:]) for part in parts),
+            *(align(part).reshape(-1, *part.shape[2:]) for part in parts),
         )

@@ -1,1 +1,1 @@
-"""Which device does the work, whether it may be trusted, and what happens if it fails."""
+"""The choice of a device, the self-test of a GPU, and the fallback to the CPU."""

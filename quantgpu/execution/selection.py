@@ -1,4 +1,4 @@
-"""Which device does the work: the CPU, or a GPU that proved that it computes right."""
+"""Choose the device: the CPU, or a GPU that passed the self-test."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from quantgpu.errors import DeviceError, UsageError, check_number
 from quantgpu.threads import MOST_THREADS, default_threads
 
 LEAST_CAPABILITY = 75
-"""The oldest GPUs that the kernels are compiled for: compute capability 7.5."""
+"""The lowest compute capability that the kernels are compiled for, times 10: 7.5."""
 
 
 MEMORY_SHARE = 0.8
-"""Of the free device memory, used unless a budget is given."""
+"""The share of free device memory that is used unless a budget is given."""
 
 
 def choose_device(
-    option: str, memory: int | None = None, at: int | None = None
+    option: str, memory: int | None = None, resident_gpu: int | None = None
 ) -> tuple[Device, str]:
-    """The device for an option of `check_device`, and why ``auto`` did not find a GPU.
+    """Choose the device for an option, and return the reason why ``auto`` found no GPU.
 
-    The reason is empty where nobody expects a GPU: CuPy is not installed, or a GPU was found.
+    The reason is empty if a GPU was found, or if CuPy is not installed, so that none is expected.
 
     Args:
-        option: ``auto`` takes a GPU that works, else the CPU.
+        option: As `check_device` accepts it; ``auto`` takes a GPU that works, else the CPU.
         memory: Bytes of device memory to use; most of what is free when None.
-        at: The number of the GPU that the pixels are on already; None for the host.
+        resident_gpu: The number of the GPU that the pixels are on already; None for the host.
 
     Raises:
         DeviceError: The GPU that was asked for cannot be used.
-        UsageError: It is another than the pixels are on.
+        UsageError: The option names another GPU than `resident_gpu`.
     """
     if option == "cpu":
         return CPU, ""
-    wanted = int(option[4:]) if option.startswith("gpu:") else at or 0
-    if at is not None and wanted != at:
-        raise UsageError(f"the array is on gpu:{at}, but device = {option!r}; copy it there first")
+    wanted = int(option[4:]) if option.startswith("gpu:") else resident_gpu or 0
+    if resident_gpu is not None and wanted != resident_gpu:
+        raise UsageError(
+            f"the array is on gpu:{resident_gpu}, but device = {option!r}; copy it there first"
+        )
     try:
         open_gpu(wanted)
         free = free_memory(wanted)
@@ -57,10 +59,10 @@ def choose_device(
 
 
 def open_gpu(number: int) -> None:
-    """Make sure that a GPU can be used: compile, launch and compare.
+    """Check that a GPU can be used: compile, launch and compare with NumPy.
 
     Raises:
-        DeviceError: It cannot; the message says why and what to do.
+        DeviceError: The GPU cannot be used; the message says why and what to do.
     """
     count, cupy = gpu_count(), import_cupy()
     with translate_gpu_errors():
@@ -78,19 +80,19 @@ def open_gpu(number: int) -> None:
 
 
 LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 50
-"""Bytes of device memory that may be asked for."""
+"""The range of the option `memory`, in bytes of device memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Where the work is done, and how much of the machine it may have; no result depends on it.
+    """The device, device memory and threads of the work; no result depends on them.
 
     Raises:
         UsageError: An option is outside its range.
     """
 
     threads: int | None = None
-    """As many as there are processors when None."""
+    """At least 1; as many as there are processors when None."""
     device: str = "auto"
     """``auto``, ``cpu``, ``gpu`` or ``gpu:N``."""
     memory: int | None = None
@@ -105,5 +107,5 @@ class Compute:
 
     @property
     def thread_count(self) -> int:
-        """The threads that are used."""
+        """The number of threads: `threads`, or as many as there are processors."""
         return default_threads() if self.threads is None else self.threads

@@ -1,4 +1,4 @@
-"""Proof that a GPU works: compiled, launched, compared."""
+"""The self-test of a GPU: compile kernels, launch them, and compare sums with NumPy's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def self_test(cupy: Any, number: int) -> None:
     Products must hold 24 bits: tensor cores that round to TensorFloat-32 keep 11.
 
     Raises:
-        DeviceError: It computes something else, or a kernel cannot be compiled.
+        DeviceError: The device computes something else, or a kernel cannot be compiled.
     """
     from quantgpu.clustering.kmeans import assign, cluster_sums
     from quantgpu.clustering.kmeans_gpu import batched_sums, nearest_sums_gpu
@@ -36,9 +36,9 @@ def self_test(cupy: Any, number: int) -> None:
     coordinates = rng.integers(-1024, 1017, (3, POINTS))
     points = weighted_points(coordinates, rng.integers(1, 2**28, POINTS))
     centers = np.ascontiguousarray(coordinates[:, :CENTERS].T, np.float32)
-    there = type(points)(cupy.asarray(points.columns), cupy.asarray(points.weights))
+    device_points = type(points)(cupy.asarray(points.columns), cupy.asarray(points.weights))
     expected = cluster_sums(points, assign(points, centers), CENTERS)
     for route in (nearest_sums_gpu, batched_sums):
-        for found, right in zip(route(there, cupy.asarray(centers)), expected, strict=True):
+        for found, right in zip(route(device_points, cupy.asarray(centers)), expected, strict=True):
             if not np.array_equal(found.get(), right):
                 raise DeviceError(f"gpu:{number} computes wrong sums ({route.__name__})")

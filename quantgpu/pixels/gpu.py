@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantgpu.arrays.device import Device
 from quantgpu.arrays.namespace import array_module
-from quantgpu.arrays.pinned import aligned, is_pinned, pinned_empty
+from quantgpu.arrays.pinned import align, is_pinned, pinned_empty
 from quantgpu.pixels import counting_gpu
 from quantgpu.pixels.perceptual import Weighed, over_gray
 from quantgpu.pixels.pixels import Pixels
@@ -52,7 +52,7 @@ class GpuPixels(Pixels):
         self.shape, self.height, self.width = pixels.shape, pixels.height, pixels.width
         self.channels, self.place = pixels.channels, pixels.place
         self.xp, self.pixels = xp, pixels
-        self.resident = None if pixels.gpu is None else aligned(pixels.source)
+        self.resident = None if pixels.gpu is None else align(pixels.source)
         size = min(SLAB, device.memory // SLABS_IN_BUDGET)
         self.step = step or max(size // (self.channels * self.width) // ROWS * ROWS, ROWS)
         self.memory = device.memory

@@ -13,7 +13,7 @@ import pytest
 
 from quantgpu.arrays.device import Device
 from quantgpu.errors import DeviceError, DeviceMemoryError
-from quantgpu.execution.fallback import SMALLER, guard_progress, run_on_device
+from quantgpu.execution.fallback import BUDGET_DIVISOR, guard_progress, run_on_device
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_memory_that_runs_out_is_tried_again_with_a_part_of_it(option: str) -> N
     work = Attempts(MEMORY)
     found = run_on_device(option, BUDGET, work, here)
     assert found == ("there", "gpu:0", ["gpu:0 ran out of memory; went on with smaller slabs"])
-    assert (work.budgets, work.keeps) == ([BUDGET, BUDGET // SMALLER], [True, False])
+    assert (work.budgets, work.keeps) == ([BUDGET, BUDGET // BUDGET_DIVISOR], [True, False])
 
 
 @pytest.mark.parametrize("option", ["auto", "gpu"])

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from quantgpu import DeviceError, cli, quantize
 from quantgpu.arrays import device
-from quantgpu.arrays.device import driver_found, parse_bytes
+from quantgpu.arrays.device import has_driver, parse_bytes
 from quantgpu.demo.scene import render_scene
 from quantgpu.doctor import as_lines, examine
 from quantgpu.errors import UsageError
@@ -133,7 +133,7 @@ def few_pictures() -> list[tuple[str, NDArray[np.uint8], int, str, str]]:
 def test_doctor_with_little_memory_says_what_it_could_not_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quantgpu.doctor.pictures", few_pictures)
+    monkeypatch.setattr("quantgpu.doctor.comparison_cases", few_pictures)
     with gpu_double.installed(used_by_others=(8 << 30) - (60 << 20)):
         found = examine()
     [gpu] = found["devices"]
@@ -162,7 +162,7 @@ def test_a_broken_cupy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(device, "is_installed", lambda: True)
-    monkeypatch.setattr(device, "driver_found", lambda: True)
+    monkeypatch.setattr(device, "has_driver", lambda: True)
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(DeviceError) as raised:
         choose_device("gpu")
@@ -227,7 +227,7 @@ def test_doctor_compares_and_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantgpu.doctor.MEASURED_WIDTH", 400)
     monkeypatch.setattr("quantgpu.doctor.MEASURED_HEIGHT", 300)
     monkeypatch.setattr("quantgpu.doctor.STEP_POINTS", 5000)
-    monkeypatch.setattr("quantgpu.doctor.pictures", few_pictures)
+    monkeypatch.setattr("quantgpu.doctor.comparison_cases", few_pictures)
     with gpu_double.installed(devices=2):
         found = examine()
         ran = CliRunner().invoke(cli.app, ["doctor", "--json"])
@@ -265,7 +265,7 @@ def test_doctor_names_every_fault(fault: dict[str, Any], reason: str) -> None:
     assert any(line.startswith("no GPU can be used: ") for line in as_lines(found))
 
 
-@pytest.mark.skipif(driver_found(), reason="this machine has an NVIDIA driver")
+@pytest.mark.skipif(has_driver(), reason="this machine has an NVIDIA driver")
 def test_the_real_cupy_without_a_driver_leads_to_the_cpu(tmp_path: Path) -> None:
     code = (
         "import cupy, numpy, quantgpu\n"
@@ -286,7 +286,7 @@ def test_the_real_cupy_without_a_driver_leads_to_the_cpu(tmp_path: Path) -> None
     assert refused.startswith("no NVIDIA driver, or one too old for this CuPy")
 
 
-@pytest.mark.skipif(driver_found(), reason="this machine has an NVIDIA driver")
+@pytest.mark.skipif(has_driver(), reason="this machine has an NVIDIA driver")
 def test_the_real_cupy_is_not_even_imported_without_a_driver() -> None:
     code = (
         "import sys, quantgpu\n"

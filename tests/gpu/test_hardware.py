@@ -105,7 +105,7 @@ def test_the_result_can_stay_on_the_gpu(gpu: Device) -> None:
 
 def test_throughput_is_measured(gpu: Device, capsys: pytest.CaptureFixture[str]) -> None:
     with device_context(gpu) as xp:
-        measured = doctor.throughput(Device(gpu.gpu, free_memory(gpu.gpu or 0)), xp)
+        measured = doctor.measure_throughput(Device(gpu.gpu, free_memory(gpu.gpu or 0)), xp)
     with capsys.disabled():
         for name, value in measured.items():
             print(f"{gpu}: {name.replace('_', ' ')}: {value:,.2f}")

@@ -8,14 +8,14 @@ from quantgpu.dithering.options import MapOptions
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
-from quantgpu.options import from_keywords, names_in
+from quantgpu.options import from_keywords, keyword_names
 from quantgpu.palette import Palette
 from quantgpu.pipeline import shared_palette as sharing
 
 
 def split(keywords: dict[str, Any], kind: type[Any], **usual: Any) -> tuple[Any, dict[str, Any]]:
     """Options of a kind, and the keywords that are none of theirs."""
-    names = names_in(kind)
+    names = keyword_names(kind)
     own = {name: value for name, value in keywords.items() if name in names}
     return from_keywords(kind, usual | own), {n: v for n, v in keywords.items() if n not in names}
 
