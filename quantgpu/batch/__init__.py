@@ -1,1 +1,1 @@
-"""Many files: jobs that overlap, destinations, shared palettes, counts."""
+"""Batches of files: parallel jobs, destinations, shared palettes, counts."""

@@ -1,4 +1,4 @@
-"""From input files to output files, one at a time, and what is said about each."""
+"""Convert one input file to its output files, and report on each."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from quantgpu.progress import Progress
 
 
 class ConversionJob(NamedTuple):
-    """How every image of a batch is converted."""
+    """The conversion of every image of a batch."""
 
     convert: Callable[..., list[Indexed]]
     """Called with an image and `progress`."""
     k: int
-    """The most colors of a result that are asked for by number."""
+    """The most colors of a result that are requested by number."""
     tags: Sequence[int | str]
-    """For each result, what follows NAME in the name of its output: K, or another."""
+    """For each result, the tag that follows NAME in the name of its output, such as K."""
     read: ReadOptions
-    """How images are read."""
+    """Options for reading images."""
     alpha: str = "keep"
-    """What becomes of transparency at most, a row of `ALPHAS`, because of a given palette."""
+    """The transparency that a given palette holds, a row of `ALPHAS`."""
     target: str | None = None
-    """What the smallest K is looked for."""
+    """The target that the smallest K has to meet, such as ``psnr=38``; None without one."""
 
 
 def quantize_job(
     ks: Sequence[int | None], options: QuantizeOptions, read: ReadOptions, weights: Any = None
 ) -> ConversionJob:
-    """`quantize_with` to each K, of images that are read, as work."""
+    """The job that quantizes every image of a batch to each K."""
     tags: list[int | str] = [DEFAULT_K if k is None else k for k in ks]
     target = options.goals.sought
     if target is not None:
@@ -70,10 +70,10 @@ def convert_file(
 ) -> Iterator[Report]:
     """Read, convert and write one image, and report on each result once it is written.
 
-    Outputs that are `kept` are neither looked at nor written.
+    Outputs that are `kept` are neither checked nor written.
 
     Raises:
-        QuantgpuError: Anything that the user can mend; what was not reported on is not written.
+        QuantgpuError: An error that the user can mend; results without a report are not written.
     """
     progress("read", 0)
     outputs = [destination.of(name, tag) for tag in work.tags]
@@ -82,24 +82,24 @@ def convert_file(
     seconds = {"read": source.seconds}
     with prefix_errors(name):
         results = work.convert(source.take_image(), progress=progress)
-    for turn, output in enumerate(outputs):
+    for number, output in enumerate(outputs):
         result = results.pop(0)
         seconds |= {stage: t for stage, t in result.seconds.items() if stage != "read"}
         if output in kept:
             continue
-        progress("write", turn / len(outputs))
+        progress("write", number / len(outputs))
         started = time.perf_counter()
         encoded = partial(
             encode, result.index, result.palette.colors, source.form,
             level=destination.compress_level, metadata=source.metadata,
         )  # fmt: skip
         with prefix_errors(name):
-            bytes_out, skipped = write(encoded, output, destination, source.bytes, progress)
+            bytes_out, skipped = write_output(encoded, output, destination, source.bytes, progress)
         seconds["write"] = time.perf_counter() - started
         yield Report(
             *(name, output, *source.size, result.colors_in, len(result.palette)),
             *(result.mse, result.psnr, source.bytes, bytes_out, seconds),
-            source.notes + true_color(source.form, len(result.palette)),
+            source.notes + note_true_color(source.form, len(result.palette)),
             *(result.device, result.notes, skipped, work.target),
             curve_of(work.target, result.curve),
         )
@@ -108,23 +108,24 @@ def convert_file(
 
 @dataclass
 class Source:
-    """An image that was read, and what is known of its file."""
+    """An image that was read, and facts about its file."""
 
     image: Image.Image | None
     size: tuple[int, int]
     """Width and height."""
     bytes: int
+    """The size of the file."""
     form: Format
     """The format of the outputs."""
     metadata: Metadata
     """Metadata that the outputs get."""
     notes: list[str]
-    """What was changed on reading."""
+    """Changes made by reading, for people."""
     seconds: float
-    """The time that reading took."""
+    """The duration of reading."""
 
     def take_image(self) -> Image.Image:
-        """The image, which this object then no longer holds."""
+        """Return the image and drop this object's reference, so that its memory can be freed."""
         image, self.image = self.image, None
         assert image is not None
         return image
@@ -143,7 +144,7 @@ def read_source(
     with translate_read_errors(name):
         size = len(source.getbuffer()) if isinstance(source, io.BytesIO) else os.path.getsize(name)
     form, *_ = [check_output(output, work.k, destination.force) for output in outputs]
-    options, reasons = reading_for(form, work)
+    options, reasons = read_options_for(form, work)
     image, notes, metadata, effective = options.read(source)
     metadata = METADATA[destination.metadata](metadata)
     notes += [reason for option, reason in reasons.items() if option in effective]
@@ -155,8 +156,8 @@ def read_source(
     return Source(image, image.size, size, form, metadata, notes, time.perf_counter() - started)
 
 
-def true_color(form: Format, colors: int) -> list[str]:
-    """A note, if so many colors are more than the format's palettes hold."""
+def note_true_color(form: Format, colors: int) -> list[str]:
+    """A list of one note if a format's palettes hold fewer than `colors` entries, else of none."""
     if not 0 < form.entries < colors:
         return []
     return [
@@ -166,23 +167,24 @@ def true_color(form: Format, colors: int) -> list[str]:
 
 
 def curve_of(target: str | None, curve: dict[int, float]) -> list[dict[str, Any]]:
-    """`Indexed.curve` for machines; None stands for infinite decibels."""
+    """`Indexed.curve` as rows for JSON; None stands for infinite decibels."""
     if target is None:
         return []
     name = parse_target(target).name
     return [{"k": k, name: None if math.isinf(v) else v} for k, v in curve.items()]
 
 
-def write(
+def write_output(
     encoded: Callable[[IO[bytes]], int],
     output: str,
     destination: Destination,
     bytes_in: int,
     progress: Progress,
 ) -> tuple[int, bool]:
-    """Write what is `encoded` into a stream; its bytes, and whether it was left out as larger.
+    """Encode and write an output; return its bytes, and whether it was skipped as larger.
 
-    Nothing is written if `progress` raises when it is encoded.
+    `encoded` writes the file to a stream and returns its size. Nothing is written if `progress`
+    raises after encoding.
     """
     if output != STREAM and not destination.skip_if_larger:
         with atomic_write(Path(output), destination.force) as file:
@@ -204,14 +206,14 @@ def write(
     return bytes_out, False
 
 
-def reading_for(form: Format, work: ConversionJob) -> tuple[ReadOptions, dict[str, str]]:
-    """How images are read for a format, and the reasons for which that is not as asked for."""
+def read_options_for(form: Format, work: ConversionJob) -> tuple[ReadOptions, dict[str, str]]:
+    """The options for reading images for a format, and the reason for each that was changed."""
     found, reasons = work.read, {}
     if found.icc == "keep" and "profile" not in METADATA_SUPPORT[form.name].fields:
         found, reasons["icc"] = replace(found, icc="convert"), f"{form.name} holds no color profile"
-    asked = found.alpha.alpha
+    requested = found.alpha.alpha
     for holder, limit in ((form.name, form.alpha), ("the palette", work.alpha)):
-        if limited(asked, limit) != asked:
+        if limited(requested, limit) != requested:
             alpha = replace(found.alpha, alpha=limited(found.alpha.alpha, limit))
             found = replace(found, alpha=alpha)
             reasons["alpha"] = f"{holder} holds {ALPHA_LIMITS[limit]}"

@@ -1,4 +1,4 @@
-"""From image files and histogram files to the histogram of all of them."""
+"""Count the colors of image files and histogram files together."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from quantgpu.progress import Display, Progress, no_display
 
 @dataclass(frozen=True, kw_only=True)
 class FileCountOptions:
-    """How files are read and their pixels counted."""
+    """Options for reading files and counting their pixels."""
 
     read: ReadOptions = ReadOptions(alpha=AlphaOptions())
     counting: CountOptions = CountOptions(perceptual=True)
     compute: Compute = Compute(device="cpu")
     reason: str = ""
-    """Why transparency is not kept as it was asked for; empty if it is."""
+    """The reason why transparency is not treated as requested; empty if it is."""
 
-    def counted(self, histogram: Histogram, transparent: bool) -> Counted:
-        """A histogram with how it was counted, and what became of transparency if there was any."""
+    def to_counted(self, histogram: Histogram, transparent: bool) -> Counted:
+        """A histogram with the options of its counting; those of alpha only if `transparent`."""
         masked = self.counting.mask is not None
         found = Counted(histogram, self.counting.perceptual, masked, icc=self.read.icc)
         if not transparent:
@@ -49,89 +49,92 @@ class CountResult(NamedTuple):
 
     counted: Counted
     notes: list[str]
-    """What was changed on reading it."""
+    """Changes made by reading the image."""
     device_notes: list[str]
-    """Why it was not counted where it was meant to be."""
+    """Notes on a fallback to another device."""
 
 
 class CountTotal(NamedTuple):
     """The colors of several files together, and the files that failed."""
 
     counted: Counted | None
-    """None if there is no file that could be counted."""
+    """None if no file could be counted."""
     notes: list[str]
-    """What was changed on reading them, and why they were not counted where they were meant to be.
-    """
+    """Changes made by reading the files, and notes on fallbacks to other devices."""
     failed: list[int]
-    """Which of the images could not be counted."""
+    """The positions of the images that could not be counted."""
 
 
-def count_file(name: str, progress: Progress, way: FileCountOptions) -> CountResult:
-    """The colors of one image."""
+def count_file(name: str, progress: Progress, options: FileCountOptions) -> CountResult:
+    """Count the colors of one image."""
     progress("read", 0)
-    decoded = way.read.read(read_standard_input() if name == STREAM else name)
+    decoded = options.read.read(read_standard_input() if name == STREAM else name)
     notes = [f"{name}: {note}" for note in decoded.notes]
-    if way.reason and "alpha" in decoded.effective:
-        notes.append(f"{name}: {way.reason}")
-    pixels, mask = Pixels(decoded.image), way.counting.mask
+    if options.reason and "alpha" in decoded.effective:
+        notes.append(f"{name}: {options.reason}")
+    pixels, mask = Pixels(decoded.image), options.counting.mask
     with prefix_errors(name):
         pixels.mask = None if mask is None else as_mask(mask, pixels.shape)
-    histogram, device_notes = count_pixels(pixels, progress, way)
+    histogram, device_notes = count_pixels(pixels, progress, options)
     transparent = decoded.image.mode == "RGBA" or "alpha" in decoded.effective
-    return CountResult(way.counted(histogram, transparent), notes, device_notes)
+    return CountResult(options.to_counted(histogram, transparent), notes, device_notes)
 
 
 def count_pixels(
-    pixels: Pixels, progress: Progress, way: FileCountOptions
+    pixels: Pixels, progress: Progress, options: FileCountOptions
 ) -> tuple[Histogram, list[str]]:
-    """The colors of pixels, counted on a device, and why it was another than was meant."""
-    threads, tell = Compute(threads=way.read.threads).thread_count, guard_progress(progress)
-    perceptual = way.counting.perceptual
+    """Count the colors of pixels on a device; return the histogram and notes on a fallback."""
+    threads, report = Compute(threads=options.read.threads).thread_count, guard_progress(progress)
+    perceptual = options.counting.perceptual
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> Histogram:
-        with synchronize_on_error(GpuPixels(pixels, xp, device, keep=False)) as there:
-            return count_colors(there, threads, tell, perceptual).to_host()
+    def on_gpu(xp: ModuleType, device: Device, keep_pixels: bool) -> Histogram:
+        with synchronize_on_error(GpuPixels(pixels, xp, device, keep=False)) as device_pixels:
+            return count_colors(device_pixels, threads, report, perceptual).to_host()
 
     def on_cpu() -> Histogram:
-        return count_colors(pixels, threads, tell, perceptual)
+        return count_colors(pixels, threads, report, perceptual)
 
-    histogram, _, notes = run_on_device(way.compute.device, way.compute.memory, on_gpu, on_cpu)
+    histogram, _, notes = run_on_device(
+        options.compute.device, options.compute.memory, on_gpu, on_cpu
+    )
     return histogram, notes
 
 
 CountImages = Callable[[Sequence[str], FileCountOptions], CountTotal]
-"""From names of image files, and how they are counted, to the colors of all of them."""
+"""From names of image files, and options, to the colors of all files together."""
 
 
 def count_images(
     images: Sequence[str],
-    way: FileCountOptions,
+    options: FileCountOptions,
     *,
     jobs: int = 1,
     display: Display = no_display,
     on_error: OnError | None = None,
 ) -> CountTotal:
-    """The colors of images together, on this machine; a GPU that is not there is told once.
+    """Count the colors of images together, on this machine.
+
+    A missing GPU is reported once.
 
     Args:
         images: Names of image files.
-        way: How they are counted.
-        jobs: How many are counted at once.
-        display: Shows how far along each is.
-        on_error: Called for images that cannot be counted, which are left out then; None raises.
+        options: For reading and counting.
+        jobs: The number of images that are counted at once.
+        display: Shows the progress of each image.
+        on_error: Called with the error of an image, which is then left out; None raises the error.
     """
     if images:
-        choose_device(way.compute.device, way.compute.memory)
+        choose_device(options.compute.device, options.compute.memory)
     total: Counted | None = None
     notes: list[str] = []
     failed = []
-    with run_jobs(partial(count_file, way=way), images, images, jobs, display) as turns:
-        for number, turn in enumerate(turns):
+    with run_jobs(partial(count_file, options=options), images, images, jobs, display) as results:
+        for number, wait in enumerate(results):
             failed.append(number)
             with report_errors(on_error):
-                counted, said, of_device = turn()
+                counted, read_notes, device_notes = wait()
                 total = counted if total is None else total + counted
-                notes += [*said, *(note for note in of_device if note not in notes)]
+                notes += [*read_notes, *(note for note in device_notes if note not in notes)]
                 failed.pop()
     return CountTotal(total, notes, failed)
 
@@ -139,23 +142,23 @@ def count_images(
 def count_files(
     images: Sequence[str],
     histograms: Sequence[str],
-    way: FileCountOptions,
+    options: FileCountOptions,
     count: CountImages = count_images,
 ) -> CountTotal:
-    """The colors of images and histogram files together, added in this order.
+    """Count the colors of images and histogram files together, added in this order.
 
     Args:
         images: Names of image files.
         histograms: Names of histogram files.
-        way: How images are counted.
-        count: Counts the images: here, or on the workers of a cluster.
+        options: For reading and counting images.
+        count: Counts the images, on this machine or on the workers of a cluster.
 
     Raises:
         QuantgpuError: A file cannot be read, or was not counted like those before.
     """
-    total, notes, failed = count(images, way)
+    total, notes, failed = count(images, options)
     for name in histograms:
         with prefix_errors(name):
-            counted = read_histogram(name).weighed(way.counting.perceptual)
+            counted = read_histogram(name).weighed(options.counting.perceptual)
             total = counted if total is None else total + counted
     return CountTotal(total, notes, failed)

@@ -1,4 +1,4 @@
-"""Where the output of an input goes, and whether it may go there."""
+"""Name the outputs of an input, and check that they may be written."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from quantgpu.io.metadata import METADATA
 from quantgpu.io.streams import STREAM
 
 K_PLACEHOLDER = "{k}"
-"""What becomes K in the name of an output."""
+"""The part of an output's name that K replaces."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where results go, and how.
+    """The names of outputs, and options for writing them.
 
     Raises:
-        UsageError: There is no such way to treat metadata.
+        UsageError: `metadata` is no row of `METADATA`.
     """
 
     output: str | None = None
     """A file, `STREAM`, or None for NAME-K.png; `K_PLACEHOLDER` in it becomes K."""
     output_dir: Path | None = None
-    """Where NAME-K.png is written; None for beside the input."""
+    """The folder of NAME-K.png; None for that of the input."""
     force: bool = False
     compress_level: int = 2
     metadata: str = "keep"
-    """What is written beside the pixels, a row of `METADATA`."""
+    """The metadata that is written, a row of `METADATA`."""
     skip_if_larger: bool = False
     """Write nothing that takes more bytes than the input."""
 
@@ -40,7 +40,7 @@ class Destination:
         check_choice("metadata", self.metadata, METADATA)
 
     def of(self, name: str, tag: int | str) -> str:
-        """The output for the input `name`; NAME-K.png, or with another tag than K."""
+        """The output for the input `name`: `output`, or NAME-TAG.png; the tag is mostly K."""
         if self.output is not None:
             return (
                 self.output.replace(K_PLACEHOLDER, str(tag))
@@ -76,7 +76,12 @@ class Destination:
 
 
 def check_output(output: str, k: int, force: bool) -> Format:
-    """The output's format, if it may be written: found out before any work is done."""
+    """Return the output's format, after a check, before any work, that it may be written.
+
+    Raises:
+        UsageError: The format holds fewer than K colors, or standard output is a terminal.
+        OutputError: The file may not be written.
+    """
     if output == STREAM and (sys.stdout is None or sys.stdout.isatty()):
         raise UsageError("standard output is closed or a terminal; name a file with -o FILE")
     form = FORMATS[".png"] if output == STREAM else format_for(output)

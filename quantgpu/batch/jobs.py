@@ -1,4 +1,4 @@
-"""Several files at work at once, whose results are waited for in order."""
+"""Process several files at once, and return their results in order."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Pending = Callable[[Progress], Result]
-"""Waits for a result while it tells a progress of it."""
+"""Waits for the result of a job, whose progress is reported to the argument."""
 
 MOST_JOBS = 4
-"""Files at work at once unless more are asked for, as each takes memory of its own."""
+"""The most files at work at once by default, as each takes memory of its own."""
 
-AHEAD = 2
-"""For each job, results that may be there before they are asked for."""
+RESULTS_AHEAD = 2
+"""The most results, for each job, that wait to be taken."""
 
 
-def shared_out(
+def share_threads(
     jobs: int | None, threads: int | None, files: int, one_by_one: bool = False
 ) -> tuple[int, int | None]:
-    """How many of the files are at work at once, and the threads of each.
+    """The number of files that are at work at once, and the number of threads of each.
 
     Args:
         jobs: Files at once; up to `MOST_JOBS`, one for each thread, when not given.
         threads: Of all files together; as many as there are processors when not given.
-        files: How many there are.
-        one_by_one: Whether they cannot be read at the same time.
+        files: The number of files.
+        one_by_one: Whether files cannot be read at the same time.
 
     Raises:
         UsageError: `jobs` is out of range.
 
-    >>> shared_out(None, 8, 20), shared_out(3, 8, 20), shared_out(None, 8, 1)
+    >>> share_threads(None, 8, 20), share_threads(3, 8, 20), share_threads(None, 8, 1)
     ((4, 2), (3, 2), (1, 8))
     """
     if jobs is not None:
@@ -52,24 +52,24 @@ def shared_out(
 
 
 class JobProgress:
-    """The progress of one job, told to whoever waits for it; it also ends the job."""
+    """The progress of one job, passed on to the thread that waits for the job; stops the job."""
 
     def __init__(self, stopped: Event) -> None:
         self.stopped = stopped
         self.progress: Progress = no_progress
 
     def __call__(self, stage: str, share: float) -> None:
-        """Tell that so much of a stage is done.
+        """Report the share of a stage that is done.
 
         Raises:
-            Stopped: The job is to end.
+            Stopped: The job has to end.
         """
         if self.stopped.is_set():
             raise Stopped
         self.progress(stage, share)
 
     def wait(self, future: Future[Result], progress: Progress) -> Result:
-        """The result of the job, whose progress is told from now on."""
+        """Wait for the result of the job, and report its progress to `progress` meanwhile."""
         self.progress = progress
         return future.result()
 
@@ -78,10 +78,10 @@ class JobProgress:
 def submit_jobs(
     function: Callable[[Item, Progress], Result], items: Sequence[Item], jobs: int
 ) -> Iterator[Iterator[Pending[Result]]]:
-    """For each item, in order, what waits for the result of ``function(item, progress)``.
+    """Run ``function(item, progress)`` for all items; yield a wait for each result, in order.
 
-    With one job, the work is done when it is waited for. Whoever leaves the context early stops
-    what is at work: at the next progress that it tells.
+    With one job, an item is processed when its result is waited for. Leaving the context early
+    stops running jobs at their next report of progress.
     """
     if jobs == 1:
         yield (partial(function, item) for item in items)
@@ -89,7 +89,7 @@ def submit_jobs(
     stopped = Event()
     pool = ThreadPoolExecutor(jobs)
     try:
-        yield pending_jobs(function, items, pool, AHEAD * jobs, stopped)
+        yield pending_jobs(function, items, pool, RESULTS_AHEAD * jobs, stopped)
     finally:
         stopped.set()
         pool.shutdown(cancel_futures=True)
@@ -102,7 +102,7 @@ def pending_jobs(
     most: int,
     stopped: Event,
 ) -> Iterator[Pending[Result]]:
-    """`submit_jobs` in a pool, with at most so many results that were not asked for."""
+    """Submit jobs to a pool, at most `most` ahead of the results that were taken."""
     pending: deque[Pending[Result]] = deque()
     for item in items:
         relay = JobProgress(stopped)
@@ -121,12 +121,12 @@ def run_jobs(
     jobs: int,
     display: Display,
 ) -> Iterator[Iterator[Callable[[], Result]]]:
-    """`submit_jobs`, but what waits tells a display with the item's name meanwhile."""
+    """Run jobs as `submit_jobs` does, and show a display with the item's name during each wait."""
 
-    def shown(number: int, wait: Pending[Result]) -> Result:
+    def wait_shown(number: int, wait: Pending[Result]) -> Result:
         of_many = f"{number + 1}/{len(names)}  " if len(names) > 1 else ""
         with display(of_many + names[number]) as progress:
             return wait(progress)
 
     with submit_jobs(function, items, jobs) as waits:
-        yield (partial(shown, number, wait) for number, wait in enumerate(waits))
+        yield (partial(wait_shown, number, wait) for number, wait in enumerate(waits))

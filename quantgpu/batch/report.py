@@ -28,18 +28,18 @@ class Report(NamedTuple):
     skipped: bool
     """Whether the output was not written, as it is larger than the input."""
     target: str | None
-    """What the smallest K was looked for."""
+    """The target that the smallest K had to meet, such as ``psnr=38``; None without one."""
     curve: list[dict[str, Any]]
-    """All K that were tried for the target, ascending, and how good each was."""
+    """For each K that was tried for the target, ascending, K and its quality."""
 
     def as_json(self) -> dict[str, Any]:
-        """The fields; `psnr` is None where there is no error at all."""
+        """The fields as values for JSON; `psnr` is None for a lossless result."""
         fields = self._asdict()
         fields["psnr"] = None if math.isinf(self.psnr) else self.psnr
         return fields
 
     def as_line(self) -> str:
-        """One line for people."""
+        """The report as one line for people."""
         if self.skipped:
             return (
                 f"{self.output}: not written, as it would be larger than {self.input}: "
@@ -57,7 +57,7 @@ class Report(NamedTuple):
         )
 
     def as_search(self) -> str:
-        """How the smallest K for the target was found, for people."""
+        """The search for the smallest K, for people; empty without a target."""
         if self.target is None:
             return ""
         target = parse_target(self.target)

@@ -1,4 +1,4 @@
-"""Many images: which outputs are to be made, and what the images share."""
+"""Tasks of a batch: plan the outputs of each image, and convert the image."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from quantgpu.progress import Progress
 
 @dataclass
 class Task:
-    """One image, and what is made of it."""
+    """One image and its outputs."""
 
     name: str
     outputs: list[str]
     kept: list[str] = field(default_factory=list)
-    """Outputs that are there already."""
+    """Outputs that exist already, and are complete."""
     error: QuantgpuError | None = None
-    """Why nothing can be made of it."""
+    """The error that keeps the image from being converted."""
     reports: list[Report] = field(default_factory=list)
-    """What was made, as soon as it is written."""
+    """A report on each output, appended when the output is written."""
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anything to be made."""
+        """Whether an output has to be made."""
         return self.error is None and len(self.kept) < len(self.outputs)
 
 
@@ -42,9 +42,10 @@ def plan_tasks(
     work: ConversionJob,
     resume: bool,
 ) -> list[Task]:
-    """A task for each input; its error is set if an output is a file that is read or made already.
+    """Plan a task for each input, with an error if an output is an input or another's output.
 
-    With `resume`, outputs that are complete are kept.
+    With `resume`, outputs that are complete are kept. `others` are the names of further files that
+    are read.
     """
     names = [*inputs, *(name for name in others if os.path.exists(name))]
     taken = {file_id(name): "is an input; originals are never replaced" for name in names}
@@ -64,13 +65,13 @@ def plan_tasks(
 
 
 def mark_complete(task: Task, force: bool) -> None:
-    """Keep outputs that are there: they are complete, as files are moved into place as a whole.
+    """Keep outputs that exist: they are complete, as files are moved into place as a whole.
 
-    One that is older than its input is made again if it may be replaced, else it is the task's
+    With `force`, an output that is older than its input is made again; without, it is the task's
     error.
     """
     for output in task.outputs:
-        with contextlib.suppress(OSError):  # what cannot be read is found out when it is its turn
+        with contextlib.suppress(OSError):  # an unreadable file is reported when it is converted
             if os.stat(output).st_mtime_ns >= os.stat(task.name).st_mtime_ns:
                 task.kept.append(output)
             elif not force:
@@ -82,7 +83,7 @@ def mark_complete(task: Task, force: bool) -> None:
 def convert_task(
     task: Task, progress: Progress, destination: Destination, work: ConversionJob
 ) -> None:
-    """Make what is to be made of an image, and report on it in the task."""
+    """Convert the image of a task, and append reports on its outputs to the task."""
     if task.error is not None:
         raise task.error
     if task.is_open:

@@ -84,7 +84,7 @@ def apply(
     from quantgpu.arrays.device import check_device
     from quantgpu.batch.convert import ConversionJob
     from quantgpu.batch.destination import Destination
-    from quantgpu.batch.jobs import shared_out
+    from quantgpu.batch.jobs import share_threads
     from quantgpu.color.alpha import alpha_of
     from quantgpu.io.palette_files import read_palette
     from quantgpu.io.streams import STREAM
@@ -99,7 +99,7 @@ def apply(
     try:
         check_device(device)
         options = from_keywords(ApplyOptions, o.parsed(given))
-        at_once, of_each = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        at_once, of_each = share_threads(jobs, threads, len(inputs), STREAM in inputs)
         options = replace(options, compute=replace(options.compute, threads=of_each))
         read = o.read_options(alpha, matte, icc, max_pixels, of_each)
         destination = Destination(output, output_dir, force, compress_level, metadata)

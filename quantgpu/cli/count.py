@@ -110,7 +110,7 @@ def count_inputs(
     import logging
 
     from quantgpu.batch.count import FileCountOptions, count_files
-    from quantgpu.batch.jobs import shared_out
+    from quantgpu.batch.jobs import share_threads
     from quantgpu.color.alpha import ALPHA_LIMITS, limited
     from quantgpu.execution.selection import Compute
     from quantgpu.io.streams import STREAM
@@ -122,7 +122,7 @@ def count_inputs(
     asked = read.alpha.alpha
     alpha = replace(read.alpha, alpha=limited(asked, limit))
     reason = f"{name} holds {ALPHA_LIMITS[limit]}" if alpha.alpha != asked else ""
-    at_once, threads = shared_out(place.jobs, read.threads, len(inputs), STREAM in inputs)
+    at_once, threads = share_threads(place.jobs, read.threads, len(inputs), STREAM in inputs)
     there = here = place.first
     with workers_for(
         place.scheduler, inputs, place.device, inputs, counted_in_blocks, shown.quiet, place.jobs

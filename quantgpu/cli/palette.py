@@ -113,7 +113,7 @@ def palette(
         with shown.display("palette") as progress:
             found = shared_palette_of(
                 total.counted.histogram, k, options, replace(compute, device=here), progress
-            ).sorted_by(sort)
+            ).sort_by(sort)
         print_palette(inputs, histograms, total, found, output, force, shown)
     if failures:
         raise typer.Exit(failures[0].exit_code)

@@ -103,7 +103,7 @@ def quantize(
     keywords = locals()
     from quantgpu.batch.convert import quantize_job
     from quantgpu.batch.destination import Destination
-    from quantgpu.batch.jobs import shared_out
+    from quantgpu.batch.jobs import share_threads
     from quantgpu.io.masks import read_mask
     from quantgpu.io.streams import STREAM
     from quantgpu.options import QuantizeOptions, check_ks, from_keywords, select_keywords
@@ -122,7 +122,7 @@ def quantize(
         destination.check(inputs, ks, target)
         options.palette.check_weighing(weights)
         check_shared(shared_palette, target=target, min_quality=min_quality)
-        jobs_at_once, of_each = shared_out(jobs, threads, len(inputs), STREAM in inputs)
+        jobs_at_once, of_each = share_threads(jobs, threads, len(inputs), STREAM in inputs)
         read = o.read_options(alpha, matte, icc, max_pixels, of_each)
         mask = None if weights is None else read_mask(weights, max_pixels)
         crew = stack.enter_context(

@@ -38,7 +38,7 @@ from quantgpu.histogram import Histogram
 from quantgpu.indexed import Indexed
 from quantgpu.io.decode import MAX_PIXELS, ReadOptions
 from quantgpu.options import QuantizeOptions, check_ks, from_keywords, refuse_others
-from quantgpu.pipeline.shared_palette import SharedPalette, remapped, shared_palette
+from quantgpu.pipeline.shared_palette import SharedPalette, remap_to_shared, shared_palette
 from quantgpu.pixels.counting import CountOptions
 from quantgpu.progress import no_progress
 
@@ -368,5 +368,5 @@ def remap_file(
 
     `counted`: the histogram of all files; `found`: its palette.
     """
-    [picture] = remapped(read.read(name).image, counted, [found], mapping, compute)
+    [picture] = remap_to_shared(read.read(name).image, counted, [found], mapping, compute)
     return picture

@@ -323,7 +323,9 @@ def count_image_block(
         done = run_block(count_region, picture, region, perceptual, alpha, options.compute)
     except QuantgpuError as error:
         return failed_count(number, with_given_names(error, {picture.path: name}), options)
-    return CountSum(options.counted(done.result, transparent=picture.shape[2] == 4), done.notes, [])
+    return CountSum(
+        options.to_counted(done.result, transparent=picture.shape[2] == 4), done.notes, []
+    )
 
 
 def check_for_blocks(name: str, options: FileCountOptions) -> None:

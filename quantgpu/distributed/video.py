@@ -55,7 +55,7 @@ from quantgpu.errors import (
 from quantgpu.execution.selection import Compute
 from quantgpu.histogram import Histogram
 from quantgpu.io.atomic import translate_write_errors
-from quantgpu.pipeline.shared_palette import moved
+from quantgpu.pipeline.shared_palette import to_device
 from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress
 from quantgpu.video.convert import ClipJob, DamageWatch, WrittenTotal, convert_clip
@@ -140,7 +140,7 @@ class DistributedClip:
         """The colors that decide the palette, in arrays of `xp`; damage is noted in `watch`."""
         found = self.histogram()
         watch.damage = watch.damage or self.damage
-        return moved(found, xp)
+        return to_device(found, xp)
 
     def count(self) -> None:
         """Count all ranges on the workers, and add the counts as a tree."""

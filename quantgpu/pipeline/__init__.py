@@ -1,1 +1,1 @@
-"""Pixels, histogram, palette, index map: the stages put together."""
+"""The pipeline of one image, on a device: pixels, histogram, palette, index map."""

@@ -1,4 +1,4 @@
-"""A given palette on an image: no clustering, every pixel gets its nearest color."""
+"""Map an image to a given palette: no clustering, every pixel gets its nearest color."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from quantgpu.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
-class GivenFinder:
-    """Gives a palette that is there already."""
+class FixedPaletteFinder:
+    """A `PaletteFinder` that returns a given palette."""
 
     palette: Palette
     color_space: str
@@ -26,7 +26,7 @@ class GivenFinder:
     def __call__(
         self, histogram: Histogram, shape: Shape, progress: Progress
     ) -> tuple[Palette, Any]:
-        """The palette, and the entry nearest to each color of a histogram."""
+        """The palette, and the entry nearest to each color of a histogram, (n,)."""
         space = COLOR_SPACES[self.color_space]
         nearest = nearest_entries(histogram, self.palette, space, self.threads)
         return self.palette, map_exact_colors(histogram, self.palette.colors, nearest)
@@ -40,8 +40,8 @@ def map_to_palette(
     keep_on_device: bool = False,
     progress: Progress = no_progress,
 ) -> Indexed:
-    """An image in the colors of a palette, see `quantgpu.apply_palette`."""
-    finder = GivenFinder(palette, options.color_space, options.compute.thread_count)
+    """Map an image to the colors of a palette, see `quantgpu.apply_palette`."""
+    finder = FixedPaletteFinder(palette, options.color_space, options.compute.thread_count)
     how = ConvertOptions(mapping=options.mapping, compute=options.compute)
     [picture] = convert(
         image, [finder], "assign", how, keep_on_device=keep_on_device, progress=progress

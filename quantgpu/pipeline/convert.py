@@ -27,15 +27,16 @@ from quantgpu.pixels.pixels import Pixels
 from quantgpu.progress import Progress, no_progress, stopwatch, subprogress
 
 Shape = tuple[int, ...]
-"""Of pixels: (H, W) of a picture, (N,) of colors without one."""
+"""The shape of pixels: (H, W) of a picture, (N,) of a list of colors."""
 
 PaletteFinder = Callable[[Histogram, Shape, Progress], tuple[Palette, Any]]
-"""From a histogram and the shape of its pixels to a palette and each color's index in it."""
+"""From a histogram of n colors and the shape of its pixels to a palette and (n,) indices of the
+palette, one for each color of the histogram."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions:
-    """How pixels are read, counted and mapped."""
+    """Options for reading, counting and mapping pixels."""
 
     alpha: AlphaOptions = AlphaOptions()
     counting: CountOptions = CountOptions()
@@ -57,9 +58,9 @@ def convert(
 
     Args:
         image: What `quantgpu.quantize` takes.
-        finders: What differs between ways to quantize: each gives one result.
-        stage: The name of that step among `Indexed.seconds`.
-        options: All else that decides the result, and where the work is done.
+        finders: Each finds one palette, for one result.
+        stage: The name of the finders' step in `Indexed.seconds`.
+        options: All other options of the result, and the device.
         check: Called with the shape of the pixels before any work is done.
         keep_on_device: Leave index maps on the GPU that made them.
         progress: Called with the name of a stage and the share of it that is done.
@@ -71,15 +72,15 @@ def convert(
         keep_on_device=keep_on_device, progress=guard_progress(progress),
     )  # fmt: skip
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> list[Indexed]:
+    def on_gpu(xp: ModuleType, device: Device, keep_pixels: bool) -> list[Indexed]:
         ready.setdefault("open", time.perf_counter() - started - sum(ready.values()))
-        with synchronize_on_error(GpuPixels(pixels, xp, device, keep)) as there:
-            return work(there, started, ready)
+        with synchronize_on_error(GpuPixels(pixels, xp, device, keep_pixels)) as device_pixels:
+            return work(device_pixels, started, ready)
 
     def on_cpu() -> list[Indexed]:
         with translate_gpu_errors():
-            here = pixels.to_host()
-        return work(here, started, ready)
+            host_pixels = pixels.to_host()
+        return work(host_pixels, started, ready)
 
     pixels = as_pixels(image, options.alpha.alpha, options.alpha.matte)
     check(pixels.shape)
@@ -102,13 +103,13 @@ def quantize_pixels(
     keep_on_device: bool,
     progress: Progress,
 ) -> list[Indexed]:
-    """`convert` for pixels on a device.
+    """Count pixels, find palettes and map the pixels, on the device of `pixels`.
 
     Args:
-        pixels: Where they are.
-        started: When all began, as `time.perf_counter` has it.
+        pixels: On the host or on a GPU.
+        started: The start of `convert`, a time of `time.perf_counter`.
         ready: The seconds of each stage before.
-        finders: As `convert` has it; and so are the others.
+        finders: As `convert` takes them, like all other arguments.
     """
     lap = stopwatch(started + sum(ready.values()))
     is_picture, threads = len(pixels.shape) == 2, options.compute.thread_count
@@ -117,22 +118,22 @@ def quantize_pixels(
     notes = pixels.make_room(len(histogram))
     seconds = {**ready, "count": lap()}
     found = []
-    for turn, finder in enumerate(finders):
-        tell = subprogress(progress, turn, len(finders))
-        palette, labels = finder(histogram, pixels.shape, tell)
+    for number, finder in enumerate(finders):
+        report = subprogress(progress, number, len(finders))
+        palette, labels = finder(histogram, pixels.shape, report)
         seconds[stage] = lap()
         mapping = color_map_for(histogram, palette, labels, options.mapping, threads)
-        mixing = options.mapping.dithering if is_picture else NO_DITHERING
-        index, tally = mapper_for(mapping, mixing)(pixels, keep_on_device, tell)
-        tally = tally or stats_of(mapping)
+        dithering = options.mapping.dithering if is_picture else NO_DITHERING
+        index, stats = mapper_for(mapping, dithering)(pixels, keep_on_device, report)
+        stats = stats or stats_of(mapping)
         pixels.wait()
         seconds["remap"] = lap()
         indexed = Indexed(
             index=index.reshape(pixels.shape),
             palette=palette,
-            counts=tally.counts,
+            counts=stats.counts,
             colors_in=len(histogram),
-            squared_error=tally.squared_error,
+            squared_error=stats.squared_error,
             seconds=dict(seconds),
             notes=notes,
         )

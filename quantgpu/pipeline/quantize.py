@@ -1,4 +1,4 @@
-"""Quantize one image to each of several K: options become a search for palettes."""
+"""Quantize one image to each of several K: a palette is searched for each."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def quantize_with(
     Args:
         image: What `quantgpu.quantize` takes.
         ks: The numbers of colors, all different; None for the default.
-        options: What is sought, and how.
+        options: All other options that decide the result, and the device.
         weights: How much each pixel counts, as `quantgpu.quantize` takes it.
         keep_on_device: Leave index maps on the GPU that made them.
         progress: Called with the name of a stage and the share of it that is done.
 
     Raises:
         UsageError: A K does not go with the options, or with the image.
-        QuantgpuError: What `quantgpu.quantize` raises.
+        QuantgpuError: As `quantgpu.quantize` raises it.
     """
     palette, goals = options.palette, options.goals
     ks = check_ks(ks, options)
@@ -73,7 +73,7 @@ def quantize_with(
 
 @dataclass
 class KFinder:
-    """Finds the palette of K colors, or of the smallest K that meets a target."""
+    """A `PaletteFinder` for K colors, or for the smallest K that meets a target."""
 
     k: int | None
     options: PaletteOptions
@@ -82,7 +82,7 @@ class KFinder:
     """Whether pictures are dithered."""
     threads: int
     curve: dict[int, float] = field(default_factory=dict)
-    """All K that were tried for the target, and how good each was."""
+    """Each K that was tried for the target, and its quality in the target's unit."""
 
     def __call__(
         self, histogram: Histogram, shape: Shape, progress: Progress
@@ -90,7 +90,7 @@ class KFinder:
         """The palette for pixels of a shape, and the entry of each color of their histogram.
 
         Raises:
-            QualityError: It is not as good as it has to be.
+            QualityError: The palette does not meet `min_quality`, or no K meets the target.
         """
 
         def palette_at(k: int, progress: Progress) -> tuple[Palette, Any]:

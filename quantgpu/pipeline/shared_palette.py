@@ -1,4 +1,4 @@
-"""One palette for several images: their histograms add, and one clustering serves them all."""
+"""One palette for several images: cluster the sum of their histograms."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class SharedPalette(NamedTuple):
     squared_error: int
     """Squared differences of 8-bit levels, summed over pixels and channels."""
     device: str
-    """Where the clustering was done."""
+    """The device of the clustering: ``cpu`` or ``gpu:N``."""
     notes: list[str]
-    """Why it was not done where it was meant to be."""
+    """Notes on a fallback to another device."""
 
-    def sorted_by(self, name: str) -> SharedPalette:
-        """This palette in an order of `SORTS`."""
+    def sort_by(self, name: str) -> SharedPalette:
+        """Reorder the palette by a row of `SORTS`."""
         order = SORTS[name](self.palette.colors, self.counts)
         return self._replace(
             palette=Palette(self.palette.colors[order]),
@@ -56,7 +56,7 @@ class SharedPalette(NamedTuple):
         )
 
     def as_json(self, inputs: Sequence[str]) -> dict[str, Any]:
-        """The palette for machines."""
+        """The palette as values for JSON."""
         pixels = int(self.counts.sum())
         rows = zip(self.palette.hex(), self.counts.tolist(), strict=True)
         return {
@@ -71,7 +71,7 @@ class SharedPalette(NamedTuple):
 
 
 def hues(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(K,) hues, 0 to 6 from red over yellow, green and blue; -1, before all, for grays."""
+    """(K,) hues, 0 to 6 from red over yellow, green and blue; -1 for grays, which sort first."""
     colors = colors[:, :3]
     red, green, blue = colors.astype(np.float64).T
     most, least = colors.max(axis=1), colors.min(axis=1)
@@ -87,7 +87,8 @@ SORTS: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.int
     "hue": lambda colors, counts: np.argsort(hues(colors), kind="stable"),
     "count": lambda colors, counts: np.argsort(-counts, kind="stable"),
 }
-"""Name to order, of colors that are in order of lightness already; the choices of ``--sort``."""
+"""Name to a function from colors, in order of lightness, and counts to an order; the choices of
+``--sort``."""
 
 
 def shared_palette(
@@ -99,28 +100,28 @@ def shared_palette(
     dithered: bool = False,
     progress: Progress = no_progress,
 ) -> SharedPalette:
-    """The palette of a histogram on the host.
+    """Find the palette of a histogram on the host.
 
-    It is clustered on the device; on the CPU if that has too little memory, or fails in another way
-    and was not named.
+    The clustering runs on the device, or on the CPU if a GPU has too little memory, or if a GPU
+    that was not named fails in another way.
 
     Args:
         histogram: On the host.
         k: Colors; when not given 256, or the number of pixels if that is less.
-        options: What palette is sought.
-        compute: Where.
-        dithered: Whether errors will be passed on.
+        options: The options of the palette.
+        compute: The device and threads.
+        dithered: Whether pictures will be dithered with the palette.
         progress: Called with the name of a stage and the share of it that is done.
     """
     options.check_room(k)
     most = k_for(k, histogram.pixels, options.kept_count)
     work = partial(
-        clustered, k=most, options=options, dithered=dithered, threads=compute.thread_count,
+        cluster_histogram, k=most, options=options, dithered=dithered, threads=compute.thread_count,
         progress=guard_progress(progress),
     )  # fmt: skip
 
-    def on_gpu(xp: ModuleType, device: Device, keep: bool) -> SharedPalette:
-        return work(moved(histogram, xp))
+    def on_gpu(xp: ModuleType, device: Device, keep_pixels: bool) -> SharedPalette:
+        return work(to_device(histogram, xp))
 
     found, used, notes = run_on_device(
         compute.device, compute.memory, on_gpu, partial(work, histogram)
@@ -128,14 +129,14 @@ def shared_palette(
     return found._replace(device=used, notes=notes)
 
 
-def moved(histogram: Histogram, xp: Any) -> Histogram:
-    """A histogram in the arrays of a module."""
+def to_device(histogram: Histogram, xp: Any) -> Histogram:
+    """Copy a histogram to arrays of the module `xp`."""
     weights = None if histogram.weights is None else xp.asarray(histogram.weights)
     keys, counts = xp.asarray(histogram.keys), xp.asarray(histogram.counts)
     return replace(histogram, keys=keys, counts=counts, weights=weights)
 
 
-def clustered(
+def cluster_histogram(
     histogram: Histogram,
     k: int,
     options: PaletteOptions,
@@ -143,7 +144,7 @@ def clustered(
     threads: int,
     progress: Progress,
 ) -> SharedPalette:
-    """The palette of a histogram, where that is."""
+    """Find the palette of a histogram on the device of its arrays."""
     palette, labels = cluster(
         histogram, k, options, dithered=dithered, threads=threads, progress=progress
     )
@@ -154,20 +155,20 @@ def clustered(
 
 @dataclass(frozen=True)
 class LookupFinder:
-    """Gives a palette that is known already, and the entries that its histogram's colors have."""
+    """A `PaletteFinder` that looks up colors in a histogram that was clustered before."""
 
     histogram: Histogram
     """On the host."""
     shared: SharedPalette
-    """Its palette."""
+    """The palette of `histogram`."""
 
     def __call__(
         self, histogram: Histogram, shape: Shape, progress: Progress
     ) -> tuple[Palette, Any]:
-        """The palette, and the entry of each color of a histogram of fewer colors.
+        """The palette, and the entry of each color of another histogram, (n,).
 
         Raises:
-            ChangedError: There is a color that was not counted.
+            ChangedError: A color is not in `self.histogram`.
         """
         xp = array_module(histogram.keys)
         keys = xp.asarray(self.histogram.keys)
@@ -177,7 +178,7 @@ class LookupFinder:
         return self.shared.palette, xp.asarray(self.shared.labels)[places]
 
 
-def remapped(
+def remap_to_shared(
     image: Any,
     histogram: Histogram,
     palettes: Sequence[SharedPalette],
@@ -185,9 +186,10 @@ def remapped(
     compute: Compute,
     progress: Progress = no_progress,
 ) -> list[Indexed]:
-    """An image in each of some palettes of a histogram, on the host, that counts its pixels, too.
+    """Map an image to each of several palettes of a histogram on the host.
 
-    Every pixel gets the entry that the clustering gave its color.
+    The histogram has counted the pixels of the image, among others; every pixel gets the entry that
+    the clustering gave its color.
 
     Raises:
         ChangedError: The image has a color that the histogram has not.

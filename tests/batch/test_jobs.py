@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgpu.batch.jobs import AHEAD, MOST_JOBS, run_jobs, shared_out, submit_jobs
+from quantgpu.batch.jobs import MOST_JOBS, RESULTS_AHEAD, run_jobs, share_threads, submit_jobs
 from quantgpu.errors import InputError, UsageError
 from quantgpu.progress import Progress, no_display, no_progress
 from quantgpu.threads import Stopped, default_threads, prefetch
@@ -62,7 +62,7 @@ def test_no_more_than_a_few_results_are_there_before_they_are_asked_for() -> Non
     with submit_jobs(note, list(range(50)), jobs) as waits:
         next(waits)(no_progress)
         time.sleep(0.05)
-        assert len(done) <= AHEAD * jobs + 1
+        assert len(done) <= RESULTS_AHEAD * jobs + 1
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -130,20 +130,20 @@ def test_waiting_behind_a_bar_gives_the_results() -> None:
 
 @given(st.none() | st.integers(1, 40), st.none() | st.integers(1, 40), st.integers(0, 40))
 def test_jobs_share_the_threads(jobs: int | None, threads: int | None, files: int) -> None:
-    used, each = shared_out(jobs, threads, files)
+    used, each = share_threads(jobs, threads, files)
     total = default_threads() if threads is None else threads
     assert 1 <= used <= max(files, 1)
     assert used <= (MOST_JOBS if jobs is None else jobs)
     assert each == threads if used == 1 else each is not None and each >= 1
     if used > 1 and each is not None:
         assert each * used <= max(total, used)
-    assert shared_out(jobs, threads, files, one_by_one=True) == (1, threads)
+    assert share_threads(jobs, threads, files, one_by_one=True) == (1, threads)
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 1025])
 def test_jobs_out_of_range_are_refused(jobs: int) -> None:
     with pytest.raises(UsageError, match=rf"jobs = {jobs} is outside 1\.\.1024"):
-        shared_out(jobs, None, 3)
+        share_threads(jobs, None, 3)
 
 
 def counting(made: list[int], most: int = 50, error: BaseException | None = None) -> Any:

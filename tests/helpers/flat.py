@@ -36,4 +36,4 @@ def shared_palette(
 def remapped(image: Any, histogram: Histogram, palettes: Any, **keywords: Any) -> list[Indexed]:
     mapping, rest = split(keywords, MapOptions)
     compute, rest = split(rest, Compute)
-    return sharing.remapped(image, histogram, palettes, mapping, compute, **rest)
+    return sharing.remap_to_shared(image, histogram, palettes, mapping, compute, **rest)

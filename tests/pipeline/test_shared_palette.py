@@ -70,7 +70,7 @@ def test_what_is_sorted_keeps_the_entries_of_the_colors() -> None:
     found = shared_of_both()
     colors = found.palette.colors[found.labels]
     for sort in SORTS:
-        again = found.sorted_by(sort)
+        again = found.sort_by(sort)
         np.testing.assert_array_equal(again.palette.colors[again.labels], colors)
 
 
@@ -127,7 +127,7 @@ def test_hues_are_those_of_the_textbook() -> None:
 def test_sorting_moves_colors_and_counts_together(name: str) -> None:
     found = shared_of_both()
     rows = dict(zip(found.palette.hex(), found.counts.tolist(), strict=True))
-    moved = found.sorted_by(name)
+    moved = found.sort_by(name)
     assert dict(zip(moved.palette.hex(), moved.counts.tolist(), strict=True)) == rows
     keys = {
         "lightness": moved.palette.colors @ np.array([2126, 7152, 722]),
@@ -197,7 +197,7 @@ def test_a_gpu_gives_the_same_palette_of_transparent_pictures() -> None:
 @pytest.mark.parametrize("name", SORTS)
 def test_palettes_with_alpha_are_sorted_and_drawn(name: str) -> None:
     found = shared_palette(counted(soft_photo()), 9, device="cpu")
-    moved = found.sorted_by(name)
+    moved = found.sort_by(name)
     assert sorted(moved.palette.hex()) == sorted(found.palette.hex())
     lines = zip(lines_of(moved, True), moved.palette.colors.tolist(), strict=True)
     assert all(line.startswith("\x1b[48;2;{};{};{}m".format(*color)) for line, color in lines)
@@ -219,7 +219,7 @@ def test_a_gpu_that_fails_is_replaced_by_the_cpu_with_a_note(
         raise error
 
     with gpu_double.installed():
-        monkeypatch.setattr(shared_palette_module, "moved", fail)
+        monkeypatch.setattr(shared_palette_module, "to_device", fail)
         found = shared_of_both(device="auto")
         if isinstance(error, DeviceMemoryError):
             assert shared_of_both(device="gpu").device == "cpu"
