@@ -1,4 +1,4 @@
-"""The command line: options become one library call, and its result one line."""
+"""The command line: each command turns options into one library call, and prints the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a whole: what all commands belong to."""
+"""The application that all commands belong to, its version and its exit codes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main(
 
 
 def keys_of(table: str, module: str) -> Any:
-    """A completion function that offers the keys of a table, imported when it is asked for."""
+    """A completion function for the keys of a table, whose module is imported on completion."""
 
     def complete(incomplete: str) -> list[str]:
         rows = getattr(import_module(f"quantgpu.{module}"), table)

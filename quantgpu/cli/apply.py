@@ -98,7 +98,7 @@ def apply(
     given = select_keywords(keywords, ApplyOptions)
     try:
         check_device(device)
-        options = from_keywords(ApplyOptions, o.parsed(given))
+        options = from_keywords(ApplyOptions, o.parse_options(given))
         at_once, of_each = share_threads(jobs, threads, len(inputs), STREAM in inputs)
         options = replace(options, compute=replace(options.compute, threads=of_each))
         read = o.read_options(alpha, matte, icc, max_pixels, of_each)
@@ -107,7 +107,7 @@ def apply(
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        say(f"quantgpu {__version__}: {len(colors):,} colors, {o.decided(given)}", err=True)
+        say(f"quantgpu {__version__}: {len(colors):,} colors, {o.describe(given)}", err=True)
     target = Palette(colors)
     work = ConversionJob(
         lambda image, progress: [map_to_palette(image, target, options, progress=progress)],

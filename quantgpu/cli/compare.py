@@ -1,4 +1,4 @@
-"""The command `compare`: two pictures become a line for each metric, and a picture of the error."""
+"""The command `quantgpu compare`: print a line for each metric, and draw the error."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def compare(
 
 
 def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> None:
-    """Raise unless both images can be read and the map can be written as asked."""
+    """Raise if both inputs are standard input, or the map may not be written as a PNG file."""
     from quantgpu.io.atomic import check_writable
     from quantgpu.io.originals import check_not_read
     from quantgpu.io.streams import STREAM
@@ -98,7 +98,7 @@ def check_map(error_map: str | None, inputs: tuple[str, str], force: bool) -> No
 
 
 def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]:
-    """The pixels of a file, (H, W, 3) uint8; what was left out is appended to `notes`."""
+    """Read the pixels of a file, (H, W, 3) uint8, and append notes on changes to `notes`."""
     import logging
 
     import numpy as np
@@ -106,7 +106,7 @@ def pixels_of(name: str, max_pixels: int, notes: list[str]) -> NDArray[np.uint8]
     from quantgpu.io.decode import read_image
     from quantgpu.io.streams import STREAM, read_standard_input
 
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings are printed
     decoded = read_image(read_standard_input() if name == STREAM else name, max_pixels)
     notes += [f"{name}: {note}" for note in decoded.notes]
     return np.asarray(decoded.image)

@@ -1,4 +1,4 @@
-"""How commands run: one input after the other, what is said where, and how they end."""
+"""The console of commands: lines, warnings, errors, interruptions and exit codes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from quantgpu.progress import Display
 
 
 class Output(NamedTuple):
-    """How much a command prints, and for whom."""
+    """Options for the output of a command."""
 
     quiet: bool = False
-    """Errors only."""
+    """Print errors only."""
     as_json: bool = False
-    """Results for machines."""
+    """Print results as JSON."""
     verbose: bool = False
-    """Also what was decided."""
+    """Also print decisions, such as chosen options."""
 
     @property
     def prints_results(self) -> bool:
-        """Whether results are printed at all."""
+        """Whether results are printed."""
         return self.as_json or not self.quiet
 
     @property
@@ -44,7 +44,7 @@ class Output(NamedTuple):
 
 @contextlib.contextmanager
 def orderly_stop() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the program with one line, after everything was cleaned up."""
+    """End the program with one line after Ctrl-C or SIGTERM inside, once all is cleaned up."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -55,7 +55,7 @@ def orderly_stop() -> Iterator[None]:
 
 @contextlib.contextmanager
 def print_errors(failures: list[QuantgpuError]) -> Iterator[None]:
-    """An error inside is printed and appended to `failures`."""
+    """Print an error inside, and append it to `failures`."""
     with report_errors(error_printer(failures)):
         yield
 
@@ -71,7 +71,7 @@ def error_printer(failures: list[QuantgpuError]) -> OnError:
 
 
 def say(text: str, err: bool = False) -> None:
-    """One line on standard output or standard error; what cannot be shown there is escaped."""
+    """Print one line to standard output or standard error; escape characters it cannot show."""
     stream = sys.stderr if err else sys.stdout
     if stream is None:
         return
@@ -86,11 +86,11 @@ def say(text: str, err: bool = False) -> None:
 
 
 def complain(error: QuantgpuError) -> None:
-    """One line on standard error."""
+    """Print an error as one line to standard error."""
     say(f"quantgpu: error: {error}", err=True)
 
 
 def fail(error: QuantgpuError) -> NoReturn:
-    """Complain, and end with the error's exit code."""
+    """Print an error, and end the program with its exit code."""
     complain(error)
     raise typer.Exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""The command `quantgpu count`, and what commands that count several inputs have in common."""
+"""The command `quantgpu count`, and functions of all commands that count several inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quantgpu.cli.app import app
 from quantgpu.cli.console import Output, orderly_stop, print_errors, say
 from quantgpu.cli.options import Place
 from quantgpu.cli.run import counter_for
-from quantgpu.cli.workers import counted_in_blocks, workers_for
+from quantgpu.cli.workers import is_counted_blockwise, workers_for
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ def count(
         size = write_histogram(output, total.counted, force)
         shown.warn(total.notes)
         if shown.prints_results:
-            tell_of_count(inputs, histograms, output, total, size, as_json)
+            print_count(inputs, histograms, output, total, size, as_json)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
 
 def check_written(inputs: list[str], output: str, force: bool) -> None:
-    """Raise unless an output may be written, which no input ever may."""
+    """Raise unless the output may be written; inputs never may."""
     from quantgpu.io.atomic import check_writable
     from quantgpu.io.originals import check_not_read
 
@@ -103,9 +103,10 @@ def count_inputs(
     shown: Output,
     holder: tuple[str, str] = ("keep", ""),
 ) -> tuple[CountTotal, str]:
-    """The colors of images and histogram files, as far as their holder shows transparency.
+    """Count images and histogram files; return the total, and the device for work on this machine.
 
-    And the device for what is done with them here.
+    `holder` is the row of `ALPHAS` that the output holds, and the name of its format: transparency
+    is reduced to that row.
     """
     import logging
 
@@ -115,35 +116,36 @@ def count_inputs(
     from quantgpu.execution.selection import Compute
     from quantgpu.io.streams import STREAM
 
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings are printed
     if not inputs and not histograms:
         raise UsageError("nothing to count: name images, or histogram files with --histogram")
     limit, name = holder
-    asked = read.alpha.alpha
-    alpha = replace(read.alpha, alpha=limited(asked, limit))
-    reason = f"{name} holds {ALPHA_LIMITS[limit]}" if alpha.alpha != asked else ""
+    requested = read.alpha.alpha
+    alpha = replace(read.alpha, alpha=limited(requested, limit))
+    reason = f"{name} holds {ALPHA_LIMITS[limit]}" if alpha.alpha != requested else ""
     at_once, threads = share_threads(place.jobs, read.threads, len(inputs), STREAM in inputs)
-    there = here = place.first
+    counting_device = local_device = place.first
     with workers_for(
-        place.scheduler, inputs, place.device, inputs, counted_in_blocks, shown.quiet, place.jobs
-    ) as crew:
-        if crew is not None:
-            threads, there, here = read.threads or crew.threads, crew.device, crew.local_device
-        way = FileCountOptions(
+        place.scheduler, inputs, place.device, inputs, is_counted_blockwise, shown.quiet, place.jobs
+    ) as workers:
+        if workers is not None:
+            threads = read.threads or workers.threads
+            counting_device, local_device = workers.device, workers.local_device
+        options = FileCountOptions(
             read=replace(read, alpha=alpha, threads=threads),
             counting=counting,
-            compute=Compute(device=there, memory=place.memory),
+            compute=Compute(device=counting_device, memory=place.memory),
             reason=reason,
         )
-        count = counter_for(crew, at_once, display=shown.display)
-        total = count_files(inputs, histograms, way, count)
+        count = counter_for(workers, at_once, display=shown.display)
+        total = count_files(inputs, histograms, options, count)
     assert total.counted is not None
     check_holder(total.counted.alpha, limit, name)
-    return total, here
+    return total, local_device
 
 
 def check_holder(alpha: str | None, limit: str, name: str) -> None:
-    """Raise a UsageError unless what became of transparency is held by a file of a `name`."""
+    """Raise a UsageError unless a file of the format `name` holds the transparency `alpha`."""
     from quantgpu.color.alpha import ALPHA_LIMITS, limited
 
     if alpha is not None and limited(alpha, limit) != alpha:
@@ -153,7 +155,7 @@ def check_holder(alpha: str | None, limit: str, name: str) -> None:
         )
 
 
-def tell_of_count(
+def print_count(
     inputs: list[str],
     histograms: list[str],
     output: str,
@@ -161,16 +163,16 @@ def tell_of_count(
     size: int,
     as_json: bool,
 ) -> None:
-    """Print what a histogram file holds, for people or for machines."""
+    """Print the contents of a written histogram file, as a line or as JSON."""
     from quantgpu.batch.report import as_bytes
 
     assert total.counted is not None
     colors, pixels = len(total.counted.histogram), total.counted.histogram.pixels
     if as_json:
-        said = {
+        fields = {
             "inputs": inputs, "histograms": histograms, "output": output, "pixels": pixels,
             "colors": colors, "bytes_out": size, "notes": total.notes,
         }  # fmt: skip
-        say(json.dumps(said))
+        say(json.dumps(fields))
         return
     say(f"{output}: {colors:,} colors of {pixels:,} pixels, {as_bytes(size)}")

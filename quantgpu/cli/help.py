@@ -1,4 +1,4 @@
-"""The command `quantgpu help`: the pages of the manual, which are part of the package."""
+"""The command `quantgpu help`: show the pages of the manual, which are part of the package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOPICS = {
 """Topic to page, in the order of the list."""
 
 WIDEST = 100
-"""Columns of text at most, however wide the terminal."""
+"""The most columns of text, on however wide a terminal."""
 
 HELP_EXAMPLES = """Examples:
 
@@ -44,7 +44,7 @@ HELP_EXAMPLES = """Examples:
 
 
 def topics_with(incomplete: str) -> list[str]:
-    """The topics that begin like this."""
+    """The topics that begin with `incomplete`."""
     return [topic for topic in TOPICS if topic.startswith(incomplete)]
 
 

@@ -81,12 +81,14 @@ def doctor(
     failures: list[QuantgpuError] = []
     with print_errors(failures):
         if stages:
-            asked = {name: keywords[name] for name in ("k", "effort", "color_space", "dither")}
+            options = {name: keywords[name] for name in ("k", "effort", "color_space", "dither")}
             with shown.display("doctor") as progress:
-                found = examine_stages(image, progress, **asked)
+                found = examine_stages(image, progress, **options)
             lines = stage_lines(found)
         else:
-            check_usual(image=image, k=k, effort=effort, color_space=color_space, dither=dither)
+            refuse_stage_options(
+                image=image, k=k, effort=effort, color_space=color_space, dither=dither
+            )
             with shown.display("doctor") as progress:
                 found = examine(lambda stage: progress(stage, 0))
             lines = as_lines(found)
@@ -98,8 +100,8 @@ def doctor(
         raise typer.Exit(failures[0].exit_code)
 
 
-def check_usual(**options: object) -> None:
-    """Raise a UsageError for options of `--stages` without it."""
+def refuse_stage_options(**options: object) -> None:
+    """Raise a UsageError for options of `--stages` that are not at their defaults."""
     usual = {
         "image": None, "k": 256, "effort": "balanced", "color_space": "oklab", "dither": "adaptive",
     }  # fmt: skip

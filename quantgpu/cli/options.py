@@ -1,4 +1,4 @@
-"""Options that several commands share: what each is called, and what its help says."""
+"""Options that several commands share: their names and help texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Images = Annotated[
     list[str] | None,
     typer.Argument(metavar="[INPUT]...", help="Images; - is standard input.", show_default=False),
 ]
-"""Inputs of commands that do without where there are histogram files."""
+"""Inputs of commands that also take histogram files, so that there may be none."""
 
 Histograms = Annotated[
     list[str] | None,
@@ -35,7 +35,7 @@ Histograms = Annotated[
     ),
 ]
 
-# What palette is sought
+# The palette
 
 Effort = Annotated[
     str,
@@ -141,7 +141,7 @@ MinQuality = Annotated[
     ),
 ]
 
-# How pixels are mapped
+# Mapping
 
 Dither = Annotated[
     str | None,
@@ -276,7 +276,7 @@ Scheduler = Annotated[
     ),
 ]
 
-# What is printed
+# Output
 
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object per image.")]
 
@@ -288,7 +288,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print what 
 
 
 class Place(NamedTuple):
-    """Where images are counted."""
+    """The scheduler, device and jobs for counting images."""
 
     scheduler: str | None
     device: str
@@ -296,7 +296,7 @@ class Place(NamedTuple):
     """Bytes of device memory to use; most of what is free when None."""
     quiet: bool
     jobs: int | None = None
-    """Images at work at once; None for what suits the machine."""
+    """Images at work at once; None for one for each thread, up to 4."""
 
     @property
     def first(self) -> str:
@@ -306,8 +306,8 @@ class Place(NamedTuple):
         return first_of(self.device)
 
 
-def parsed(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as the library takes them; several are texts on the command line."""
+def parse_options(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse options that are texts on the command line to the values that the library takes."""
     from quantgpu.arrays.device import parse_bytes
     from quantgpu.distributed.gpus import first_of
     from quantgpu.io.inputs import parse_color, parse_colors
@@ -328,7 +328,11 @@ def parsed(keywords: Mapping[str, Any]) -> dict[str, Any]:
 def read_options(
     alpha: str, matte: str | None, icc: str, max_pixels: int, threads: int | None
 ) -> ReadOptions:
-    """How image files are read; raises for what is wrong with it."""
+    """Options for reading image files, from those of the command line.
+
+    Raises:
+        UsageError: An option is outside its range.
+    """
     from quantgpu.color.alpha import AlphaOptions
     from quantgpu.io.decode import ReadOptions
     from quantgpu.io.inputs import parse_color
@@ -338,19 +342,19 @@ def read_options(
     return ReadOptions(alpha=transparency, icc=icc, max_pixels=max_pixels, threads=threads)
 
 
-def decided(keywords: Mapping[str, Any]) -> str:
-    """Options for people, as they were given."""
+def describe(keywords: Mapping[str, Any]) -> str:
+    """Options as text for people, as given on the command line."""
     return ", ".join(f"{name} {value}" for name, value in keywords.items())
 
 
 def parse_ks(text: str) -> list[int]:
-    """One or several K, with commas between them.
+    """Parse one or several K, separated by commas.
 
     >>> parse_ks("16"), parse_ks("4,16, 64")
     ([16], [4, 16, 64])
 
     Raises:
-        UsageError: One is no integer.
+        UsageError: A part is no integer.
     """
     if not re.fullmatch(r"\s*[+-]?[0-9]+\s*(,\s*[+-]?[0-9]+\s*)*", text):
         raise UsageError(f"k = {text!r} is not an integer, nor several, such as 4,16,64")

@@ -98,21 +98,21 @@ def palette(
     inputs, histograms, shown = images or [], histogram or [], Output(quiet, as_json)
     failures: list[QuantgpuError] = []
     with print_errors(failures):
-        given = o.parsed(keywords)
+        given = o.parse_options(keywords)
         compute = from_keywords(Compute, select_keywords(given, Compute))
         options = from_keywords(PaletteOptions, select_keywords(given, PaletteOptions))
         check_palette_output(k, output, sort, force, [*inputs, *histograms, weights])
         read = o.read_options(alpha, matte, icc, max_pixels, threads)
-        mask = checked_mask(weights, options, max_pixels)
+        mask = read_checked_mask(weights, options, max_pixels)
         counting = CountOptions(perceptual=options.weighs_pixels, mask=mask)
         place = o.Place(scheduler, device, compute.memory, quiet, jobs)
-        total, here = count_inputs(
+        total, local_device = count_inputs(
             inputs, histograms, read, counting, place, shown, holder_of(output)
         )
         assert total.counted is not None
         with shown.display("palette") as progress:
             found = shared_palette_of(
-                total.counted.histogram, k, options, replace(compute, device=here), progress
+                total.counted.histogram, k, options, replace(compute, device=local_device), progress
             ).sort_by(sort)
         print_palette(inputs, histograms, total, found, output, force, shown)
     if failures:
@@ -126,7 +126,7 @@ def shared_palette_of(
     compute: Compute,
     progress: Progress,
 ) -> SharedPalette:
-    """The palette of a histogram; its module is loaded when all is counted."""
+    """Find the palette of a histogram; the clustering is imported after counting."""
     from quantgpu.pipeline.shared_palette import shared_palette
 
     return shared_palette(histogram, k, options, compute, progress=progress)
@@ -135,7 +135,11 @@ def shared_palette_of(
 def check_palette_output(
     k: int | None, output: str | None, sort: str, force: bool, inputs: list[str | None]
 ) -> None:
-    """Raise for what is wrong before anything was read."""
+    """Check K, the order and the output before any input is read.
+
+    Raises:
+        QuantgpuError: An option is outside its range, or the output may not be written.
+    """
     from quantgpu.clustering.options import DEFAULT_K
     from quantgpu.errors import check_choice, check_number
     from quantgpu.io.atomic import check_writable
@@ -154,8 +158,12 @@ def check_palette_output(
     check_writable(Path(output), force)
 
 
-def checked_mask(weights: str | None, options: PaletteOptions, max_pixels: int) -> Any:
-    """The weights of pixels as a Pillow image, or None; raises for what is wrong with them."""
+def read_checked_mask(weights: str | None, options: PaletteOptions, max_pixels: int) -> Any:
+    """Read the weights of pixels as a Pillow image, or None.
+
+    Raises:
+        QuantgpuError: The options take no weights, or the file cannot be read.
+    """
     from quantgpu.io.masks import read_mask
 
     options.check_weighing(weights)
@@ -165,7 +173,7 @@ def checked_mask(weights: str | None, options: PaletteOptions, max_pixels: int) 
 
 
 def holder_of(output: str | None) -> tuple[str, str]:
-    """The row of `ALPHAS` that a palette file holds at most, and the name of its format."""
+    """The transparency that a palette file holds, a row of `ALPHAS`, and its suffix."""
     from quantgpu.io.palette_files import palette_format
 
     if output is None:
@@ -182,7 +190,7 @@ def print_palette(
     force: bool,
     shown: Output,
 ) -> None:
-    """Write a palette if asked to, and print it."""
+    """Write a palette if `output` names a file, and print the palette."""
     from quantgpu.io.palette_files import write_palette
 
     if output is not None:
@@ -192,11 +200,11 @@ def print_palette(
     if shown.as_json:
         say(json.dumps({**found.as_json(inputs), "histograms": histograms}))
     elif not shown.quiet:
-        show(lines_of(found, takes_colors()))
+        print_lines(palette_lines(found, takes_colors()))
 
 
 def takes_colors() -> bool:
-    """Whether standard output is a terminal whose user has nothing against colors.
+    """Whether standard output is a terminal, and the environment does not disable colors.
 
     https://no-color.org
     """
@@ -204,16 +212,16 @@ def takes_colors() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not plain
 
 
-def show(lines: list[str]) -> None:
-    """Print lines that may hold a terminal's codes."""
+def print_lines(lines: list[str]) -> None:
+    """Print lines that may hold escape codes of terminals."""
     from quantgpu.io.atomic import translate_write_errors
 
     with translate_write_errors("standard output"):
         typer.echo("\n".join(lines))
 
 
-def lines_of(found: SharedPalette, swatches: bool) -> list[str]:
-    """A line for each color: a swatch in it, its digits, pixels and share."""
+def palette_lines(found: SharedPalette, swatches: bool) -> list[str]:
+    """A line for each color: a swatch if `swatches`, hexadecimal digits, pixels and share."""
     pixels = int(found.counts.sum())
     width = len(f"{found.counts.max():,}")
     return [
@@ -225,6 +233,6 @@ def lines_of(found: SharedPalette, swatches: bool) -> list[str]:
 
 
 def swatch(color: Sequence[int]) -> str:
-    """Four cells in a color, for terminals (ISO 8613-6, SGR 48;2)."""
+    """Four cells of a color, for terminals (ISO 8613-6, SGR 48;2)."""
     red, green, blue, *_ = color
     return f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  "

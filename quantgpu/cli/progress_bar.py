@@ -1,4 +1,4 @@
-"""A progress bar on terminals, for work of more than half a second."""
+"""A progress bar on terminals, for work that takes more than half a second."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from threading import Timer
 from typing import Any
 
 PATIENCE = 0.5
-"""Seconds without a bar."""
+"""Seconds before a bar appears."""
 
 WIDTH = 1000
-"""Steps of the bar."""
+"""The number of steps of the bar."""
 
 
 class Bar:
     """A bar on standard error that appears when the work takes longer than `PATIENCE`."""
 
     def __init__(self, title: str, shown: bool, left: bool = False) -> None:
-        """`left`: whether the time that is left is shown, too."""
+        """Create a bar, drawn only if `shown`; `left` adds the remaining time."""
         self.title, self.left = title, left
         self.stage, self.share = "", 0.0
         self.display: Any = None
@@ -38,17 +38,17 @@ class Bar:
             self.display.stop()
 
     def __call__(self, stage: str, share: float) -> None:
-        """Show the name of the stage at work, and the share of it that is done, 0 to 1."""
+        """Show the name of the running stage, and the share of the stage that is done, 0 to 1."""
         self.stage, self.share = stage, share
         if self.task is not None:
             self.display.update(self.task, description=self.text(), completed=share * WIDTH)
 
     def text(self) -> str:
-        """The title and the stage, which stand before the bar."""
+        """The text before the bar: the title and the stage."""
         return f"{self.title}  {self.stage}"
 
     def show(self) -> None:
-        """Start to draw."""
+        """Start to draw the bar."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,

@@ -14,7 +14,12 @@ from quantgpu.cli import options as o
 from quantgpu.cli.app import app
 from quantgpu.cli.console import Output, fail, orderly_stop, say
 from quantgpu.cli.run import Batch, convert_each
-from quantgpu.cli.workers import convert_store, in_blocks, refuse_for_blocks, workers_for
+from quantgpu.cli.workers import (
+    convert_store,
+    is_converted_blockwise,
+    refuse_for_blocks,
+    workers_for,
+)
 from quantgpu.errors import QuantgpuError, UsageError
 from quantgpu.version import __version__
 
@@ -117,46 +122,52 @@ def quantize(
             output, output_dir, force, compress_level, metadata, skip_if_larger
         )
         ks: Sequence[int | None] = [None] if k is None else o.parse_ks(k)
-        options = from_keywords(QuantizeOptions, o.parsed(given))
+        options = from_keywords(QuantizeOptions, o.parse_options(given))
         ks = check_ks(ks, options)
         destination.check(inputs, ks, target)
         options.palette.check_weighing(weights)
-        check_shared(shared_palette, target=target, min_quality=min_quality)
+        check_shared_palette(shared_palette, target=target, min_quality=min_quality)
         jobs_at_once, of_each = share_threads(jobs, threads, len(inputs), STREAM in inputs)
         read = o.read_options(alpha, matte, icc, max_pixels, of_each)
         mask = None if weights is None else read_mask(weights, max_pixels)
-        crew = stack.enter_context(
-            workers_for(scheduler, [*inputs, output], device, inputs, in_blocks, quiet, jobs)
+        workers = stack.enter_context(
+            workers_for(
+                scheduler, [*inputs, output], device, inputs, is_converted_blockwise, quiet, jobs
+            )
         )
         compute = options.compute
         each = replace(compute, threads=of_each)
-        if crew is not None:
-            each = replace(compute, threads=threads or crew.threads, device=crew.device)
+        if workers is not None:
+            each = replace(compute, threads=threads or workers.threads, device=workers.device)
             read = replace(read, threads=each.threads)
     except QuantgpuError as error:
         fail(error)
     if verbose:
-        say(f"quantgpu {__version__}: k {k}, weights {weights}, {o.decided(given)}", err=True)
+        say(
+            f"quantgpu {__version__}: k {k}, weights {weights}, {o.describe(given)}",
+            err=True,
+        )
     options = replace(options, compute=each)
     work = quantize_job(ks, options, read, mask)
     others = [name for name in (weights, keep, from_palette) if name]
     with stack:
-        if crew is not None and in_blocks(inputs):
+        if workers is not None and is_converted_blockwise(inputs):
             refuse_for_blocks(weights=weights, resume=resume, shared_palette=shared_palette)
-            convert_store(crew, inputs[0], destination, ks, options, read, shown, others)
+            convert_store(workers, inputs[0], destination, ks, options, read, shown, others)
             return
         sharing = None
         if shared_palette:
             from quantgpu.batch.shared_palette import SharedPaletteOptions
 
-            here = compute if crew is None else replace(compute, device=crew.local_device)
-            sharing = SharedPaletteOptions(ks=ks, options=options, compute=here, weights=mask)
-        batch = Batch(jobs_at_once, resume, sharing, crew)
+            if workers is not None:
+                compute = replace(compute, device=workers.local_device)
+            sharing = SharedPaletteOptions(ks=ks, options=options, compute=compute, weights=mask)
+        batch = Batch(jobs_at_once, resume, sharing, workers)
         convert_each(inputs, destination, work, shown, batch, others)
 
 
-def check_shared(shared: bool, **goals: str | None) -> None:
-    """Raise a UsageError for what cannot be asked of a shared palette."""
+def check_shared_palette(shared: bool, **goals: str | None) -> None:
+    """Raise a UsageError for goals of single images, such as ``target``, with a shared palette."""
     for name, value in goals.items():
         if shared and value is not None:
             option = name.replace("_", "-")

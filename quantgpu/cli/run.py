@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """How several images are done."""
+    """Options for converting several images."""
 
     jobs: int = 1
-    """Images at work at once; the results are told in order."""
+    """Images at work at once; results are reported in order."""
     resume: bool = False
     """Leave outputs that are complete."""
     sharing: SharedPaletteOptions | None = None
-    """How they get one palette; None if each has its own."""
-    crew: Workers | None = None
-    """Workers of a cluster that do it; None for this machine."""
+    """Options of the palettes that images share; None if each image has its own."""
+    workers: Workers | None = None
+    """Workers of a cluster that convert the images; None for this machine."""
 
-    def counter(self, **telling: Any) -> CountImages:
-        """A function that counts images; `telling`: its display and its callback for errors."""
-        return counter_for(self.crew, self.jobs, **telling)
+    def counter(self, **callbacks: Any) -> CountImages:
+        """A function that counts images; `callbacks` are its ``display`` and ``on_error``."""
+        return counter_for(self.workers, self.jobs, **callbacks)
 
 
-def counter_for(crew: Workers | None, jobs: int, **telling: Any) -> CountImages:
+def counter_for(workers: Workers | None, jobs: int, **callbacks: Any) -> CountImages:
     """A function that counts images on this machine, or on the workers of a cluster."""
-    if crew is None:
+    if workers is None:
         from quantgpu.batch.count import count_images
 
-        return partial(count_images, jobs=jobs, **telling)
+        return partial(count_images, jobs=jobs, **callbacks)
     from quantgpu.distributed.files import count_images_on
 
-    return partial(count_images_on, workers=crew, **telling)
+    return partial(count_images_on, workers=workers, **callbacks)
 
 
 def convert_each(
@@ -59,28 +59,28 @@ def convert_each(
     batch: Batch = Batch(),
     others: Sequence[str] = (),
 ) -> None:
-    """Do the work on every input, say what was done, and fail if any of it failed.
+    """Convert every input, print a report on each, and fail at the end if any input failed.
 
-    Neither inputs nor the `others` are ever written to.
+    Neither inputs nor the `others` are ever overwritten.
 
     Args:
         inputs: Names of images.
-        destination: Where the results go.
-        work: What is done with each image.
-        shown: What is printed.
-        batch: How several are done.
+        destination: The names of the outputs, and options for writing them.
+        work: The conversion of each image.
+        shown: Options for printing.
+        batch: Options for several images.
         others: Names of further files that are read.
     """
     import logging
 
     from quantgpu.batch.tasks import plan_tasks
 
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it adds lines of its own
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings are printed
     failures: list[QuantgpuError] = []
     tasks = plan_tasks(inputs, others, destination, work, batch.resume)
     if batch.sharing is not None:
         work, tasks = share_palettes(work, tasks, destination, shown, batch, failures)
-    tell_each(tasks, turns_of(tasks, destination, work, shown, batch), shown, failures)
+    print_each(tasks, start_tasks(tasks, destination, work, shown, batch), shown, failures)
     if len(inputs) > 1 and failures:
         fail(PartialError(f"{len(failures)} of {len(inputs)} inputs failed"))
     if failures:
@@ -97,7 +97,7 @@ def share_palettes(
     batch: Batch,
     failures: list[QuantgpuError],
 ) -> tuple[ConversionJob, list[Task]]:
-    """The work and the tasks, once all images are counted and their palettes found."""
+    """Count all images, find their palettes, and return the job and the tasks that use them."""
     from quantgpu.batch.shared_palette import with_shared_palettes
 
     assert batch.sharing is not None
@@ -112,14 +112,14 @@ def share_palettes(
     return work, tasks
 
 
-def turns_of(
+def start_tasks(
     tasks: list[Task], destination: Destination, work: ConversionJob, shown: Output, batch: Batch
 ) -> AbstractContextManager[Iterator[Callable[[], None]]]:
-    """For each task, in order, a function that waits for it; several tasks are at work at once."""
-    if batch.crew is not None:
+    """Start all tasks, several at once; yield a function for each, in order, that waits for it."""
+    if batch.workers is not None:
         from quantgpu.distributed.files import convert_tasks
 
-        return convert_tasks(batch.crew, tasks, destination, work, shown.display)
+        return convert_tasks(batch.workers, tasks, destination, work, shown.display)
     from quantgpu.batch.jobs import run_jobs
     from quantgpu.batch.tasks import convert_task
 
@@ -127,42 +127,42 @@ def turns_of(
     return run_jobs(convert, tasks, [task.name for task in tasks], batch.jobs, shown.display)
 
 
-def tell_each(
+def print_each(
     tasks: list[Task],
     done: AbstractContextManager[Iterator[Callable[[], None]]],
     shown: Output,
     failures: list[QuantgpuError],
 ) -> None:
-    """Wait for the tasks one by one, and print what was done with each."""
-    said: set[str] = set()
-    with done as turns:
-        for task, turn in zip(tasks, turns, strict=True):
+    """Wait for the tasks one by one, and print the reports of each."""
+    printed: set[str] = set()
+    with done as waits:
+        for task, wait in zip(tasks, waits, strict=True):
             with print_errors(failures):
                 try:
-                    turn()
+                    wait()
                 finally:
-                    tell_of_task(task, said, shown)
+                    print_task(task, printed, shown)
 
 
-def tell_of_task(task: Task, said: set[str], shown: Output) -> None:
-    """Print what was done with an image, and which outputs were there already."""
+def print_task(task: Task, printed: set[str], shown: Output) -> None:
+    """Print the reports of a task, and a line for each output that was complete already."""
     for output in task.kept:
         if shown.as_json:
             say(json.dumps({"input": task.name, "output": output, "resumed": True}))
         elif not shown.quiet:
             say(f"{output}: complete already")
     for report in task.reports:
-        tell_of(report, said, shown)
+        print_report(report, printed, shown)
 
 
-def tell_of(report: Report, said: set[str], shown: Output) -> None:
-    """Print what was done with an image, and warnings that were not `said` yet."""
+def print_report(report: Report, printed: set[str], shown: Output) -> None:
+    """Print a report as a line or JSON, and its warnings, unless in `printed` already."""
     from quantgpu.io.streams import STREAM
 
     notes = [*(f"{report.input}: {note}" for note in report.notes), *report.device_notes]
     notes = list(dict.fromkeys(notes))
-    shown.warn(note for note in notes if note not in said)
-    said.update(notes)
+    shown.warn(note for note in notes if note not in printed)
+    printed.update(notes)
     if shown.prints_results:
         line = json.dumps(report.as_json()) if shown.as_json else report.as_line()
         say(line, err=report.output == STREAM)

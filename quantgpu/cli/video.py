@@ -169,20 +169,20 @@ def video(
     given = select_keywords(keywords, VideoOptions) | {"scheduler": scheduler}
     failures: list[QuantgpuError] = []
     with print_errors(failures):
-        options = o.parsed(given) | {"device": device}
+        options = o.parse_options(given) | {"device": device}
         if verbose:
-            say(f"quantgpu {__version__}: k {k}, {o.decided(given)}", err=True)
+            say(f"quantgpu {__version__}: k {k}, {o.describe(given)}", err=True)
         with Bar(source, shown=not (quiet or as_json), left=True) as bar:
             report = quantize_video(source, output, k, force=force, progress=bar, **options)
-        tell_of_clip(report, shown)
+        print_clip_report(report, shown)
         if report.damage is not None:
             raise DamagedError(f"{report.damage}; the frames before that were written")
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
 
-def tell_of_clip(report: VideoReport, shown: Output) -> None:
-    """Print what was done with a clip, for people or for machines."""
+def print_clip_report(report: VideoReport, shown: Output) -> None:
+    """Print the report on a clip, as a line or as JSON, and its warnings."""
     from quantgpu.io.streams import STREAM
 
     shown.warn(report.notes + report.device_notes)

@@ -1,4 +1,4 @@
-"""The option `--scheduler` of several commands."""
+"""Workers for commands, by the option `--scheduler` or by several GPUs of `--device`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quantgpu.cli.console import Output, fail, say
-from quantgpu.cli.run import tell_of
+from quantgpu.cli.run import print_report
 from quantgpu.errors import QuantgpuError, UsageError
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ def workers_for(
     quiet: bool = True,
     jobs: int | None = None,
 ) -> Iterator[Workers | None]:
-    """The workers that a command asks for, by its scheduler or by several GPUs; or None.
+    """Connect to the workers of a scheduler, or start one for each of several GPUs; else None.
 
     Args:
         scheduler: The option, None if it is not given.
-        names: Of files, which the workers read and write.
+        names: The names of files that the workers read and write.
         device: The option.
-        inputs: What is done by several GPUs.
-        is_divided: Whether inputs are done in parts, so that there are enough for all GPUs.
-        quiet: Whether nothing is said of GPUs for which there is nothing to do.
-        jobs: Pictures at work at once on all GPUs, if they are given.
+        inputs: The inputs that several GPUs share.
+        is_divided: Whether inputs are processed in blocks, which are enough for all GPUs.
+        quiet: Whether to print no warning for GPUs without work.
+        jobs: Pictures at work at once on all GPUs; None for the default.
     """
     numbers = gpus_for(scheduler, device)
     if numbers and not is_divided(inputs):
-        numbers = busy_among(numbers, len(inputs), quiet)
+        numbers = used_gpus(numbers, len(inputs), quiet)
     if scheduler is None and len(numbers) < 2:
         yield None
         return
@@ -53,12 +53,12 @@ def workers_for(
         start_gpu_workers(device, numbers, jobs)
         if scheduler is None
         else connect_workers(scheduler, device=device)
-    ) as crew:
-        yield crew
+    ) as workers:
+        yield workers
 
 
 def gpus_for(scheduler: str | None, device: str) -> Sequence[int]:
-    """The GPUs that are named, if they are several; else none."""
+    """The numbers of the GPUs that `device` names, if several; else none."""
     from quantgpu.distributed.gpus import is_several, numbers_of
 
     if not is_several(device):
@@ -71,8 +71,8 @@ def gpus_for(scheduler: str | None, device: str) -> Sequence[int]:
     return numbers_of(device)
 
 
-def busy_among(numbers: Sequence[int], pictures: int, quiet: bool) -> Sequence[int]:
-    """Those of some GPUs that there is a picture for; the others are told."""
+def used_gpus(numbers: Sequence[int], pictures: int, quiet: bool) -> Sequence[int]:
+    """The GPUs that have a picture to process; others are named in a warning."""
     used = numbers[: max(pictures, 1)]
     if len(used) < len(numbers) and not quiet:
         idle = ", ".join(f"gpu:{number}" for number in numbers[len(used) :])
@@ -80,22 +80,22 @@ def busy_among(numbers: Sequence[int], pictures: int, quiet: bool) -> Sequence[i
     return used
 
 
-def in_blocks(inputs: Sequence[str]) -> bool:
-    """Whether there is one input, which a cluster reads and writes block by block."""
+def is_converted_blockwise(inputs: Sequence[str]) -> bool:
+    """Whether there is one input, which workers read and write block by block."""
     from quantgpu.distributed.stores import is_blockwise
 
     return len(inputs) == 1 and is_blockwise(inputs[0])
 
 
-def counted_in_blocks(inputs: Sequence[str]) -> bool:
-    """Whether there is an input that a cluster counts block by block."""
+def is_counted_blockwise(inputs: Sequence[str]) -> bool:
+    """Whether there is an input that workers count block by block."""
     from quantgpu.distributed.stores import is_zarr
 
     return any(map(is_zarr, inputs))
 
 
 def convert_store(
-    crew: Workers,
+    workers: Workers,
     name: str,
     destination: Destination,
     ks: Sequence[int | None],
@@ -104,7 +104,7 @@ def convert_store(
     shown: Output,
     others: Sequence[str | None] = (),
 ) -> None:
-    """Reduce a picture block by block, and say what was done."""
+    """Quantize a stored picture block by block, and print the report."""
     from quantgpu.distributed.stored_image import quantize_store
 
     try:
@@ -112,18 +112,18 @@ def convert_store(
         output = destination.output
         assert output is not None
         report, crossed = quantize_store(
-            crew, name, output, ks[0], replace(options, alpha=read.alpha),
+            workers, name, output, ks[0], replace(options, alpha=read.alpha),
             force=destination.force, display=shown.display, measured=shown.verbose,
         )  # fmt: skip
     except QuantgpuError as error:
         fail(error)
-    tell_of(report, set(), shown)
+    print_report(report, set(), shown)
     if shown.verbose:
         say(f"quantgpu: over the network: {crossed}", err=True)
 
 
 def refuse_for_blocks(**options: Any) -> None:
-    """End with a UsageError for options of the command that pictures in blocks do not honor."""
+    """End the program with a UsageError for given options that pictures in blocks ignore."""
     for name, value in options.items():
         if value:
             option = name.replace("_", "-")
@@ -137,7 +137,7 @@ def check_for_blocks(
     read: ReadOptions,
     others: Sequence[str | None],
 ) -> None:
-    """Raise a UsageError for options that pictures in blocks do not honor."""
+    """Raise a UsageError for options that pictures in blocks ignore."""
     from quantgpu.io.originals import check_not_read
     from quantgpu.options import refuse_others
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pictures import photo, soft_photo
 
 from quantgpu import quantize
-from quantgpu.cli.palette import lines_of
+from quantgpu.cli.palette import palette_lines
 from quantgpu.color.packing import pack
 from quantgpu.dithering.base import NO_DITHERING, Dithering
 from quantgpu.errors import DeviceError, DeviceMemoryError, InputError, UsageError
@@ -140,13 +140,13 @@ def test_sorting_moves_colors_and_counts_together(name: str) -> None:
 def test_a_line_has_a_swatch_only_if_asked_for() -> None:
     found = shared_of_both()
     for plain, drawn, color in zip(
-        lines_of(found, False), lines_of(found, True), found.palette.colors, strict=True
+        palette_lines(found, False), palette_lines(found, True), found.palette.colors, strict=True
     ):
         red, green, blue = color
         assert drawn == f"\x1b[48;2;{red};{green};{blue}m    \x1b[0m  {plain}"
-    assert sum(float(line.split()[2][:-1]) for line in lines_of(found, False)) == pytest.approx(
-        100, abs=0.01
-    )
+    assert sum(
+        float(line.split()[2][:-1]) for line in palette_lines(found, False)
+    ) == pytest.approx(100, abs=0.01)
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
@@ -199,7 +199,7 @@ def test_palettes_with_alpha_are_sorted_and_drawn(name: str) -> None:
     found = shared_palette(counted(soft_photo()), 9, device="cpu")
     moved = found.sort_by(name)
     assert sorted(moved.palette.hex()) == sorted(found.palette.hex())
-    lines = zip(lines_of(moved, True), moved.palette.colors.tolist(), strict=True)
+    lines = zip(palette_lines(moved, True), moved.palette.colors.tolist(), strict=True)
     assert all(line.startswith("\x1b[48;2;{};{};{}m".format(*color)) for line, color in lines)
 
 
