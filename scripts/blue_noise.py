@@ -19,7 +19,7 @@ from decimal import Context, Decimal, localcontext
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgpu.demo.noise import hashed
+from quantgpu.demo.noise import hash_places
 from quantgpu.dithering.threshold_matrices import BLUE_NOISE, BLUE_NOISE_SIZE
 
 SIGMA = Decimal("1.5")
@@ -90,7 +90,7 @@ def gaussian(size: int) -> Energy:
 def first_pattern(size: int) -> Lit:
     """(size, size): a tenth of the pixels, at least one, at random."""
     place = np.arange(size)
-    order = np.argsort(hashed(place, place[:, None], SEED), axis=None, kind="stable")
+    order = np.argsort(hash_places(place, place[:, None], SEED), axis=None, kind="stable")
     lit = np.zeros(size * size, bool)
     lit[order[: max(1, size * size // FIRST)]] = True
     return lit.reshape(size, size)

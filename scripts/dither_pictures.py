@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from quantgpu.demo.noise import Color, Floats, dot, planes, ramp, smooth, soft
+from quantgpu.demo.noise import Color, Floats, color_planes, dot, ease, ramp, soft_cover
 
 Picture = Callable[[int, int], NDArray[np.uint8]]
 """From width and height to pixels."""
@@ -49,15 +49,15 @@ LINES = (
 def sky(width: int, height: int) -> NDArray[np.uint8]:
     """A clear sky, paler toward the horizon and around a sun that is out of view."""
     x, y = places(width, height)
-    glow = smooth(ramp(distance(x - 1.5, y + 0.1), 1.6, 0.1))
-    return pixels(lerp(curve(SKY, y + 0.1 * x - 0.05), planes(HAZE), 0.6 * glow))
+    glow = ease(ramp(distance(x - 1.5, y + 0.1), 1.6, 0.1))
+    return pixels(lerp(curve(SKY, y + 0.1 * x - 0.05), color_planes(HAZE), 0.6 * glow))
 
 
 def sunset(width: int, height: int) -> NDArray[np.uint8]:
     """From night blue over purple and orange to the glow around the sun."""
     x, y = places(width, height)
-    glow = smooth(ramp(distance(x - 0.9, y - 0.95), 0.8, 0.0))
-    return pixels(lerp(curve(SUNSET, y), planes(SUNLIGHT), 0.8 * glow))
+    glow = ease(ramp(distance(x - 0.9, y - 0.95), 0.8, 0.0))
+    return pixels(lerp(curve(SUNSET, y), color_planes(SUNLIGHT), 0.8 * glow))
 
 
 def gray(width: int, height: int) -> NDArray[np.uint8]:
@@ -81,9 +81,9 @@ def face(width: int, height: int) -> NDArray[np.uint8]:
     facing = facing - 0.10 * blob(across, down, 0, 0.58, 0.34, 0.12)
     skin = curve(SKIN, facing)
     for cheek in (-0.45, 0.45):
-        skin = lerp(skin, planes(BLUSH), 0.45 * blob(across, down, cheek, 0.28, 0.34, 0.3))
-    skin = lerp(skin, planes(HIGHLIGHT), 0.5 * blob(across, down, -0.28, -0.52, 0.36, 0.26))
-    return pixels(lerp(wall, skin, soft((1 - away) * 0.34, 1 / height)))
+        skin = lerp(skin, color_planes(BLUSH), 0.45 * blob(across, down, cheek, 0.28, 0.34, 0.3))
+    skin = lerp(skin, color_planes(HIGHLIGHT), 0.5 * blob(across, down, -0.28, -0.52, 0.36, 0.26))
+    return pixels(lerp(wall, skin, soft_cover((1 - away) * 0.34, 1 / height)))
 
 
 def text(width: int, height: int) -> NDArray[np.uint8]:
@@ -130,13 +130,13 @@ def distance(x: Floats, y: Floats) -> Floats:
 
 def blob(x: Floats, y: Floats, left: float, top: float, wide: float, high: float) -> Floats:
     """1 in the middle of an ellipse, falling to 0 at its outline, without an edge."""
-    return smooth(ramp(distance((x - left) / wide, (y - top) / high), 1, 0))
+    return ease(ramp(distance((x - left) / wide, (y - top) / high), 1, 0))
 
 
 def curve(colors: Sequence[Color], share: Floats) -> Floats:
     """(3, h, w): the Bézier curve of these colors where share (h, w) is 0 to 1; no kinks."""
     share = np.clip(share, 0, 1)
-    points = [planes(color) for color in colors]
+    points = [color_planes(color) for color in colors]
     while len(points) > 1:
         points = [lerp(start, end, share) for start, end in pairwise(points)]
     return points[0]

@@ -1,1 +1,1 @@
-"""The built-in picture, and the contact sheet that shows what was done with it."""
+"""The built-in picture, and the contact sheet of its quantized versions."""

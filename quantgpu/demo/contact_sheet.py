@@ -1,4 +1,4 @@
-"""Pictures that people look at: an original beside its quantized versions and their palettes."""
+"""Contact sheets: an original beside its quantized versions, each above its palette."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GAP = 8
 FONT_SIZE = 20
 LABEL_HEIGHT = 28
 SWATCH_COLUMNS = 64
-"""Palettes of more colors wrap into several rows."""
+"""The most swatches in a row, for palettes of at most 256 colors."""
 SWATCH_HEIGHTS = (10, 32)
-"""Swatches are as high as wide, within these limits, in pixels."""
+"""The least and the greatest height of a swatch, in pixels; within these, as high as wide."""
 
 
 def contact_sheet(
@@ -31,8 +31,8 @@ def contact_sheet(
     `original` is (H, W, 3) uint8; each result is a label, pixels (H, W, 3) and a palette (K, 3),
     whose swatches keep its order. A picture with a side beyond `panel_width` is shown twice:
     reduced by dropping pixels, never mixing them, and below as a 1:1 crop of its center. So
-    every color in a panel is one the picture has. The same input gives the same bytes wherever
-    Pillow and FreeType are the same versions.
+    every color in a panel is a color of the picture. Equal inputs give equal bytes with equal
+    versions of Pillow and FreeType.
 
     >>> gray = np.zeros((4, 6, 3), np.uint8)
     >>> contact_sheet(gray, [("K = 1", gray, gray[0, :1])], panel_width=320).width
@@ -53,8 +53,8 @@ def contact_sheet(
 def draw_panel(
     label: str, pixels: NDArray[np.uint8], palette: NDArray[np.uint8], panel_width: int
 ) -> Image.Image:
-    """One picture under its label and above its palette; as wide as a panel or its label."""
-    parts = [reduced(pixels, panel_width)]
+    """Draw a picture under its label and above its palette, as wide as a panel or the label."""
+    parts = [subsample(pixels, panel_width)]
     if parts[0].shape != pixels.shape:
         parts.append(center_crop(pixels, panel_width))
     if len(palette):
@@ -71,19 +71,19 @@ def draw_panel(
     return panel
 
 
-def reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """`pixels` (H, W, 3) without the rows and columns that would make a side exceed `side`."""
+def subsample(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """`pixels` (H, W, 3) without evenly spaced rows and columns, so that no side exceeds `side`."""
     height, width = pixels.shape[:2]
     longest = max(height, width)
     if longest <= side:
         return pixels
-    rows = _evenly(height, max(1, height * side // longest))
-    columns = _evenly(width, max(1, width * side // longest))
+    rows = _even_places(height, max(1, height * side // longest))
+    columns = _even_places(width, max(1, width * side // longest))
     return pixels[rows[:, None], columns]
 
 
 def center_crop(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The center of `pixels` (H, W, 3), as large as its reduced view, unreduced."""
+    """The center of `pixels` (H, W, 3), as large as the result of `subsample`."""
     height, width = pixels.shape[:2]
     longest = max(height, width, side)
     rows, columns = max(1, height * side // longest), max(1, width * side // longest)
@@ -92,7 +92,7 @@ def center_crop(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def swatches(palette: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """A strip (h, width, 3) of the colors (K, 3), in reading order, in up to 64 columns.
+    """A strip (h, width, 3) uint8 of the colors (K, 3), in reading order, in up to 64 columns.
 
     Palettes beyond 256 colors get four times as many columns as rows, up to one per pixel.
     """
@@ -108,13 +108,13 @@ def swatches(palette: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     return strip
 
 
-def _evenly(length: int, count: int) -> NDArray[np.int64]:
-    """`count` of 0..length - 1, in the middles of equal parts."""
+def _even_places(length: int, count: int) -> NDArray[np.int64]:
+    """`count` integers of 0..length - 1, in the middles of equal parts."""
     return (2 * np.arange(count, dtype=np.int64) + 1) * length // (2 * count)
 
 
 def _grid(panels: Sequence[Image.Image]) -> Image.Image:
-    """Panels on the background, in reading order: up to three in a row, or in a square."""
+    """Paste panels on the background, in reading order: up to three in a row, or in a square."""
     columns = len(panels) if len(panels) <= 3 else isqrt(len(panels) - 1) + 1
     rows = -(-len(panels) // columns)
     width = max(panel.width for panel in panels) + MARGIN

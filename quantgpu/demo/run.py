@@ -1,4 +1,4 @@
-"""The main job on a built-in picture: K = 4, 16, 64 and 256, side by side."""
+"""The demo: quantize the built-in picture to 4, 16, 64 and 256 colors, drawn side by side."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def run_demo(
     megapixels: float,
     output: Path,
     force: bool,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     display: Display = no_display,
 ) -> None:
     """Render the scene at about `megapixels`, quantize it, and write one sheet of all results.
+
+    `report` is called with a line for each result.
 
     Raises:
         OutputError: `output` exists and `force` is not given, or cannot be written.
@@ -36,12 +38,12 @@ def run_demo(
     with display("built-in scene") as progress:
         progress("render", 0)
         scene = render_scene(width, height)
-    tell(f"built-in scene, {width} x {height}")
+    report(f"built-in scene, {width} x {height}")
     results = []
     for k in COLORS:
         with display(f"K = {k}") as progress:
             picture = quantize(scene, min(k, width * height), progress=progress)
-        tell(
+        report(
             f"K = {k:3d}: MSE {picture.mse:8.2f}, PSNR {picture.psnr:5.2f} dB, "
             f"{sum(picture.seconds.values()):.2f} s"
         )
@@ -49,4 +51,4 @@ def run_demo(
         results.append((label, picture.to_array(), picture.palette.colors))
     with atomic_write(output, force) as stream:
         contact_sheet(scene, results, min(PANEL_WIDTH, width)).save(stream, "PNG")
-    tell(f"{output}: all of them side by side, with their palettes")
+    report(f"{output}: all of them side by side, with their palettes")

@@ -7,7 +7,7 @@ its multiply and add), no floating-point sums over an axis (their order depends 
 
 Scene units: the frame is 1.5 wide and 1 high, x to the right, y down. A picture of another shape
 shows the largest part of the frame that has this shape, around its center. Colors are sRGB, 0 to
-255. The painters go from the sky to the grass; what they paint is in `scenery`.
+255. The painters go from the sky to the grass; colors, places and sizes are in `scenery`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from quantgpu.demo.noise import (
     Floats,
     Ints,
     bent_noise,
-    between,
     blend,
+    color_planes,
     dot,
+    ease,
     fractal,
-    hashed,
-    mixed,
-    planes,
+    hash_places,
+    mix_colors,
     ramp,
-    scaled,
-    smooth,
-    soft,
+    scale_color,
+    soft_cover,
     spire_heights,
-    unit,
+    strip_cover,
+    to_unit,
 )
 from quantgpu.demo.scenery import (
     AIR,
@@ -96,16 +96,16 @@ class View(NamedTuple):
 def _cut(
     canvas: Floats, view: View, top: float, bottom: float, left: float = -1, right: float = 3
 ) -> tuple[Floats, View]:
-    """The part of a canvas, and of its view, that shows a part of the scene; may be empty."""
-    rows = _covering(view.rows, top, bottom)
-    columns = _covering(view.x, left, right)
+    """Cut a canvas and its view to a part of the scene; both are empty if the part is outside."""
+    rows = _slice_between(view.rows, top, bottom)
+    columns = _slice_between(view.x, left, right)
     edges = view.edges[columns.start : columns.stop + 1]
     y = view.y[rows] if view.y.shape[1] == 1 else view.y[rows, columns]
     return canvas[:, rows, columns], View(view.x[columns], edges, view.rows[rows], y, view.pixel)
 
 
-def _covering(places: Floats, low: float, high: float) -> slice:
-    """The slice of monotonic `places` that lie in low..high."""
+def _slice_between(places: Floats, low: float, high: float) -> slice:
+    """The slice of the monotonic `places` inside low..high."""
     inside = np.flatnonzero((places >= low) & (places <= high))
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
@@ -153,13 +153,13 @@ def render_window(width: int, height: int, rows: range, columns: range) -> NDArr
 
 
 def _check_size(width: int, height: int) -> None:
-    """Refuse pictures without pixels."""
+    """Raise a ValueError for a picture without pixels."""
     if width < 1 or height < 1:
         raise ValueError(f"a scene of {width} x {height} pixels is empty; both must be at least 1")
 
 
 def _paint_backdrop(canvas: Floats, view: View) -> None:
-    """All that stands above the water, and that the water mirrors."""
+    """Paint all that stands above the water and is mirrored in the water."""
     canvas, view = _cut(canvas, view, -1, SHORE + 0.01)
     if not canvas.size:
         return
@@ -173,8 +173,8 @@ def _paint_backdrop(canvas: Floats, view: View) -> None:
 
 
 def _paint_sky(canvas: Floats, view: View) -> None:
-    """The gradient, the glow and disk of the sun, and clouds lit by it."""
-    canvas[:] = planes(SKY[0][1])
+    """Paint the gradient, the glow and disk of the sun, and clouds in sunlight."""
+    canvas[:] = color_planes(SKY[0][1])
     for (upper, color), (lower, next_color) in pairwise(SKY):
         share = ramp(view.y, upper, lower)
         for plane, start, end in zip(canvas, color, next_color, strict=True):
@@ -189,19 +189,19 @@ def _paint_sky(canvas: Floats, view: View) -> None:
 
 
 def _paint_clouds(canvas: Floats, view: View, glow: Floats) -> None:
-    """Clouds in layers that flatten towards the horizon, brightest on the side of the sun."""
+    """Paint clouds in layers, flatter towards the horizon, brightest on the side of the sun."""
     depth = 0.30 / (0.74 - np.minimum(view.rows, 0.66))
     finest = 2 * view.pixel
     density = fractal(view.x, depth, (0.42, 0.20), 6, finest, seed=3)
     sunward = fractal(view.x + 0.012, depth + 0.010, (0.42, 0.20), 3, finest, seed=3)
-    cover = smooth(ramp(density, 0.47, 0.72))
+    cover = ease(ramp(density, 0.47, 0.72))
     cover *= (0.9 * ramp(0.60 - view.rows, 0.0, 0.22)).astype(np.float32)[:, None]
     light = ramp(0.45 + (density - sunward) * 5 - (density - 0.6) * 1.2 + glow, 0, 1)
-    blend(canvas, mixed(CLOUD_SHADE, CLOUD_LIGHT, light), cover)
+    blend(canvas, mix_colors(CLOUD_SHADE, CLOUD_LIGHT, light), cover)
 
 
 def _paint_mountains(canvas: Floats, view: View, mountains: Mountains) -> None:
-    """Slopes with relief and snow, fading into the haze above the water."""
+    """Paint slopes with relief and snow, fading into the haze above the water."""
     cell, seed, finest = mountains.cell, mountains.seed, 2 * view.pixel
     rise = fractal(view.edges, np.zeros(1), (cell, 1.0), 8, finest, seed)[0].astype(np.float64)
     crest = mountains.crest - (rise - 0.5) * mountains.relief * 1.6
@@ -209,19 +209,19 @@ def _paint_mountains(canvas: Floats, view: View, mountains: Mountains) -> None:
     canvas, view = _cut(canvas, view, float(crest.min()) - steepest - view.pixel - REACH, 2)
     if not canvas.size:
         return
-    below, cover = _under(view, crest)
+    below, cover = _below_outline(view, crest)
     texture = fractal(view.x, view.rows, (cell / 10, cell / 16), 4, finest, seed + 100) - 0.5
     light = ramp(_relief(view, below, cell, seed) + texture * 0.9, -0.5, 0.5)
-    color = mixed(scaled(mountains.rock, 0.45), scaled(mountains.rock, 1.5), light)
+    color = mix_colors(scale_color(mountains.rock, 0.45), scale_color(mountains.rock, 1.5), light)
     snow = mountains.snow * ramp(0.035 - below + texture * 0.14 + (light - 0.5) * 0.05, 0, 0.02)
-    blend(color, mixed((136, 146, 190), (255, 240, 226), light), snow)
+    blend(color, mix_colors((136, 146, 190), (255, 240, 226), light), snow)
     blend(color, AIR, np.full(1, mountains.haze, np.float32))
-    blend(color, HAZE, 0.8 * smooth(ramp(below, 0.0, 0.26)))
+    blend(color, HAZE, 0.8 * ease(ramp(below, 0.0, 0.26)))
     blend(canvas, color, cover)
 
 
 def _relief(view: View, below: Floats, cell: float, seed: int) -> Floats:
-    """Light (h, w), about -0.5..0.5, on spurs that run down from a crest to both sides."""
+    """The light (h, w), about -0.5..0.5, on spurs that run down from a crest to both sides."""
     x = view.x.astype(np.float32)
     light = np.zeros_like(below)
     for number, (lean, width, weight) in enumerate(SPURS):
@@ -232,21 +232,23 @@ def _relief(view: View, below: Floats, cell: float, seed: int) -> Floats:
 
 
 def _paint_spires(canvas: Floats, view: View, spires: Spires, shade: float) -> None:
-    """A row of trees or grass, light at the tips, streaked downwards."""
+    """Paint a row of trees or grass, light at the tips, streaked downwards."""
     canvas, view = _cut(canvas, view, *spires.extent(view.pixel))
     if not canvas.size:
         return
     cell, height, seed = spires.cell, spires.height, spires.seed
-    below, cover = _under(view, spires.base - height * spire_heights(view.edges, cell, seed))
+    below, cover = _below_outline(
+        view, spires.base - height * spire_heights(view.edges, cell, seed)
+    )
     streaks = fractal(view.x, view.rows, (cell / 2, height), 3, 1.5 * view.pixel, seed + 200)
     patches = fractal(view.x, view.rows, (cell * 30, height), 2, 0, seed + 300)
     depth = ramp(below, 0, height * 1.1)
     light = ramp(1 - depth + (streaks - 0.5) * 1.1 + (patches - 0.5) * shade, 0, 1)
-    blend(canvas, mixed(spires.foot, spires.tip, light), cover)
+    blend(canvas, mix_colors(spires.foot, spires.tip, light), cover)
 
 
 def _paint_balloon(canvas: Floats, view: View, balloon: Balloon) -> None:
-    """Envelope, ropes and basket."""
+    """Paint a balloon: ropes, basket and envelope."""
     x, y, radius, gores = balloon
     reach = radius + view.pixel
     canvas, view = _cut(
@@ -261,34 +263,34 @@ def _paint_balloon(canvas: Floats, view: View, balloon: Balloon) -> None:
     round_part = np.sqrt(np.maximum(1 - down * down, 0))
     width = np.where(down < 0.55, round_part, 0.8352 - 0.6586 * (down - 0.55))
     rope = 0.24 - 0.22 * (down - 1.45)
-    ropes = soft(0.016 - np.abs(aside - rope), pixel) * between(down, 1.45, 1.68, pixel)
+    ropes = soft_cover(0.016 - np.abs(aside - rope), pixel) * strip_cover(down, 1.45, 1.68, pixel)
     blend(canvas, BASKET, 0.8 * ropes)
-    blend(canvas, BASKET, soft(0.16 - aside, pixel) * between(down, 1.66, 1.90, pixel))
-    inside = soft(width - aside, pixel) * between(down, -1, 1.45, pixel)
+    blend(canvas, BASKET, soft_cover(0.16 - aside, pixel) * strip_cover(down, 1.66, 1.90, pixel))
+    inside = soft_cover(width - aside, pixel) * strip_cover(down, -1, 1.45, pixel)
     blend(canvas, _fabric(across / np.maximum(width, 0.001), down, width / pixel, gores), inside)
 
 
-def _fabric(turn: Floats, down: Floats, pixels: Floats, gores: tuple[Color, Color]) -> Floats:
-    """Colors of an envelope: `turn` is -1..1 from its left to its right outline."""
-    stripe = np.zeros_like(turn)
+def _fabric(across: Floats, down: Floats, pixels: Floats, gores: tuple[Color, Color]) -> Floats:
+    """The colors of an envelope; `across` is -1..1 from its left to its right outline."""
+    stripe = np.zeros_like(across)
     for number, seam in enumerate(SEAMS):
-        stripe += (1 - 2 * (number % 2)) * ramp((turn - seam) * pixels, -0.5, 0.5)
+        stripe += (1 - 2 * (number % 2)) * ramp((across - seam) * pixels, -0.5, 0.5)
     tilt = np.clip(0.75 * down, -1, 1)
     level = np.sqrt(1 - tilt * tilt)
-    turn = np.clip(turn, -1, 1)
-    normal = (turn * level, tilt, np.sqrt(1 - turn * turn) * level)
+    across = np.clip(across, -1, 1)
+    normal = (across * level, tilt, np.sqrt(1 - across * across) * level)
     light = np.maximum(dot(normal, LIGHT), 0)
     gloss = np.maximum(dot(normal, HALFWAY), 0)
     for _ in range(5):
         gloss = gloss * gloss
-    color = mixed(gores[0], gores[1], stripe)
+    color = mix_colors(gores[0], gores[1], stripe)
     color *= 0.36 + 0.74 * light
     blend(color, (255, 248, 232), 0.6 * gloss)
     return color
 
 
 def _paint_water(canvas: Floats, view: View) -> None:
-    """The backdrop mirrored in ripples, darker and bluer towards the viewer."""
+    """Paint the backdrop mirrored in ripples, darker and bluer towards the viewer."""
     canvas, view = _cut(canvas, view, SHORE, BANK)
     if not canvas.size:
         return
@@ -307,33 +309,33 @@ def _paint_water(canvas: Floats, view: View) -> None:
 
 
 def _paint_meadow(canvas: Floats, view: View) -> None:
-    """Rows of grass with flowers between them, from the bank to the viewer."""
+    """Paint rows of grass with flowers between them, from the bank to the viewer."""
     for grass in MEADOW:
         _paint_spires(canvas, view, grass, shade=1.2)
         _paint_flowers(canvas, view, grass)
 
 
 def _paint_flowers(canvas: Floats, view: View, grass: Spires) -> None:
-    """Flowers at hashed places among the tips of a row of grass."""
-    place = hashed(np.arange(FLOWERS_PER_ROW), np.arange(4)[:, None], grass.seed + 400)
-    across, down, size, kind = unit(place).astype(np.float64)
+    """Paint flowers at hashed places among the tips of a row of grass."""
+    bits = hash_places(np.arange(FLOWERS_PER_ROW), np.arange(4)[:, None], grass.seed + 400)
+    across, down, size, kind = to_unit(bits).astype(np.float64)
     x = across * FRAME_WIDTH
     y = grass.base - grass.height * (0.25 + 0.6 * down)
     radius = grass.height * (0.05 + 0.06 * size)
     reach = radius + view.pixel
-    seen = (x + reach >= view.x[0]) & (x - reach <= view.x[-1])
-    seen &= (y + reach >= view.rows[0]) & (y - reach <= view.rows[-1])
-    for number in np.flatnonzero(seen):
+    in_view = (x + reach >= view.x[0]) & (x - reach <= view.x[-1])
+    in_view &= (y + reach >= view.rows[0]) & (y - reach <= view.rows[-1])
+    for number in np.flatnonzero(in_view):
         petals, heart = FLOWERS[int(kind[number] * kind[number] * len(FLOWERS))]
-        center, size_here = (float(x[number]), float(y[number])), float(radius[number])
-        _paint_disk(canvas, view, center, size_here, petals)
-        _paint_disk(canvas, view, center, size_here * 0.35, heart)
+        center, flower_radius = (float(x[number]), float(y[number])), float(radius[number])
+        _paint_disk(canvas, view, center, flower_radius, petals)
+        _paint_disk(canvas, view, center, flower_radius * 0.35, heart)
 
 
 def _paint_disk(
     canvas: Floats, view: View, center: tuple[float, float], radius: float, color: Color
 ) -> None:
-    """A disk seen at a slant, lighter at its upper right."""
+    """Paint a disk seen at a slant, lighter at its upper right."""
     x, y = center
     reach = radius + view.pixel
     canvas, view = _cut(canvas, view, y - reach, y + reach, x - reach, x + reach)
@@ -342,21 +344,21 @@ def _paint_disk(
     across = ((view.x - x) / radius).astype(np.float32)
     down = (view.y - y) / (0.75 * radius)
     light = ramp(across - down, -1.6, 1.6)
-    shaded = mixed(scaled(color, 0.7), scaled(color, 1.15), light)
+    shaded = mix_colors(scale_color(color, 0.7), scale_color(color, 1.15), light)
     distance = np.sqrt(across * across + down * down)
-    blend(canvas, shaded, soft(1 - distance, view.pixel / radius))
+    blend(canvas, shaded, soft_cover(1 - distance, view.pixel / radius))
 
 
 def _vignette(canvas: Floats, view: View) -> None:
-    """Darker corners, as a lens makes them."""
+    """Darken the corners, as a lens does."""
     x = ((view.x - FRAME_WIDTH / 2) / FRAME_WIDTH).astype(np.float32)
     y = view.y - 0.5
     canvas *= 1.03 - 0.32 * (x * x + y * y)
 
 
 def _develop(canvas: Floats, row: Ints, column: Ints) -> NDArray[np.uint8]:
-    """The canvas as 8-bit pixels, with film grain hashed from each pixel's place."""
-    grain = hashed(column, row[:, None], seed=1)
+    """Convert the canvas to (h, w, 3) uint8, with film grain hashed from each pixel's place."""
+    grain = hash_places(column, row[:, None], seed=1)
     low, high, warm, cool = (
         ((grain >> shift) & 255).astype(np.float32) for shift in (0, 8, 16, 24)
     )
@@ -370,10 +372,10 @@ def _develop(canvas: Floats, row: Ints, column: Ints) -> NDArray[np.uint8]:
     return pixels
 
 
-def _under(view: View, outline: Floats) -> tuple[Floats, Floats]:
-    """Depth (h, w) below an outline given at the sides of the columns, and the cover there.
+def _below_outline(view: View, outline: Floats) -> tuple[Floats, Floats]:
+    """The depth (h, w) below an outline, given at the sides of the columns, and the cover, 0..1.
 
-    The steeper the outline, the softer its edge: the cover is that of a pixel it cuts.
+    The steeper the outline, the softer its edge: a pixel on the outline is covered in part.
     """
     left, right = outline[:-1], outline[1:]
     depth = view.y - ((left + right) * 0.5).astype(np.float32)

@@ -1,7 +1,7 @@
 """The contents of the built-in picture: colors, places and sizes of a lake at sunset.
 
-In the units of `scene`: the frame is 1.5 wide and 1 high, x to the right, y down; colors are sRGB,
-0 to 255.
+The units are those of `scene`: the frame is 1.5 wide and 1 high, x to the right, y down; colors are
+sRGB, 0 to 255.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BANK = 0.84
 """Water lies between the shore and the bank; below the bank there is only meadow."""
 
 REACH = 0.07
-"""How far ripples may carry a shape."""
+"""The farthest that ripples move a shape, in scene units."""
 
 SKY: tuple[tuple[float, Color], ...] = (
     (-0.05, (30, 64, 130)),
@@ -41,7 +41,7 @@ WATER: Color = (22, 52, 84)
 
 
 class Mountains(NamedTuple):
-    """One range: the height of its crest, and how much of its color the air leaves."""
+    """A range of mountains: y and relief of its crest, colors, and shares of haze and snow."""
 
     crest: float
     relief: float
@@ -60,7 +60,7 @@ MOUNTAINS = (
 
 
 class Spires(NamedTuple):
-    """A row of pointed shapes, trees or blades of grass: as high as `height` above `base`."""
+    """A row of pointed shapes, trees or blades of grass, up to `height` above `base`."""
 
     base: float
     height: float
@@ -70,7 +70,7 @@ class Spires(NamedTuple):
     seed: int
 
     def extent(self, pixel: float) -> tuple[float, float]:
-        """From above the highest tip down to where the next row hides this one."""
+        """The range of y from above the highest tip down to the next row, which hides this one."""
         return self.base - self.height - REACH - pixel, self.base + 2.5 * self.height + pixel
 
 

@@ -13,7 +13,7 @@ from quantgpu.demo.contact_sheet import (
     MARGIN,
     center_crop,
     contact_sheet,
-    reduced,
+    subsample,
     swatches,
 )
 
@@ -86,7 +86,7 @@ def test_views_fit_the_panel_and_invent_no_color(
     shape: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     pixels = random_colors(*shape)
-    for view in (reduced(pixels, 50), center_crop(pixels, 50)):
+    for view in (subsample(pixels, 50), center_crop(pixels, 50)):
         assert view.shape == (*expected, 3)
         assert color_set(view) <= color_set(pixels)
 
