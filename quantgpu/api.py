@@ -1,4 +1,4 @@
-"""A given palette on an image: no clustering, every pixel gets its nearest color."""
+"""The public functions: quantize images and clips, map to a palette, compare."""
 
 from __future__ import annotations
 
@@ -276,8 +276,8 @@ def quantize_video(
         source: What `frames.open_frames` reads: a video, an animation, numbered pictures, or ``-``
             for standard input.
         output: What `sinks.open_sink` writes: its suffix names the format.
-        k: Colors of a frame, 1 to 65,536; when not given 256, or 255 where the format then has room
-            for an entry that says that a pixel stays as it is.
+        k: Colors of a frame, 1 to 65,536; when not given 256, or 255 for formats with an
+            entry for unchanged pixels (``.gif``, ``.apng``).
         palette: ``shared``: one for the clip, which is read twice; ``scene``: one for each scene;
             ``frame``: one for each frame; or whatever `apply_palette` takes.
         first: Of ``shared``: seconds that decide the palette; colors that come later get the

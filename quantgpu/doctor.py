@@ -57,7 +57,7 @@ def examine(report: Callable[[str], None] = lambda stage: None) -> dict[str, Any
 
     Keys: ``versions``, ``reason`` (why no GPU can be used, None if one can), ``devices``; each
     device has ``name``, ``memory``, ``free``, ``capability``, ``reason`` and, if that is None,
-    ``comparisons`` and ``measure_throughput``.
+    ``comparisons`` and ``throughput``.
     """
     found: dict[str, Any] = {"versions": versions(), "reason": None, "devices": []}
     try:
@@ -140,7 +140,7 @@ def examine_stages(
     color_space: str = "oklab",
     dither: str = "adaptive",
 ) -> dict[str, Any]:
-    """The report of `quantgpu doctor --stages`: the stages in which each GPU agrees with NumPy.
+    """The report of `quantgpu doctor --stages`: each GPU's first array that differs from NumPy's.
 
     Keys: ``picture``, ``width``, ``height``, the options, and ``devices``; each has ``number``, the
     ``stages`` that were compared, and ``difference``: None, or ``stage``, ``array``, ``place``,

@@ -12,7 +12,7 @@ class QuantgpuError(Exception):
 
 
 class UsageError(QuantgpuError, ValueError):
-    """An option's or argument's value is outside what is allowed."""
+    """The value of an option or argument is not allowed."""
 
     exit_code = 2
 
@@ -52,7 +52,7 @@ class QualityError(QuantgpuError):
 
 
 class DamagedError(QuantgpuError):
-    """A clip is damaged; what comes before the damage was written."""
+    """A clip is damaged; the frames before the damage were written."""
 
     exit_code = 9
 

@@ -19,7 +19,7 @@ import numpy as np
 from quantgpu.errors import DeviceError, DeviceMemoryError, QuantgpuError, UsageError
 
 INSTALL = "pip install 'cupy-cuda13x[ctk]', or 'cupy-cuda12x[ctk]' for a driver older than 580"
-"""What to type when CuPy is missing."""
+"""The command that installs CuPy."""
 
 LEAST_CUPY = 14
 """The oldest major version of CuPy that is supported."""
@@ -143,7 +143,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def translate_gpu_errors() -> Iterator[None]:
-    """Whatever CUDA, NVRTC, CuPy or the system raise inside becomes a DeviceError of one line.
+    """Turn errors of CUDA, NVRTC, CuPy or the system inside into a DeviceError of one line.
 
     The caller's own mistakes (a UsageError) and a host without memory stay what they are.
     """

@@ -1,4 +1,4 @@
-"""From image files, and Pillow images of any mode, to upright 8-bit pixels."""
+"""Decode image files, and Pillow images of any mode, to upright 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def load(image: Image.Image) -> None:
     image.load()
 
 
-class Decoded(NamedTuple):
+class DecodedImage(NamedTuple):
     """The contents of an image file."""
 
     image: Image.Image
     """The first frame, upright, 8 bits, of mode RGB, or RGBA where some pixel is not opaque."""
     notes: list[str]
-    """What decoding changed, for people."""
+    """Changes made by decoding, for people."""
     metadata: Metadata
     """The file's metadata, updated for the upright pixels."""
     effective: frozenset[str]
@@ -99,17 +99,17 @@ def read_image(
     matte: Color | None = None,
     icc: str = "convert",
     threads: int | None = None,
-) -> Decoded:
-    """Read an image file: its pixels, its metadata, and notes on what decoding changed.
+) -> DecodedImage:
+    """Read an image file: its pixels, its metadata, and notes on changes.
 
     Args:
         source: A path, or a binary stream.
         max_pixels: Larger images are refused before they are decoded.
-        alpha: What becomes of transparency, a row of `ALPHAS`: ``keep``; ``binary``, from 128 on
+        alpha: The treatment of transparency, a row of `ALPHAS`: ``keep``; ``binary``, from 128 on
             opaque and else fully transparent; ``flatten``, laid on the matte.
-        matte: What partly transparent pixels are laid on. When not given, `binary` leaves them
-            their color and `flatten` takes white.
-        icc: What becomes of a color profile, a row of `ICCS`: ``convert`` to sRGB; ``keep`` levels
+        matte: The color below partly transparent pixels. When not given, `binary` leaves colors as
+            they are and `flatten` takes white.
+        icc: The treatment of a color profile, a row of `ICCS`: ``convert`` to sRGB; ``keep`` levels
             and profile; ``ignore`` it.
         threads: The most threads; as many as there are processors when not given.
 
@@ -135,7 +135,7 @@ def read_image(
         effective |= {"alpha"} if len(notes) > note_count else set()
         metadata = metadata._replace(profile=profile)
         pixels.info = {}  # a profile left in `info` would be applied a second time
-        return Decoded(pixels, notes, metadata, frozenset(effective))
+        return DecodedImage(pixels, notes, metadata, frozenset(effective))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         check_choice("icc", self.icc, ICCS)
 
-    def read(self, source: str | os.PathLike[str] | IO[bytes]) -> Decoded:
+    def read(self, source: str | os.PathLike[str] | IO[bytes]) -> DecodedImage:
         """Read an image file with these options, see `read_image`."""
         alpha, matte = self.alpha.alpha, self.alpha.matte
         return read_image(source, self.max_pixels, alpha, matte, self.icc, self.threads)

@@ -75,7 +75,7 @@ def exif_of(image: Image.Image) -> bytes:
 
 
 def portable_exif(source: Image.Exif) -> bytes:
-    """The EXIF data of a TIFF file, or of a text in a PNG file, without tags tied to that file.
+    """The EXIF data of a TIFF file, or of a PNG text, without tags that refer to places in the file.
 
     Maker notes hold offsets into their file, so they are left out.
     """
@@ -197,7 +197,7 @@ def swap_values(data: bytearray, table: Table, one: int, other: int, order: str)
 
 
 def remove_thumbnail(data: bytearray, main: Table, others: list[Table], order: str) -> None:
-    """Remove the second picture; amid other data, zeros replace its bytes."""
+    """Remove the second picture; thumbnails amid other data become zeros."""
     second = read_table(data, main.next, order)
     struct.pack_into(order + "I", data, main.link, 0)
     places = {entry.tag: entry.number for entry in second.entries}

@@ -6,8 +6,8 @@ A file is, with all integers little-endian:
 - the header, JSON in UTF-8: ``colors``, ``pixels``, ``bytes`` (of the columns below), and how the
   pixels were counted: the fields of `Counted` other than the histogram;
 - a zlib stream of columns, one integer for each color, in ascending order of keys (see
-  `histogram.KEYS`): how many keys were left out before its own; its pixels, less 1; and if there
-  are weights, the weight over the pixels, whole, and the rest of that division;
+  `color.packing.KEYS`): the number of keys left out before its own; its pixels, less 1; and with
+  weights, the whole quotient of weight and pixels, and the rest of that division;
 - SHA-256 of all bytes before.
 
 A column is a byte for each integer, 255 standing for integers above 254, which follow in order,

@@ -77,7 +77,7 @@ class Source(NamedTuple):
             ImageCms.Flags.BLACKPOINTCOMPENSATION | precision,
         )  # fmt: skip
 
-    def converted(self, image: Image.Image, transform: Any, to: str) -> Image.Image:
+    def apply_transform(self, image: Image.Image, transform: Any, to: str) -> Image.Image:
         """Apply a transform to `image` in strips, on several threads; the result has mode `to`."""
         from PIL import ImageCms
 
@@ -101,17 +101,19 @@ def from_rgb(source: Source) -> Image.Image:
     transform = source.transform(mode, mode)
     levels = np.arange(0, 256, 17, dtype=np.uint8)
     probe = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(64, 64, 3)
-    converted = source.converted(Image.fromarray(probe).convert(mode), transform, mode)
+    converted = source.apply_transform(Image.fromarray(probe).convert(mode), transform, mode)
     if most_difference(np.asarray(converted)[..., :3], probe) <= SRGB_TOLERANCE:
         return image
-    return source.converted(image if image.mode == mode else image.convert(mode), transform, mode)
+    return source.apply_transform(
+        image if image.mode == mode else image.convert(mode), transform, mode
+    )
 
 
 def from_gray(source: Source) -> Image.Image:
     """Convert gray levels to sRGB by a table of all 256; the image itself if it is sRGB."""
     image = source.image
     levels = np.arange(256, dtype=np.uint8)[None]
-    converted = source.converted(Image.fromarray(levels), source.transform("L", "RGB"), "RGB")
+    converted = source.apply_transform(Image.fromarray(levels), source.transform("L", "RGB"), "RGB")
     table = np.asarray(converted)[0]
     if most_difference(table.T, levels) <= SRGB_TOLERANCE:
         return image
@@ -126,7 +128,7 @@ def from_gray(source: Source) -> Image.Image:
 
 def from_other(source: Source) -> Image.Image:
     """Convert CMYK or CIELAB levels to sRGB."""
-    return source.converted(source.image, source.transform(source.image.mode, "RGB"), "RGB")
+    return source.apply_transform(source.image, source.transform(source.image.mode, "RGB"), "RGB")
 
 
 def most_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:

@@ -140,8 +140,8 @@ def write_palette(
     """Write (K, 3) or (K, 4) uint8 colors as a palette file, complete or not at all.
 
     Raises:
-        UsageError: No palette format has that suffix, or it does not hold so many or transparent
-            colors.
+        UsageError: No palette format has that suffix, or the format does not hold the number of
+            colors or their transparency.
         OutputError: The file exists and `force` is not given, or it cannot be written.
     """
     colors = colors.colors if isinstance(colors, Palette) else colors

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from quantgpu import quantize
-from quantgpu.io.decode import Decoded, read_image
+from quantgpu.io.decode import DecodedImage, read_image
 from quantgpu.io.icc import ICCS, PRIMARIES, power_profile
 
 PIXELS = noise(13, 11, 3)
@@ -59,12 +59,12 @@ def encoded_light(light: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(255 * np.where(light <= 0.0031308, 12.92 * light, curved))
 
 
-def read(data: bytes, **options: Any) -> Decoded:
+def read(data: bytes, **options: Any) -> DecodedImage:
     """What is read from a file's bytes."""
     return read_image(io.BytesIO(data), **options)
 
 
-def levels(decoded: Decoded) -> NDArray[np.uint8]:
+def levels(decoded: DecodedImage) -> NDArray[np.uint8]:
     """The pixels."""
     return np.asarray(decoded.image)
 

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from quantgpu import quantize
-from quantgpu.io.decode import Decoded, read_image
+from quantgpu.io.decode import DecodedImage, read_image
 from quantgpu.io.encode import FORMATS
 from quantgpu.io.exif import DAMAGED
 from quantgpu.io.metadata import METADATA, Metadata, dpi_of, note_lost_metadata
@@ -34,7 +34,7 @@ ALL = Metadata(
 )
 
 
-def read(data: bytes, **options: Any) -> Decoded:
+def read(data: bytes, **options: Any) -> DecodedImage:
     """What is read from a file's bytes."""
     return read_image(io.BytesIO(data), **options)
 
