@@ -75,7 +75,7 @@ def exif_of(image: Image.Image) -> bytes:
 
 
 def portable_exif(source: Image.Exif) -> bytes:
-    """The EXIF data of a TIFF file, or of a PNG text, without tags that refer to places in the file.
+    """The EXIF data of a TIFF file, or of a PNG text, without tags that refer to offsets.
 
     Maker notes hold offsets into their file, so they are left out.
     """
