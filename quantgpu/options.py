@@ -34,7 +34,7 @@ class QuantizeOptions:
         """The options for mapping pixels to a palette of K colors; one color is never dithered."""
         dither = DitherOptions(dither="none") if k == 1 else self.dither
         return MapOptions(
-            dithering=dither.resolve(self.palette.effort, self.goals.measured),
+            dithering=dither.resolve(self.palette.effort, self.goals.measures_quality),
             color_space=self.palette.color_space,
             lock_grays=self.palette.lock_grays,
         )

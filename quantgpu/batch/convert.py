@@ -53,7 +53,7 @@ def quantize_job(
 ) -> ConversionJob:
     """The job that quantizes every image of a batch to each K."""
     tags: list[int | str] = [DEFAULT_K if k is None else k for k in ks]
-    target = options.goals.sought
+    target = options.goals.parsed_target
     if target is not None:
         tags = [str(target).replace("=", "")]
     most = max(1 if k is None else k for k in ks)

@@ -61,7 +61,7 @@ class Report(NamedTuple):
         if self.target is None:
             return ""
         target = parse_target(self.target)
-        tried = (f"{each['k']:,}: {target.shown(each[target.name])}" for each in self.curve)
+        tried = (f"{each['k']:,}: {target.format_value(each[target.name])}" for each in self.curve)
         return f", smallest K for {target} ({', '.join(tried)})"
 
 

@@ -1,1 +1,1 @@
-"""From a histogram to a palette: arrays in, arrays out; neither files nor devices' names."""
+"""From a histogram to a palette: arrays in, arrays out; no files and no names of devices."""

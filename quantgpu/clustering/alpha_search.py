@@ -1,8 +1,8 @@
-"""Few colors for pictures with soft edges: opaque colors and the others are searched apart.
+"""Few colors for pictures with soft edges: opaque colors and the others are searched separately.
 
-Opaque colors are served by opaque palette entries only, and a search that does not know of this
-spends its centers elsewhere. Of many colors it loses little; of few it matters how many entries are
-opaque, so several numbers are tried, and the exact error decides.
+Opaque colors are served by opaque palette entries only, and a search that ignores this rule spends
+its centers elsewhere. With many centers the search loses little; with few the number of opaque
+entries matters, so several numbers are tried, and the exact error decides.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from quantgpu.clustering.points import Points
 from quantgpu.clustering.split_merge import search
 
 FEW_COLORS_LIMIT = 32
-"""Palettes of more colors are not searched so. It lowers the error of a gradient of opacity by 9,
-4, 0.7 and 4 % for K = 4, 8, 16 and 32, that of a vignette by up to 0.2 %, and takes 0.1 to 0.7
-seconds; with K = 64 nothing is gained."""
+"""The most colors of a palette whose opaque entries are counted by `search_opaque_count`. The
+search lowers the error of a gradient of opacity by 9, 4, 0.7 and 4 % for K = 4, 8, 16 and 32, that
+of a vignette by up to 0.2 %, and takes 0.1 to 0.7 seconds; with K = 64 nothing is gained."""
 
 STARTS = 4
 """Random starts for each number of opaque entries."""
@@ -42,20 +42,27 @@ class OpacitySplit(NamedTuple):
 
 
 def has_soft_edges(colors: Any) -> bool:
-    """Whether some of (n, 4) uint8 colors are opaque, and some neither opaque nor clear."""
+    """Whether (n, 4) uint8 colors include opaque ones, and ones neither opaque nor clear."""
     alphas = colors[:, ALPHA]
     return bool((alphas == 255).any()) and bool(((alphas > 0) & (alphas < 255)).any())
 
 
 def split_by_opacity(points: Points, codes: Any, is_opaque: Any, most: int) -> OpacitySplit:
-    """At most `most` leaves on either side of Morton-sorted `points` with their `codes`."""
+    """The opaque points and the others, each reduced to at most `most` octree leaves.
+
+    Args:
+        points: n points in Morton order.
+        codes: (n,) integers: the Morton codes of the points.
+        is_opaque: (n,) bool.
+        most: Points on either side; a larger side is replaced by its octree leaves.
+    """
     xp = array_module(codes)
     parts = []
-    for chosen in (xp.flatnonzero(is_opaque), xp.flatnonzero(~is_opaque)):
-        part = points.take(chosen)
+    for members in (xp.flatnonzero(is_opaque), xp.flatnonzero(~is_opaque)):
+        part = points.take(members)
         if len(part) > most:
             sums = running_sums(part)
-            part = leaves(octree(codes[chosen], sums, most), sums, most)
+            part = leaves(octree(codes[members], sums, most), sums, most)
         parts.append(part.to_host())
     return OpacitySplit(*parts)
 
@@ -67,7 +74,7 @@ def are_opaque(centers: NDArray[np.float32], split: OpacitySplit) -> NDArray[np.
 
 
 def sums_by_opacity(split: OpacitySplit, centers: NDArray[np.float32]) -> tuple[Any, Any]:
-    """`cluster_sums` of all points, the opaque ones being served by opaque centers only."""
+    """`cluster_sums` of all points, where opaque points are served by opaque centers only."""
     serving = np.flatnonzero(are_opaque(centers, split))
     labels = serving[assign(split.opaque, centers[serving])]
     mass, sums = cluster_sums(split.opaque, labels, len(centers))
@@ -78,7 +85,10 @@ def sums_by_opacity(split: OpacitySplit, centers: NDArray[np.float32]) -> tuple[
 def lloyd_by_opacity(
     split: OpacitySplit, centers: NDArray[np.float32], fixed: int
 ) -> tuple[int, NDArray[np.float32]]:
-    """The error, and centers after `LLOYD_STEPS`; the first `fixed` and all opacity stay."""
+    """The error, and the centers after at most `LLOYD_STEPS`.
+
+    The first `fixed` centers do not move, and opaque centers stay opaque.
+    """
     opaque = are_opaque(centers, split)
     mass, sums = sums_by_opacity(split, centers)
     for _ in range(LLOYD_STEPS):
@@ -100,30 +110,33 @@ def search_opaque_count(
     rng: np.random.Generator,
     fixed: int,
 ) -> NDArray[np.float32]:
-    """Centers with less error than `centers`, as many of them opaque as serve best; or the same.
+    """Search for the best number of opaque centers; return `centers` if no other number helps.
 
-    From the number that is there, fewer opaque ones are tried as long as that helps, or else more.
-    Those of each number are found for the opaque points; the rest around them, for the others.
+    Starting from the number of opaque centers in `centers`, fewer are tried as long as the error
+    falls, or else more. For each number, opaque centers are searched for the opaque points, and
+    then the remaining centers, around the opaque ones, for the other points.
 
     Args:
-        both: What `split_by_opacity` gives.
+        split: The points, from `split_by_opacity`.
         centers: (K, 4) float32 on the host, some of them opaque.
-        level: What each search may cost.
-        fixed: So many centers, the first ones and less than K, stay as they are.
+        level: The cost of each search.
+        seeding: A row of `SEEDINGS`.
+        rng: The generator that the seeding draws from.
+        fixed: The first `fixed` centers, fewer than K, do not move.
     """
     kept, free = centers[:fixed], len(centers) - fixed
     held = kept[are_opaque(kept, split)]
 
-    def grow(points: Points, around: Any, count: int) -> Any:
+    def add_centers(points: Points, around: Any, count: int) -> Any:
         if not count:
             return around
         first = np.concatenate([around, seeding(points, count, rng)])
         return search(points, first, level.width(count), level.rounds, fixed=len(around))
 
     def centers_with(count: int) -> tuple[int, NDArray[np.float32]]:
-        serving = grow(split.opaque, held, count)[len(held) :]
+        serving = add_centers(split.opaque, held, count)[len(held) :]
         around = np.concatenate([kept, serving])
-        return lloyd_by_opacity(split, grow(split.others, around, free - count), fixed)
+        return lloyd_by_opacity(split, add_centers(split.others, around, free - count), fixed)
 
     fewest = max(0 if len(held) else 1, free - len(split.others))
     most = min(free, len(split.opaque))

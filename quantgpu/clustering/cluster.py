@@ -48,22 +48,20 @@ def cluster(
     progress: Progress = no_progress,
     observe: Observer = no_observer,
 ) -> tuple[Palette, Any]:
-    """The palette of a histogram, and the index, (n,) integers, of each of its colors in it.
+    """The palette of a histogram, and the palette index, (n,) integers, of each of its n colors.
 
     Args:
-        histogram: Of n colors, on the host or on a GPU, where the work is done.
-        k: At most so many colors.
-        options: What palette is sought.
-        dithered: Whether errors will be passed on.
-        start: A palette, (m, channels), that is near, and whose colors are taken for the first
-            centers instead of drawing any.
+        histogram: On the host or on a GPU; the work is done on the same device.
+        k: The palette has at most `k` colors.
+        options: How the palette is chosen.
+        dithered: Whether pixels will be dithered.
+        start: (m, channels) uint8: a similar palette, whose colors replace the first centers that
+            `options.init` would draw.
         threads: At least 1.
-        progress: Is told of the stage ``cluster``.
+        progress: Called with the stage ``cluster``.
         observe: Called with the arrays of each step.
     """
-    given = [colors.colors for colors in (options.keep, options.from_palette) if colors is not None]
-    if any(map(is_transparent, given)):
-        histogram = replace(histogram, channels=4)
+    histogram = with_alpha_of(options, histogram)
     kept = fixed_colors(histogram, options, k)
     if options.from_palette is None and (palette := exact_palette(histogram, kept, k)) is not None:
         return palette, map_exact_colors(histogram, palette.colors, None)
@@ -87,23 +85,35 @@ def cluster(
         mixes = dithered and effort is not None and len(sought) > len(centers)
         if mixes:
             weights, smooth = (v[order] for v in smoothness(histogram, options.weighs_pixels))
-            points = problem.points
             centers = dither_aware_centers(
-                points, codes, weights, smooth, centers, len(kept), threads
+                problem.points, codes, weights, smooth, centers, len(kept), threads
             )
             observe("dither-aware centers", {"centers": centers})
         steps = 0 if mixes or options.salient or effort is None else effort.settling
         colors, labels = round_to_palette(problem, centers, steps, replace_unused=not mixes)
     observe("palette", {"colors": colors, "labels": labels})
     progress("cluster", 1)
-    xp = array_module(labels)
-    in_key_order = xp.empty_like(labels)
-    in_key_order[order] = labels
-    return Palette(colors), map_exact_colors(histogram, colors, in_key_order)
+    return Palette(colors), map_exact_colors(histogram, colors, unsort(labels, order))
+
+
+def with_alpha_of(options: PaletteOptions, histogram: Histogram) -> Histogram:
+    """The histogram, with four channels if a color that the options name is not opaque."""
+    named = [colors.colors for colors in (options.keep, options.from_palette) if colors is not None]
+    return replace(histogram, channels=4) if any(map(is_transparent, named)) else histogram
+
+
+def unsort(values: Any, order: Any) -> Any:
+    """(n,): `values` of colors in Morton order, put back in the order of their keys.
+
+    `order`, (n,) integers, is the permutation that sorted the colors.
+    """
+    in_key_order = array_module(values).empty_like(values)
+    in_key_order[order] = values
+    return in_key_order
 
 
 def exact_palette(histogram: Histogram, kept: NDArray[np.uint8], k: int) -> Palette | None:
-    """All colors of a histogram and those that are kept, if these are at most K."""
+    """The palette of all `kept` colors and all colors of a histogram; None if they exceed K."""
     if len(histogram) + len(kept) > 2 * k:
         return None
     colors = in_order(distinct(np.concatenate([kept, to_host(histogram.colors)])))
@@ -118,7 +128,16 @@ def problem_of(
     order: Any,
     threads: int,
 ) -> tuple[Problem, Points]:
-    """The points in their `order`, (n,); and the same with weights that centers are sought by."""
+    """The clustering problem of a histogram, and its points with the weights of the search.
+
+    Args:
+        histogram: Of n colors.
+        k: The palette has at most `k` colors.
+        options: How the palette is chosen.
+        kept: (m, channels) uint8: colors that the palette must contain.
+        order: (n,) integers: the permutation that sorts the colors in Morton order.
+        threads: At least 1.
+    """
     space, colors = COLOR_SPACES[options.color_space], histogram.colors
     plain = options.effort == "none" or histogram.weights is None
     weights = even = histogram.counts if plain else histogram.weights
@@ -126,7 +145,7 @@ def problem_of(
         even = damp_common_colors(colors, histogram.counts, weights)
     point_colors = colors.T.take(order, axis=1).T
     points = weighted_points(space.points(point_colors), cap_weights(even)[order])
-    del even  # 8 bytes for each color, which are wanted below
+    del even  # frees 8 bytes for each color before the color classes are built
     names = classes_for(histogram.channels, options.lock_grays)
     classes = ColorClasses(names, point_colors) if names else None
     problem = Problem(points, point_colors, k, space, kept, classes, threads)
@@ -145,9 +164,17 @@ def search_centers(
     progress: Progress,
     observe: Observer,
 ) -> Any:
-    """At most K centers, (m, d) float32, for the points `sought` with their Morton codes.
+    """At most K centers, (m, d) float32, for the weighted points `sought`.
 
-    From a palette to `start` from, see `cluster`, if it has enough colors and none are kept.
+    Args:
+        problem: The clustering problem.
+        sought: The n points of the problem, with the weights of the search.
+        codes: (n,) integers: the Morton codes of the points.
+        how: How much to search.
+        start: A palette to start from, see `cluster`; ignored if colors are kept, or if the palette
+            has fewer colors than centers are needed.
+        progress: Called with the stage ``cluster``.
+        observe: Called with the arrays of each level.
     """
     xp = array_module(codes)
     found, kept = min(problem.k, len(sought)), problem.kept
@@ -163,19 +190,26 @@ def search_centers(
     space, level = problem.space, how.effort.levels[0]
     rounded = np.concatenate([kept, space.colors(to_host(centers)[len(kept) :])])
     enforced = problem.classes.enforce(sought, rounded, space, len(kept), how.threads)
-    both = split_by_opacity(
+    split = split_by_opacity(
         sought, codes, problem.colors[:, 3] == 255, max(level.leaves * found, level.least)
     )
     first = grid_points(enforced, space)
-    return xp.asarray(search_opaque_count(both, first, level, how.seeding, how.rng, len(kept)))
+    return xp.asarray(search_opaque_count(split, first, level, how.seeding, how.rng, len(kept)))
 
 
 def choose_from_set(
     problem: Problem, sought: Points, codes: Any, centers: Any, among: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], Any]:
-    """At most K colors `among` (M, channels), with those that are kept; and each point's nearest.
+    """At most K colors of the set `among`, with all kept colors, and each point's nearest of them.
 
-    Colors that nothing is nearest to are left out.
+    Colors that are nearest to no point are left out, unless they are kept.
+
+    Args:
+        problem: The clustering problem.
+        sought: The n points of the problem, with the weights of the search.
+        codes: (n,) integers: the Morton codes of the points.
+        centers: (m, d) float32: centers of a free clustering of the points.
+        among: (M, channels) uint8.
     """
     xp = array_module(codes)
     kept, space, k = problem.kept, problem.space, problem.k
@@ -195,10 +229,10 @@ def choose_from_set(
 
 
 def fixed_colors(histogram: Histogram, options: PaletteOptions, k: int) -> NDArray[np.uint8]:
-    """(m, channels) uint8: at most K colors that are in the palette whatever the others are.
+    """(m, channels) uint8: at most K colors that the palette must contain.
 
-    Those that were given, what cannot be seen, and flat colors with at least such a share of the
-    pixels, most frequent first.
+    They are the colors of `options.keep`, the invisible color if it occurs, and the colors with at
+    least the share `options.snap` of the pixels, most frequent first.
     """
     kept: list[NDArray[np.uint8]] = [np.empty((0, histogram.channels), np.uint8)]
     if options.keep is not None:
@@ -217,19 +251,19 @@ def fixed_colors(histogram: Histogram, options: PaletteOptions, k: int) -> NDArr
 
 
 def map_exact_colors(histogram: Histogram, colors: NDArray[np.uint8], labels: Any) -> Any:
-    """(n,): the labels, but colors that are in the palette are mapped to themselves.
+    """(n,): the `labels`, in which colors of the palette are mapped to themselves.
 
-    In a working space they may be on the same point of the grid as others. Without labels all
-    colors are in the palette.
+    In a working space such a color may share its grid point with another palette color. Without
+    labels, all colors must be in the palette.
     """
     xp = array_module(histogram.keys)
     entries, rows = np.unique(pack(np.ascontiguousarray(colors)), return_index=True)
     place = xp.searchsorted(histogram.keys, xp.asarray(entries))
     place = xp.minimum(place, len(histogram) - 1)
-    is_there = to_host(histogram.keys[place]) == entries
-    chosen = xp.asarray(to_host(place)[is_there])
+    occurs = to_host(histogram.keys[place]) == entries
+    exact = xp.asarray(to_host(place)[occurs])
     labels = xp.empty(len(histogram), xp.int64) if labels is None else labels
-    labels[chosen] = xp.asarray(rows[is_there]).astype(labels.dtype)
+    labels[exact] = xp.asarray(rows[occurs]).astype(labels.dtype)
     return labels
 
 
@@ -247,6 +281,4 @@ def nearest_entries(
     entries = of_channels(palette.colors, channels)
     points = weighted_points(space.points(colors), xp.ones(len(order), xp.int64))
     labels = assign(points, xp.asarray(grid_points(entries, space)), threads)
-    in_key_order = xp.empty_like(labels)
-    in_key_order[order] = labels
-    return in_key_order
+    return unsort(labels, order)

@@ -1,4 +1,4 @@
-"""Coarse to fine: how much searching an effort buys, and the search through the levels."""
+"""Search centers on coarse levels of an octree first; an effort says how long on which levels."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from quantgpu.progress import Observer, Progress, no_observer, no_progress
 Seeding = Callable[[Points, int, np.random.Generator], Any]
 
 START_DISTANCES = 1 << 19
-"""Small problems are searched from several first centers, as many as stay within this product of
-points and centers."""
+"""Small problems are searched from several first centers; this product of points, centers and
+starts limits their number."""
 
 MOST_STARTS = 4
+"""Searches of a small problem, each from other first centers."""
 
 FEW_POINTS = 1 << 16
-"""First centers of so many points are found on the host: a GPU would wait for each of them."""
+"""The most points whose first centers are drawn on the host: a GPU would wait for each of them."""
 
 
 class Level(NamedTuple):
-    """The work on one coarse level."""
+    """The work on one level of the octree."""
 
     leaves: int
     """Octree leaves per center; ties can leave an eighth of them, so 8 at least."""
     least: int
     """Octree leaves at least, however few the centers."""
     share: int
-    """In the search, one in so many centers changes its place at a time."""
+    """In each round of the search, one in `share` centers moves elsewhere."""
     rounds: int
     """Rounds of the search."""
     steps: int
-    """Lloyd steps after it."""
+    """Lloyd steps after the search."""
 
     def width(self, centers: int) -> int:
-        """The centers that change their places at a time, of so many."""
+        """The number of `centers` that move elsewhere in each round."""
         return -(-centers // self.share)
 
 
 class Effort(NamedTuple):
-    """The work that an effort spends on finding the centers."""
+    """The work spent on finding the centers."""
 
     levels: tuple[Level, ...]
     """From coarse to fine."""
@@ -81,7 +82,7 @@ class CenterSearch:
     effort: Effort | None
     """None keeps the first centers."""
     seeding: Seeding
-    """What gives the first centers, a row of `SEEDINGS`."""
+    """Finds the first centers; a row of `SEEDINGS`."""
     rng: np.random.Generator
     threads: int = 1
 
@@ -95,9 +96,16 @@ def find_centers(
     progress: Progress = no_progress,
     observe: Observer = no_observer,
 ) -> Any:
-    """K centers, (K, d) float32, for Morton-sorted `points` with their `codes`.
+    """K centers, (K, d) float32, of which the first m are `fixed`.
 
-    The first ones are `fixed`, (m, d) float32, m <= K; the others are found around them.
+    Args:
+        points: In Morton order, at least K.
+        codes: (n,) integers: the Morton codes of the points.
+        k: The number of centers.
+        fixed: (m, d) float32, m <= K: centers that do not move; the others are found around them.
+        how: How much to search.
+        progress: Called with the stage ``cluster``.
+        observe: Called with the arrays of each level.
     """
     xp = array_module(points.weights)
     kept = len(fixed)
@@ -130,16 +138,16 @@ def find_centers(
 
 
 UPDATE = Level(24, 5000, 16, 4, 2)
-"""What is done when centers follow slowly changing points."""
+"""The work on each frame when centers follow slowly changing points."""
 
 
 def update_centers(points: Points, codes: Any, centers: Any, threads: int = 1) -> Any:
-    """K centers, (K, d) float32, near others that served points much like these.
+    """Search K centers, (K, d) float32, from the centers of similar points (a warm start).
 
     Args:
         points: In Morton order, at least K.
-        codes: Their Morton codes.
-        centers: (K, d) float32.
+        codes: (n,) integers: the Morton codes of the points.
+        centers: (K, d) float32: the centers of the similar points.
         threads: At least 1.
     """
     level = UPDATE
@@ -159,7 +167,7 @@ def best_start(
     how: CenterSearch,
     report: Callable[[float], None],
 ) -> Any:
-    """The best of the centers that the search finds, from its seeding and from random starts."""
+    """The best centers of several searches: from the seeding, and from random starts."""
     xp = array_module(points.weights)
     starts = max(1, min(MOST_STARTS, START_DISTANCES // (len(points) * k)))
     few = points.to_host() if len(points) <= FEW_POINTS else points

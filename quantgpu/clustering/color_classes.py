@@ -1,6 +1,6 @@
-"""Classes of colors that keep to themselves: a pixel of a class gets a palette entry of that class.
+"""Classes of colors: a pixel of a class gets a palette color of the same class.
 
-Opaque pixels stay opaque, and grays stay gray, if they are asked to.
+Opaque pixels stay opaque; with the option ``lock_grays``, grays stay gray.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from quantgpu.color.spaces import ColorSpace, grid_points
 
 
 class ColorClass(NamedTuple):
-    """A property that some colors have."""
+    """A property of colors."""
 
     holds: Callable[[Any], Any]
     """(n, 3 | 4) uint8 colors to (n,) bool."""
     nearest: Callable[[NDArray[np.uint8], ColorSpace], NDArray[np.uint8]]
-    """Colors on the host to those nearest to them that have the property."""
+    """Colors on the host to the nearest colors with the property."""
 
 
 def make_opaque(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:
-    """The opaque colors nearest to colors: they look as these do on what lies behind them."""
+    """The opaque colors nearest to `colors`: each composited on the space's backdrop."""
     top = grid_points(np.array([[0, 0, 0, 255]], np.uint8), space)
     centers = grid_points(colors, space)
     centers[:, 3] = top[:, 3]
@@ -35,7 +35,7 @@ def make_opaque(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint
 
 
 def nearest_grays(colors: NDArray[np.uint8], space: ColorSpace) -> NDArray[np.uint8]:
-    """The grays nearest to colors in a working space, as transparent as they are."""
+    """The grays nearest to `colors` in a working space, each with the alpha of its color."""
     levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     points = weighted_points(space.points(colors[:, :3]), np.ones(len(colors), np.int64))
     grays = colors.copy()
@@ -50,30 +50,35 @@ COLOR_CLASSES = {
         nearest_grays,
     ),
 }
-"""Name to class. Only colors of four channels can be asked whether they are opaque."""
+"""Name to class. The class ``opaque`` is for colors of four channels."""
 
 
 def classes_for(channels: int, lock_grays: bool) -> list[str]:
-    """The classes of colors of so many channels, of `COLOR_CLASSES`, that are kept apart."""
+    """The names, of `COLOR_CLASSES`, of the classes for colors of 3 or 4 `channels`."""
     return ["opaque"] * (channels == 4) + ["gray"] * lock_grays
 
 
 ENFORCE_ROUNDS = 16
-"""How often further palette colors may become of a class: those that gain most, and then again, as
-each takes from what the others gain."""
+"""How often further palette colors may move into a class. Each time only the ones that gain most
+move, as each of them lowers the gain of the others."""
 
 
 def distances_to(points: Points, others: Any) -> Any:
-    """(n,) float32: squared distances of points to (n, d) others."""
+    """(n,) float32: the squared distance of each point to its row of `others`, (n, d)."""
     differences = points.columns[:-1] - others.T
     return (differences * differences).sum(axis=0)
 
 
 class ColorClasses:
-    """Which points may be served by which palette colors."""
+    """The rule which points may be served by which palette colors."""
 
     def __init__(self, names: Sequence[str], point_colors: Any) -> None:
-        """`names`: of `COLOR_CLASSES`; `point_colors`: (n, channels) uint8."""
+        """Sort points into classes.
+
+        Args:
+            names: Rows of `COLOR_CLASSES`.
+            point_colors: (n, channels) uint8.
+        """
         xp = array_module(point_colors)
         self.classes = [COLOR_CLASSES[name] for name in names]
         self.codes = self.codes_of(point_colors)
@@ -83,7 +88,7 @@ class ColorClasses:
         }
 
     def codes_of(self, colors: Any) -> Any:
-        """(n,) integers: a bit for each class that a color is of."""
+        """(n,) integers: the classes of each color, as bits."""
         xp = array_module(colors)
         codes = xp.zeros(len(colors), xp.int64)
         for bit, color_class in enumerate(self.classes):
@@ -93,21 +98,31 @@ class ColorClasses:
     def assign(
         self, points: Points, centers: Any, colors: NDArray[np.uint8], threads: int = 1
     ) -> Any:
-        """`kmeans.assign` among the palette colors that are of all the classes that a point is of.
+        """(n,) integers: the nearest palette color of each point, among those of all its classes.
 
-        If there are none, the last of the classes does not matter, and so on.
+        Where no palette color is of all classes of a point, the last class is ignored, then the
+        one before. Ties go to the first color.
+
+        Args:
+            points: The points that this object was made for, with any weights.
+            centers: (K, d) float32.
+            colors: (K, channels) uint8: the palette colors of these centers.
+            threads: At least 1.
         """
         xp = array_module(centers)
         labels = assign(points, centers, threads)
         for code, members in self.members.items():
             allowed = self.allowed(code, colors)
             if 0 < len(allowed) < len(colors):
-                there = xp.asarray(allowed)
-                labels[members] = there[assign(points.take(members), centers[there], threads)]
+                entries = xp.asarray(allowed)
+                labels[members] = entries[assign(points.take(members), centers[entries], threads)]
         return labels
 
     def allowed(self, code: int, colors: NDArray[np.uint8]) -> NDArray[np.intp]:
-        """The palette colors that may serve points of the classes in `code`; see `assign`."""
+        """Indices of the palette colors that may serve points of the classes in `code`.
+
+        The indices are ascending; see `assign` for classes without a palette color.
+        """
         entries = self.codes_of(colors)
         allowed = np.flatnonzero((entries & code) == code)
         for bit in range(len(self.classes) - 1, 0, -1):
@@ -117,7 +132,10 @@ class ColorClasses:
         return allowed if len(allowed) else np.arange(len(colors))
 
     def groups(self, colors: NDArray[np.uint8]) -> list[tuple[Any, NDArray[np.intp]]]:
-        """Points, (m,) integers, and the palette colors that may serve them, (s,) ascending."""
+        """Groups of points, (m,) indices, and the palette colors that may serve each group.
+
+        The palette colors are (s,) ascending indices; every point is in one group.
+        """
         xp = array_module(self.codes)
         rest = xp.flatnonzero(self.codes == 0)
         found = [(rest, np.arange(len(colors)))] if len(rest) else []
@@ -126,11 +144,19 @@ class ColorClasses:
     def enforce(
         self, points: Points, colors: NDArray[np.uint8], space: ColorSpace, fixed: int, threads: int
     ) -> NDArray[np.uint8]:
-        """Palette colors, of which some become of a class; the first `fixed` stay as they are.
+        """Move palette colors into classes, so that each class has the colors that serve it best.
 
-        Those all of whose points are of the class; that with most of them if there is none; and
-        then others, as long as it lowers the error. At last, for points of several classes, that
-        with most of them if there is none of all these.
+        A palette color moves into a class if all of its points are of the class. If no palette
+        color is of the class then, the one with most points of the class moves; further ones move
+        as long as the error falls. At last, where points are of several classes and no palette
+        color is of all of them, the palette color with most of these points moves.
+
+        Args:
+            points: The points that this object was made for.
+            colors: (K, channels) uint8.
+            space: The working space of the points.
+            fixed: The first `fixed` colors do not change.
+            threads: At least 1.
         """
         xp = array_module(points.weights)
         for bit, color_class in enumerate(self.classes):
@@ -145,14 +171,14 @@ class ColorClasses:
             if not chosen.any() and free.any() and len(inside):
                 chosen[fixed + int(mass[fixed:].argmax())] = True
             changed = color_class.nearest(colors, space)
-            there = xp.asarray(grid_points(changed, space))
+            changed_centers = xp.asarray(grid_points(changed, space))
             if not chosen.any():
                 continue
             before = distances_to(points, centers[labels])
-            after = distances_to(points, there[labels])
+            after = distances_to(points, changed_centers[labels])
             loss = weighted_sums(labels, points.masses, after - before, len(colors))
             for _ in range(ENFORCE_ROUNDS):
-                among = there[xp.asarray(np.flatnonzero(chosen))]
+                among = changed_centers[xp.asarray(np.flatnonzero(chosen))]
                 now = distances_to(inside, among[assign(inside, among, threads)])
                 gain = weighted_sums(
                     labels[members], inside.masses, now - before[members], len(colors)
@@ -175,7 +201,7 @@ class ColorClasses:
     def project(
         self, colors: NDArray[np.uint8], codes: NDArray[np.int64], space: ColorSpace
     ) -> NDArray[np.uint8]:
-        """Colors that are made to be of the classes in their `codes`."""
+        """The colors nearest to `colors` that are of the classes in `codes`, (K,) integers."""
         colors = colors.copy()
         for bit, color_class in enumerate(self.classes):
             chosen = (codes >> bit & 1).astype(bool)

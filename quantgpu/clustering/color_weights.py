@@ -1,10 +1,9 @@
-"""Rare and saturated colors raised, so that a palette of few colors keeps those that stand out.
+"""Raise the weights of rare and saturated colors, so that a small palette keeps what stands out.
 
 K-means spends its colors on area: a red flower that covers a hundredth of a picture goes to brown.
-Here the centers are sought with other weights: those of colors like which there are few are raised,
-and those of saturated ones. Pixels in busy and dark areas count in full. Then each center moves to
-the mean of the colors that are nearest to it, weighted as `importance.evened` does, so that what is
-common keeps its color too.
+With the option ``salient``, centers are searched with higher weights of colors that are rare or
+saturated, and pixels in busy and dark areas count in full. Then each center moves to the mean of
+its nearest colors, weighted by `damp_common_colors`, so that common colors are met as well.
 
 Measured on nine photographs of 320 pixels with a shaded disk in red, yellow, green or blue, effort
 fast. A disk is kept if its mean color comes out less than 50 levels away from where it was. Shares
@@ -23,12 +22,12 @@ of disks kept of all, and of the red ones, of 0.5 % and 1 % of the area (K = 4) 
 | sRGB, K = 16 | 0.50 0.97 -> 1.00 1.00 | 0.44 1.00 -> 1.00 1.00 | 1.23 |
 
 With saturation not squared and a `GRAY` of 64: the square root of the density instead of its power
-of 3/4 kept 0.47 and 0.61 of all disks in sRGB at K = 4, where that kept 0.67 and 0.72; the power of
-3/4 instead of the root cost 1.38 at K = 8, where that cost 1.20. In Oklab it kept 0.47 and 0.56 at
-K = 4, and 0.36 and 0.39 if pixels in busy and dark areas counted for less. A `GRAY` of 8 or 16
-costs up to a seventh more and keeps little more. The count of each cell alone in place of the
-density costs 2 to 4 % more. With no step to the means at the end the MSE was 1.44 (sRGB, K = 4)
-where it was 1.20 with it, and white walls came out pink.
+of 3/4 kept 0.47 and 0.61 of all disks in sRGB at K = 4, where the power kept 0.67 and 0.72; the
+power of 3/4 instead of the root cost 1.38 at K = 8, where the root cost 1.20. In Oklab the power
+kept 0.47 and 0.56 at K = 4, and 0.36 and 0.39 if pixels in busy and dark areas counted for less. A
+`GRAY` of 8 or 16 costs up to a seventh more and keeps little more. The count of each cell alone in
+place of the density costs 2 to 4 % more. Without the step to the means at the end the MSE was 1.44
+(sRGB, K = 4), with the step 1.20, and white walls came out pink.
 """
 
 from __future__ import annotations
@@ -42,26 +41,28 @@ from quantgpu.arrays.namespace import array_module, to_host
 from quantgpu.pixels.perceptual import over_gray
 
 FEW_COLORS = 5
-"""So many colors and fewer are too few for all that stands out."""
+"""Palettes of at most this many colors boost rare colors more, by a power of 3/4."""
 
 GRAY = 32
-"""What grays count for. Colors count for up to 255 more: the square of the levels between their
-greatest and least channel, over 255."""
+"""The factor of grays. Other colors have up to 255 more: the squared difference between the levels
+of the greatest and the least channel, over 255."""
 
 BOOST_SCALE = 1 << 20
-"""The factor of the rarest colors."""
+"""The factor of the rarest colors, before saturation."""
 
 
 def boost_rare_colors(colors: Any, counts: Any, weights: Any, k: int) -> Any:
-    """(n,) int64: `weights` over a root of how common colors like these are, times saturation.
+    """(n,) int64: the `weights`, raised for colors in sparse regions and for saturated colors.
 
-    Roots and quotients of float64 are rounded the same way everywhere. No sum reaches 2^60.
+    A weight is divided by a root of the `cell_density` around the color, and multiplied by the
+    saturation. Roots and quotients of float64 are rounded alike on every machine. No sum reaches
+    2^60.
 
     Args:
         colors: (n, 3) or (n, 4) uint8, distinct.
-        counts: (n,) int64: pixels of each.
-        weights: (n,) int64: their weights, with a sum below 2^31.
-        k: The colors that are sought.
+        counts: (n,) int64: the pixels of each color.
+        weights: (n,) int64: the weight of each color, with a sum below 2^31.
+        k: The number of palette colors.
     """
     xp = array_module(counts)
     cells = color_cells(colors)
@@ -76,22 +77,22 @@ def boost_rare_colors(colors: Any, counts: Any, weights: Any, k: int) -> Any:
 
 
 CELL_BITS = 4
-"""Bits of a channel that tell cells of colors apart: 16 x 16 x 16 of them."""
+"""The high bits of each channel that number the cells of colors: 16 x 16 x 16 cells."""
 
 DAMPING_SCALE = 1 << 16
-"""What weights are multiplied with before they are divided by the root of a density."""
+"""The factor of weights before the division by the root of a density."""
 
 
 def damp_common_colors(colors: Any, counts: Any, weights: Any) -> Any:
-    """(n,) int64: `weights` over the fourth root of how common colors like these are.
+    """(n,) int64: the `weights`, each divided by the fourth root of the `cell_density`.
 
-    What the eye notices first is where error is greatest, and that is among rare colors. The
-    density is that of `cell_density`; roots of whole numbers are rounded the same way everywhere.
+    The eye notices first where error is greatest, and error is greatest among rare colors. Roots
+    of whole numbers are rounded alike on every machine.
 
     Args:
         colors: (n, 3) or (n, 4) uint8, distinct.
-        counts: (n,) int64: pixels of each.
-        weights: (n,) int64: their weights, summed.
+        counts: (n,) int64: the pixels of each color.
+        weights: (n,) int64: the summed weight of the pixels of each color.
     """
     xp = array_module(counts)
     cells = color_cells(colors)
@@ -111,7 +112,10 @@ def color_cells(colors: Any) -> Any:
 
 
 def cell_density(masses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(4096,) pixels in and around every cell: 1, 2, 1 times those along each axis, whole."""
+    """(4096,): the pixels in and around every cell, weighted 1, 2, 1 along each axis; integers.
+
+    `masses`, (4096,), are the pixels of each cell.
+    """
     side = 1 << CELL_BITS
     grid = np.pad(masses.reshape(side, side, side), 1)
     for axis in range(3):

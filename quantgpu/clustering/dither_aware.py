@@ -1,10 +1,10 @@
-"""Centers for pixels that will be dithered: they serve where errors move pixels to, too.
+"""Centers for pixels that will be dithered: also near the places that errors move pixels to.
 
-Error diffusion moves each pixel by what its neighbors got wrong, and in smooth areas these are of
-much the same color. So each color is followed through a few of its pixels in a row: it is moved by
-a share of its last error, takes the nearest center, and the new error is where it was moved to less
-that center. Centers go to the means of where colors were moved to. They spread a little, into
-colors that only mixing can make of the others, and away from where they are closest.
+Error diffusion moves each pixel by the errors of its neighbors, and in smooth areas the neighbors
+have much the same color. So each color is followed through a few pixels of that color in a row: the
+color is moved by a share of its last error and takes the nearest center; the new error is the moved
+color less the center. Centers go to the means of the moved colors. The centers spread a little,
+towards colors that otherwise only mixing can make, and away from where centers are dense.
 
 Measured with the method ``adaptive`` on eight small photographs, K = 16, 64, 256: butteraugli's
 3-norm and SSIMULACRA as shares of those of pngquant 2.17 and its dither, without 0.815/0.711,
@@ -29,27 +29,26 @@ FULL = 64
 """The strength at which all of an error is passed on."""
 
 CENTER_STEPS, PIXELS_IN_A_ROW = 6, 2
-"""Steps of the centers, and pixels that are followed in each."""
+"""Steps of the centers, and pixels in a row that are followed in each step."""
 
 LEAST_STRENGTH, MOST_STRENGTH = 38, 58
-"""The strengths for colors of busy and of perfectly smooth areas, of `FULL`."""
+"""The strengths, out of `FULL`, for colors of busy and of perfectly smooth areas."""
 
 BUSY, SMOOTH = 50, 56
-"""Between these weights, as parts of 64 of what they would be in a perfectly smooth area, strength
-rises from the least to the most."""
+"""Strength rises from the least to the most between these weights, in 64ths of the weight in a
+perfectly smooth area."""
 
 FARTHEST = 512
-"""Grid steps that a color is moved along an axis at most: distances stay exact."""
+"""The most grid steps by which a color is moved along an axis: distances stay exact."""
 
 COLORS = 10_000, 48
-"""Octree leaves that are followed, at least, and for each center."""
+"""Octree leaves that are followed: at least, and for each center."""
 
 
 def smoothness(histogram: Histogram, perceptual: bool) -> tuple[Any, Any]:
-    """The weights of each color's pixels, and their weights if all areas were smooth, (n,) int64
-    each.
+    """The weight of each color, and its weight if all its pixels were smooth, (n,) int64 each.
 
-    Without `perceptual` weights nothing is smooth.
+    Without `perceptual` weights all pixels are taken for busy.
     """
     if histogram.weights is None or not perceptual:
         return 0 * histogram.counts, histogram.counts
@@ -57,7 +56,7 @@ def smoothness(histogram: Histogram, perceptual: bool) -> tuple[Any, Any]:
 
 
 def strength_for(weighed: Any, smooth: Any) -> Any:
-    """(n,) int32: the strength at which colors are followed, of `FULL`."""
+    """(n,) int32: the share, out of `FULL`, of an error that moves each color; see `smoothness`."""
     xp = array_module(weighed)
     above = xp.clip(64 * weighed // smooth - BUSY, 0, SMOOTH - BUSY)
     return (LEAST_STRENGTH + (MOST_STRENGTH - LEAST_STRENGTH) * above // (SMOOTH - BUSY)).astype(
@@ -74,15 +73,15 @@ def dither_aware_centers(
     fixed: int,
     threads: int = 1,
 ) -> Any:
-    """Centers, (K, d) float32, for pixels that will be dithered; the first `fixed` stay.
+    """Centers, (K, d) float32, for pixels that will be dithered.
 
     Args:
-        points: In Morton order, of which there are more than centers.
-        codes: Their Morton codes.
-        weighed: (n,) int64: see `smoothness`.
-        smooth: (n,) int64: the same.
-        centers: (K, d) float32.
-        fixed: How many of them stay where they are.
+        points: n points in Morton order, n > K.
+        codes: (n,) integers: the Morton codes of the points.
+        weighed: (n,) int64: the weight of each point, see `smoothness`.
+        smooth: (n,) int64: the weight of each point in a smooth area, see `smoothness`.
+        centers: (K, d) float32: the centers to start from.
+        fixed: The first `fixed` centers do not move.
         threads: At least 1.
     """
     xp = array_module(codes)
@@ -115,7 +114,7 @@ def dither_aware_centers(
 
 
 def total_of(values: Any, starts: Any, ends: Any) -> Any:
-    """(m,) int64: sums of (n,) values over the runs ``starts … ends``."""
+    """(m,) int64: the sums of `values`, (n,) int64, over the runs ``starts … ends``, (m,) each."""
     xp = array_module(values)
     running = xp.zeros(len(values) + 1, xp.int64)
     xp.cumsum(values, out=running[1:])

@@ -1,8 +1,8 @@
-"""At most K of a fixed set of colors: which of them serve an image best.
+"""The K colors of a fixed set that serve an image best.
 
-The colors that a free clustering finds lead to a first choice, which grows greedily to K; then one
-chosen color after the other is exchanged for another, as long as that lowers the error (the swaps
-of PAM, found for all pairs at once).
+The centers of a free clustering lead to a first choice, which grows greedily to K; then one chosen
+color after the other is exchanged for another, as long as the exchange lowers the error (the swaps
+of PAM, evaluated for all pairs at once).
 
 E. Schubert and P. J. Rousseeuw, "Faster k-medoids clustering: improving the PAM, CLARA, and CLARANS
 algorithms", SISAP 2019, doi:10.1007/978-3-030-32047-8_16.
@@ -17,30 +17,31 @@ from quantgpu.clustering.kmeans import assign
 from quantgpu.clustering.points import Points
 
 MOST_POINTS = 2048
-"""Octree leaves that the colors are chosen by, and"""
+"""The octree leaves for which colors are chosen, at most;"""
 POINTS_PER_COLOR = 12
-"""so many for each of K, if that is more."""
+"""or this number for each of K colors, whichever is larger."""
 
 MOST_CANDIDATES = 2048
 """Of larger sets only the colors nearest to some leaf or free center can be chosen."""
 
 SWAPS = 64
-"""Exchanges at most: 12 to 40 were made for 16 and 64 of 512 colors of photographs."""
+"""The most exchanges: 12 to 40 were made for 16 and 64 of 512 colors of photographs."""
 
 TOTAL = 1 << 28
-"""Weights are scaled down to less than that together, so that float64 holds all sums exactly."""
+"""Weights are scaled down until their sum is below this: float64 holds all sums exactly."""
 
 
 def k_medoids(
     points: Points, candidates: NDArray[np.float32], free: NDArray[np.float32], k: int, fixed: int
 ) -> list[int]:
-    """Indices of at most K of the `candidates`, all on the host; the first `fixed` are among them.
+    """Choose at most K of the `candidates` for `points`; return their indices.
 
     Args:
-        points: What is to be served.
+        points: On the host.
         candidates: (M, d) integer grid points.
-        free: (m, d) centers that serve the points well, wherever they are.
+        free: (m, d): centers of a free clustering of the points.
         k: At least `fixed`.
+        fixed: The first `fixed` candidates are always chosen.
     """
     near = np.unique(assign(points, candidates))
     first = np.unique(assign(as_points(free), candidates))
@@ -58,21 +59,21 @@ def k_medoids(
 
 
 def as_points(centers: NDArray[np.float32]) -> Points:
-    """Centers as points of weight 1."""
+    """(m, d) centers as points of weight 1."""
     columns = np.ones((centers.shape[1] + 1, len(centers)), np.float32)
     columns[:-1] = centers.T
     return Points(columns, np.ones(len(centers), np.int64))
 
 
 def whole_masses(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n,) whole numbers, at least 1, in proportion to weights."""
+    """(n,): whole numbers, at least 1, in proportion to `weights`; their sum is below `TOTAL`."""
     shift = max(0, int(weights.sum()).bit_length() - TOTAL.bit_length() + 2)
     masses: NDArray[np.float64] = np.maximum(weights >> shift, 1).astype(np.float64)
     return masses
 
 
 def squared_distances(points: Points, candidates: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, M): of every point to every candidate."""
+    """(n, M): the squared distance of every point to every candidate."""
     total = np.zeros((len(points), len(candidates)))
     for column, center in zip(points.columns, candidates.T, strict=False):
         gap = column[:, None].astype(np.float64) - center
@@ -83,7 +84,11 @@ def squared_distances(points: Points, candidates: NDArray[np.float32]) -> NDArra
 def grow(
     distances: NDArray[np.float64], masses: NDArray[np.float64], chosen: list[int], k: int
 ) -> list[int]:
-    """K choices: always that which lowers the error most, ties to the first; fewer if none does."""
+    """Add the candidate that lowers the error most, ties to the first, until there are K.
+
+    Fewer than K are returned if no candidate lowers the error any more. `distances` are (n, M),
+    `masses` (n,), and `chosen` indices of candidates.
+    """
     chosen = list(chosen)
     served = distances[:, chosen].min(axis=1, initial=np.float64(1 << 24))
     while len(chosen) < k:
@@ -99,7 +104,10 @@ def grow(
 def swap(
     distances: NDArray[np.float64], masses: NDArray[np.float64], chosen: list[int], fixed: int
 ) -> list[int]:
-    """The choices after the exchanges that lower the error most; the first `fixed` stay."""
+    """Exchange chosen candidates, each time the pair that lowers the error most.
+
+    The first `fixed` choices stay. Arguments as in `grow`.
+    """
     chosen = list(chosen)
     for _ in range(SWAPS if fixed < len(chosen) else 0):
         loss = losses_of_swaps(distances, masses, chosen)
@@ -114,7 +122,7 @@ def swap(
 def losses_of_swaps(
     distances: NDArray[np.float64], masses: NDArray[np.float64], chosen: list[int]
 ) -> NDArray[np.float64]:
-    """(K, M): how much the error rises if a choice is exchanged for a candidate."""
+    """(K, M): the rise of the error if a choice is exchanged for a candidate."""
     own = distances[:, chosen]
     nearest = own.argmin(axis=1)
     rows = np.arange(len(own))

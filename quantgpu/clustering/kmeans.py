@@ -1,8 +1,8 @@
 """Weighted k-means on integer grids: assignment, centroids, Lloyd's iteration.
 
-Everything that decides anything is exact, so threads, batches and devices cannot change a bit:
-distances are integers below 2^24 in float32, sums are integers below 2^53 in float64 or integers in
-int64, and a centroid is a quotient of integers, rounded half up.
+Every number that decides something is exact, so threads, batches and devices cannot change a bit of
+the result: distances are integers below 2^24 in float32, sums are integers below 2^53 in float64 or
+integers in int64, and a centroid is a quotient of integers, rounded half up.
 
 S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28(2),
 1982, doi:10.1109/TIT.1982.1056489.
@@ -21,30 +21,31 @@ from quantgpu.clustering.points import Points, distance_matrix
 from quantgpu.threads import chunks, parallel_chunks
 
 DISTANCES = 1 << 16
-"""Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS does
-not spread so small a product over threads of its own, which would fight with ours."""
+"""Distances computed at a time: 256 KiB of float32 stay in the second-level cache, and BLAS uses
+no threads of its own for such a small product, which would compete with the threads here."""
 
 PARALLEL = 1 << 22
 """Distances below which threads cost more than they save."""
 
 BOXES = 16
-"""Boxes that are first compared with the centers as one."""
+"""Neighboring boxes that are first compared with the centers as one."""
 
 HALF_RANGE = 4096
-"""Numbers below 2^24 are summed in two halves of so many steps."""
+"""Numbers below 2^24 are summed in two halves: quotient and remainder by this number."""
 
 MANY_CENTERS = 128
-"""Centers above which, and"""
+"""Boxes of points are compared with the centers first if there are more centers than this, and"""
 MANY_DISTANCES = 1 << 26
-"""distances above which boxes of points are first compared with the centers. Milliseconds without
-and with boxes, 588,000 points, the better of one and two threads: K = 64 18 and 17, 256 38 and 26,
-1024 127 and 49; but 10,000 points and K = 1024: 2.9 and 3.9."""
+"""more distances than this. Milliseconds without and with boxes, 588,000 points, the better of one
+and two threads: K = 64 18 and 17, 256 38 and 26, 1024 127 and 49; but 10,000 points and K = 1024:
+2.9 and 3.9."""
 
 BOX = 64, 1024
-"""Points in a box, at least and at most; between these, four times as many as a center has."""
+"""Points in a box, at least and at most; between the two, four times the points of a center."""
 
 RELAXATION = 9, 5
-"""Over-relaxed steps go 9/5 of the way to the mean: 10 such steps do what 30 plain ones do."""
+"""Over-relaxed steps go 9/5 of the way to the mean: 10 of them reach the error of 30 plain steps.
+"""
 
 
 def assign(points: Points, centers: Any, threads: int = 1) -> Any:
@@ -62,7 +63,11 @@ def assign(points: Points, centers: Any, threads: int = 1) -> Any:
 
 
 def two_nearest(points: Points, centers: Any, threads: int = 1) -> tuple[Any, Any]:
-    """Each point's label and, (n,) float32, how much farther (squared) its second center lies."""
+    """Each point's label, (n,) integers, and the gap to its second nearest center.
+
+    The gap, (n,) float32, is the squared distance to the second nearest center less the squared
+    distance to the nearest.
+    """
     xp = array_module(centers)
     labels = xp.empty(len(points), xp.intp)
     gaps = xp.empty(len(points), xp.float32)
@@ -82,10 +87,11 @@ def two_nearest(points: Points, centers: Any, threads: int = 1) -> tuple[Any, An
 def each_product(
     use: Callable[[slice, Any, Any], None], points: Points, centers: Any, rank: int, threads: int
 ) -> None:
-    """Call `use` with batches of distances: their rows, the distances, and whose they are.
+    """Call `use` with batches of distances: a slice of points, the distances, and the centers.
 
-    The centers are None for all of them, or those, ascending, among which are the `rank` nearest
-    to every point of the batch: large problems are pruned box by box.
+    The distances are (rows, m) float32: |x - s|^2 - |x|^2. The centers are None for all K, or (m,)
+    ascending indices, among which are the `rank` nearest centers of every point in the batch: large
+    problems are pruned box by box.
 
     The second factor of each product is C-contiguous: OpenBLAS 0.3.31 multiplies two transposed
     matrices wrongly now and then (once in 100,000 products) when two threads do so at a time.
@@ -123,10 +129,16 @@ def each_product(
 
 
 def possible_in_boxes(low: Any, high: Any, centers: Any, rank: int) -> Any:
-    """(boxes, K) bool: whether a center can be of the `rank` nearest to a point of ``low … high``.
+    """(boxes, K) bool: whether a center can be among the `rank` nearest to a point of a box.
 
-    It is out when its least distance to the box exceeds the greatest distances of `rank` others.
-    The distances compared are exact, so nothing changes but the time.
+    A center cannot if its least distance to the box exceeds the greatest distances of `rank` other
+    centers. The compared distances are exact, so only the time depends on the boxes.
+
+    Args:
+        low: (d, boxes) float32: the least coordinates of each box.
+        high: (d, boxes) float32: the greatest coordinates of each box.
+        centers: (K, d) float32.
+        rank: 1 or 2.
     """
     xp = array_module(centers)
     nearest = xp.zeros((low.shape[1], len(centers)), xp.float32)
@@ -154,9 +166,10 @@ def cluster_sums(points: Points, labels: Any, clusters: int) -> tuple[Any, Any]:
 
 
 def weighted_sums(labels: Any, masses: Any, values: Any, clusters: int) -> Any:
-    """(K,) int64: the sum of mass times value, an integer below 2^24 of either sign, per cluster.
+    """(K,) int64: the sum of mass times value in each cluster.
 
-    In two halves, so that float64 holds the sums exactly.
+    Values are integers of either sign below 2^24. They are summed in two halves, so that float64
+    holds the sums exactly.
     """
     xp = array_module(labels)
     total = xp.zeros(clusters, xp.int64)
@@ -167,9 +180,10 @@ def weighted_sums(labels: Any, masses: Any, values: Any, clusters: int) -> Any:
 
 
 def step_to_means(centers: Any, mass: Any, sums: Any, relaxation: tuple[int, int] = (1, 1)) -> Any:
-    """Centers moved p/q of the way to their clusters' means, rounded half up to the grid.
+    """Move centers p/q of the way to the means of their clusters, rounded half up to the grid.
 
-    The center of an empty cluster stays where it is.
+    The center of an empty cluster does not move. `mass` and `sums` are those of `cluster_sums`, and
+    `relaxation` is (p, q).
     """
     xp = array_module(centers)
     p, q = relaxation
@@ -180,7 +194,10 @@ def step_to_means(centers: Any, mass: Any, sums: Any, relaxation: tuple[int, int
 
 
 def total_error(centers: Any, mass: Any, sums: Any) -> int:
-    """The summed weighted squared error, less the constant that no choice of centers changes."""
+    """The summed weighted squared error, less the constant sum of weight times |x|^2.
+
+    `mass` and `sums` are those of `cluster_sums`.
+    """
     xp = array_module(centers)
     s = centers.astype(xp.int64)
     return int(((s * s).sum(axis=1) * mass - 2 * (s * sums).sum(axis=1)).sum())
@@ -194,15 +211,15 @@ def nearest_sums(points: Points, centers: Any, threads: int = 1) -> tuple[Any, A
 
 
 def relaxations(steps: int) -> list[tuple[int, int]]:
-    """How far each of so many of Lloyd's steps goes; all but the last are over-relaxed."""
+    """The relaxations (p, q) of `steps` of Lloyd's steps; all but the last are over-relaxed."""
     return [RELAXATION] * (steps - 1) + [(1, 1)] * (steps > 0)
 
 
 def lloyd(points: Points, centers: Any, steps: int, threads: int = 1, fixed: int = 0) -> Any:
-    """Centers after at most `steps` of Lloyd's steps; the first `fixed` stay where they are.
+    """The centers, (K, d) float32, after at most `steps` of Lloyd's steps.
 
-    A step that moves nothing is the last, as every other would move nothing either; a GPU takes
-    them all the same, and does not wait to find out.
+    The first `fixed` centers do not move. The host stops after a step that moves no center; a GPU
+    takes all steps, as looking at the centers would make the host wait.
     """
     if steps and not on_host(centers):
         return kmeans_gpu.lloyd_gpu(points, centers, relaxations(steps), fixed)

@@ -1,15 +1,16 @@
 """Assignment, sums and Lloyd's steps as launches that never wait.
 
-There are two ways to the sums of the points nearest to each center, and both give the same bytes.
-`batched_sums` computes the distances to all K centers in batched matrix products and lets the
-kernel `accumulate` read them once: it moves 36 + 8 K bytes for each point, 2,084 at K = 256.
-`nearest_sums_gpu` fuses both: the kernel `reduce` keeps centers in shared memory and distances in
-registers, and moves 20 bytes for each point whatever K is. Its inner loop takes 7 instructions of
-PTX for a point and a center (3 multiply-adds, 3 to compare and select, and a share of the rest).
-For 588,000 points and 256 centers that is 12 MB against 1.2 GB, and the matrix product alone would
-need 4 multiply-adds where the fused kernel needs 3. Registers (48 and 32 at compute capability 9.0)
-let half of the threads of a multiprocessor and all of them run. So the fused kernel does the work,
-and the other route is what it is compared with whenever a GPU is opened.
+Two routes lead to the sums of the points nearest to each center, and both give the same bytes.
+`batched_sums` computes the distances to all K centers in batched matrix products, and the kernel
+`accumulate` reads each distance once: 36 + 8 K bytes are moved for each point, 2,084 at K = 256.
+`nearest_sums_gpu` fuses the two steps: the kernel `reduce` keeps centers in shared memory and
+distances in registers, and moves 20 bytes for each point whatever K is. The inner loop of `reduce`
+takes 7 instructions of PTX for a point and a center (3 multiply-adds, 3 to compare and select, and
+a share of the rest). For 588,000 points and 256 centers the fused kernel moves 12 MB, the other
+route 1.2 GB, and the matrix product alone would need 4 multiply-adds where the fused kernel needs
+3. Registers (48 and 32 at compute capability 9.0) let half of the threads of a multiprocessor and
+all of them run. So the fused kernel does the work, and the result of the other route is compared
+with its result whenever a GPU is opened.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 REDUCE_THREADS = 128
 """Threads in a block of `reduce`, and"""
 POINTS_PER_THREAD = 4
-"""points that each of them takes at a time."""
+"""points that each thread takes at a time."""
 
 BIAS = 2048
-"""Added to coordinates, so that sums are of numbers that are not negative."""
+"""Added to coordinates, so that no summand is negative."""
 
 LABELS, SUMS, MOMENTS, GAPS = range(4)
-"""What `reduce` makes."""
+"""The kinds of output of `reduce`; KIND in ``reduce.cu``."""
 
 
 def sums_per_cluster(kind: int, axes: int) -> int:
-    """The sums of a cluster."""
+    """The number of sums that `reduce` adds up for each cluster."""
     return {LABELS: 0, SUMS: 1 + axes, MOMENTS: 1 + axes + axes * (axes + 1) // 2, GAPS: 1}[kind]
 
 
@@ -46,7 +47,15 @@ BATCH_DISTANCES = 1 << 26
 
 
 def reduce(points: Points, centers: Any, count: Any, kind: int, out: Any) -> Launch:
-    """A launch of `reduce`: `count` is (1,) int32, the centers in use of those in `centers`."""
+    """A launch of ``reduce.cu``.
+
+    Args:
+        points: On the device.
+        centers: (m, d) float32, of which the first `count` are used.
+        count: (1,) int32 on the device.
+        kind: `LABELS`, `SUMS`, `MOMENTS` or `GAPS`.
+        out: Labels, (n,) int32; or sums, (m, `sums_per_cluster`) uint64.
+    """
     axes = centers.shape[1]
     shared = 8 * sums_per_cluster(kind, axes) * len(centers)
     in_shared = 0 < shared <= SHARED_BYTES
@@ -78,7 +87,10 @@ def nearest_sums_gpu(points: Points, centers: Any) -> tuple[Any, Any]:
 
 
 def batched_sums(points: Points, centers: Any, batch: int = BATCH_DISTANCES) -> tuple[Any, Any]:
-    """`nearest_sums_gpu` by matrix products: `accumulate` reads the distances once."""
+    """The result of `nearest_sums_gpu` by matrix products and the kernel `accumulate`.
+
+    `batch` is the number of distances that are written to memory at a time.
+    """
     from quantgpu.clustering.points import distance_matrix
 
     xp = array_module(centers)
@@ -102,7 +114,7 @@ def batched_sums(points: Points, centers: Any, batch: int = BATCH_DISTANCES) -> 
 
 
 def remove_bias(sums: Any) -> tuple[Any, Any]:
-    """Weights and coordinate sums from what `reduce` adds up."""
+    """The weights, (K,), and coordinate sums, (K, d), int64 each, in the output of `reduce`."""
     xp = array_module(sums)
     signed = sums.view(xp.int64)
     mass = signed[:, 0].copy()
@@ -110,7 +122,7 @@ def remove_bias(sums: Any) -> tuple[Any, Any]:
 
 
 def count_of(centers: Any) -> Any:
-    """(1,) int32: K."""
+    """(1,) int32 on the device: the number of centers."""
     xp = array_module(centers)
     return xp.full(1, len(centers), xp.int32)
 
@@ -118,9 +130,15 @@ def count_of(centers: Any) -> Any:
 def step(
     points: Points, centers: Any, count: Any, sums: Any, fixed: int, relaxation: tuple[int, int]
 ) -> list[Launch]:
-    """The launches of one of Lloyd's steps, in place, of all centers but the first `fixed`.
+    """The launches of one of Lloyd's steps, which moves `centers` in place.
 
-    The `sums` are zero before and after.
+    Args:
+        points: On the device.
+        centers: (m, d) float32.
+        count: (1,) int32: the centers in use.
+        sums: (m, `sums_per_cluster`) uint64: zero before and after the launches.
+        fixed: The first `fixed` centers do not move.
+        relaxation: (p, q): centers move p/q of the way to the means.
     """
     numbers = map(int32, (fixed, *relaxation))
     arguments = sums.view("int64"), count, *points.bounds, *numbers, centers
@@ -131,7 +149,10 @@ def step(
 
 
 def lloyd_gpu(points: Points, centers: Any, relaxations: list[tuple[int, int]], fixed: int) -> Any:
-    """Centers after Lloyd's steps with these relaxations; the first `fixed` stay."""
+    """The centers, (K, d) float32, after one of Lloyd's steps for each of the `relaxations`.
+
+    The first `fixed` centers do not move.
+    """
     xp = array_module(centers)
     centers = centers.copy()
     count = count_of(centers)

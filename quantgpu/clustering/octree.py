@@ -1,9 +1,9 @@
-"""Coarse levels: the colors of an octree's leaves stand for the colors inside them.
+"""Coarse levels of a clustering: the leaves of an octree stand for the colors inside them.
 
-The mean of a cell's colors with their summed weight makes an exact k-means problem of its own,
-smaller by one or two orders of magnitude. Cells are split where it matters, largest squared error
-first. Searched for K = 256 on a photograph of 588,000 colors, 9,000 and 57,000 cells of equal size
-lead to an MSE of 54.4 and 53.1; 4,000 and 24,000 such leaves to 54.1 and 52.9.
+The means of the leaves, with the summed weights of their colors, are a k-means problem of their
+own, smaller by one or two orders of magnitude. Cells are split in descending order of squared
+error. A search for K = 256 on a photograph of 588,000 colors leads to an MSE of 54.4 and 53.1 with
+9,000 and 57,000 cells of equal size, and of 54.1 and 52.9 with 4,000 and 24,000 leaves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quantgpu.clustering import octree_gpu
 from quantgpu.clustering.points import Points, weighted_points
 
 UNBOUNDED = np.finfo(float).max
-"""The error of the root, so that it is split first."""
+"""The error of the root: the root is split first."""
 
 
 class Octree(NamedTuple):
@@ -26,15 +26,15 @@ class Octree(NamedTuple):
     starts: Any
     """(m,) integers: the first point of each cell."""
     ends: Any
-    """(m,) integers: one past its last point."""
+    """(m,) integers: one past the last point of each cell."""
     error: Any
     """(m,) float64: the least squared error among the cell and its ancestors."""
     parent_error: Any
-    """(m,) float64: that of its parent."""
+    """(m,) float64: the `error` of the cell's parent."""
     descending: Any
     """(s + 1,) float64: the errors of cells that can be split, largest first, and a last 0."""
     leaves_after: Any
-    """(s,) integers: the leaves that there are when all cells up to this one are split."""
+    """(s,) integers: the number of leaves after splitting all cells up to each one."""
 
 
 class RunningSums(NamedTuple):
@@ -50,13 +50,13 @@ class RunningSums(NamedTuple):
 
     @property
     def moments(self) -> Any:
-        """(d, n + 1): of weight times coordinate."""
+        """(d, n + 1): prefix sums of weight times coordinate."""
         return self.table[1:-1]
 
     def squared_error(self, starts: Any, ends: Any) -> Any:
-        """(m,) float64: the weighted squared distances of the runs' points to their means.
+        """(m,) float64: the summed weighted squared distances of each run's points to their mean.
 
-        Elementwise float64 arithmetic rounds the same way everywhere.
+        Elementwise float64 arithmetic rounds alike on every machine.
         """
         mass = self.weight[ends] - self.weight[starts]
         squares = self.table[-1]
@@ -75,13 +75,13 @@ class RunningSums(NamedTuple):
 
 
 def running_sums(points: Points) -> RunningSums:
-    """Prefix sums of weight, weight * x and weight * x^2."""
+    """Prefix sums of weight, weight * x for each axis, and weight * |x|^2."""
     xp = array_module(points.weights)
     table = xp.zeros((len(points.columns) + 1, len(points) + 1), xp.int64)
     xp.cumsum(points.weights, out=table[0, 1:])
     squares = xp.zeros(len(points), xp.int64)
     for row, column in zip(table[1:-1], points.columns[:-1], strict=True):
-        coordinates = column.astype(xp.int64)  # one axis at a time: a large histogram has no room
+        coordinates = column.astype(xp.int64)  # one axis at a time: all would not fit in memory
         moments = points.weights * coordinates
         xp.cumsum(moments, out=row[1:])
         moments *= coordinates
@@ -91,10 +91,15 @@ def running_sums(points: Points) -> RunningSums:
 
 
 def octree(codes: Any, sums: RunningSums, most: int) -> Octree:
-    """The cells over Morton-sorted points that `leaves` may ask for, up to `most` of them.
+    """The cells over Morton-sorted points that `leaf_runs` can need for up to `most` leaves.
 
-    On the host only cells that can still be split are looked into. A GPU looks into all: that takes
-    less time than to wait for what is left.
+    The host leaves out the children of cells that cannot be split any more. A GPU finds all cells:
+    finding them takes less time than waiting for the list of the cells to split.
+
+    Args:
+        codes: (n,) integers: the Morton codes of the points, ascending.
+        sums: Of the points.
+        most: The number of leaves.
     """
     if not on_host(codes):
         starts, ends, error, bound, count = octree_gpu.octree_cells(
@@ -122,9 +127,14 @@ def octree(codes: Any, sums: RunningSums, most: int) -> Octree:
 
 
 def split_order(errors: list[Any], children: list[Any], least: float = 0.0) -> tuple[Any, Any]:
-    """`Octree.descending` and `Octree.leaves_after`, of the cells whose error is at least `least`.
+    """`Octree.descending` and `Octree.leaves_after` of the cells whose error is at least `least`.
 
-    Equal errors may come in any order: they are split together or not at all.
+    Equal errors may come in any order: the cells are split together or not at all.
+
+    Args:
+        errors: (m,) float64 for each level: `Octree.error`.
+        children: (m,) integers for each level: the children of each cell.
+        least: On a GPU all cells are taken.
     """
     xp = array_module(errors[0])
     if on_host(errors[0]):
@@ -152,18 +162,18 @@ def leaf_runs(tree: Octree, most: int) -> tuple[Any, Any]:
     xp = array_module(tree.error)
     threshold = split_threshold(tree.descending, tree.leaves_after, most)
     chosen = xp.flatnonzero((tree.parent_error > threshold) & (tree.error <= threshold))
-    if on_host(chosen):  # there cells come level by level; from a GPU they come in Morton order
+    if on_host(chosen):  # cells of the host are sorted by level, cells of a GPU in Morton order
         chosen = chosen[np.argsort(tree.starts[chosen])]
     return tree.starts[chosen], tree.ends[chosen]
 
 
 def leaves(tree: Octree, sums: RunningSums, most: int) -> Points:
-    """At most `most` leaves of an octree, see `leaf_runs`, as points in Morton order."""
+    """At most `most` leaves of an octree as points in Morton order; see `leaf_runs`."""
     return weighted_points(*sums.means(*leaf_runs(tree, most)))
 
 
 def subcells(cell: Any, starts: Any, ends: Any) -> tuple[Any, Any]:
-    """Starts and ends of the runs of equal `cell` numbers inside the runs ``starts … ends``."""
+    """The starts and ends of the runs of equal `cell` numbers inside the runs ``starts … ends``."""
     lengths = ends - starts
     offsets = np.cumsum(lengths) - lengths
     total = int(lengths.sum())

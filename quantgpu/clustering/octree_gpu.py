@@ -1,4 +1,4 @@
-"""The cells of an octree, level by level, without waiting for how many a level has."""
+"""The cells of an octree, level by level: the host never waits for the number of cells."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from quantgpu.arrays.namespace import array_module
 from quantgpu.kernels.launch import blocks_for, int32, prepare
 
 LEVELS = 8
+"""Levels below the root: one for each bit of a channel."""
 
 
 def octree_cells(codes: Any, table: Any, axes: int, unbounded: float) -> tuple[Any, ...]:
-    """The columns starts, ends, error, parent_error of `cells.Octree`, and the children of each.
+    """The columns starts, ends, error, parent_error of `octree.Octree`, and children.
 
-    All occupied cells, the root first.
+    They hold all occupied cells, the root first; `children` counts the children of each cell.
 
     Args:
-        codes: (n,) Morton codes, ascending.
-        table: Prefix sums, (axes + 2, n + 1) int64: `octree.RunningSums.table`.
+        codes: (n,) integers: Morton codes, ascending.
+        table: (axes + 2, n + 1) int64: `octree.RunningSums.table`.
         axes: 3, or 4 with alpha.
         unbounded: The error of the root.
     """

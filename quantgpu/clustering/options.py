@@ -1,4 +1,4 @@
-"""Options of the search for a palette."""
+"""Options of the palette."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from quantgpu.errors import UsageError, check_choice, check_number
 from quantgpu.palette import Palette
 
 DEFAULT_K = 256
-"""Colors of a palette where no number is given."""
+"""The default number of palette colors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaletteOptions:
-    """Options of the search for a palette; `quantgpu.quantize` says what each one means.
+    """How the palette is chosen; `quantgpu.quantize` describes each option.
 
     Raises:
-        UsageError: An option is outside its range, or has no effect beside another.
+        UsageError: An option is outside its range, or has no effect beside another option.
     """
 
     effort: str = "balanced"
@@ -37,7 +37,7 @@ class PaletteOptions:
     keep: Palette | None = None
     """Without repetitions."""
     snap: float | None = None
-    """A share of the pixels, above 0 to 1."""
+    """A share of the pixels, above 0, at most 1."""
     lock_grays: bool = False
     from_palette: Palette | None = None
     """Without repetitions."""
@@ -61,7 +61,7 @@ class PaletteOptions:
 
     @property
     def weighs_pixels(self) -> bool:
-        """Whether pixels are counted with weights of what the eye sees."""
+        """Whether pixels are counted with perceptual weights."""
         return self.perceptual and not self.salient
 
     @property

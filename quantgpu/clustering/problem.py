@@ -1,4 +1,4 @@
-"""A clustering that is to be done: its points, and what is not free."""
+"""A clustering problem: its points, and the constraints on the palette."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from quantgpu.color.spaces import ColorSpace, grid_points
 
 @dataclass(frozen=True)
 class Problem:
-    """The colors of a histogram as points, for K colors of a palette to serve."""
+    """The colors of a histogram as points, to be served by K palette colors."""
 
     points: Points
-    """(n, d), in Morton order; their weights are those of the error."""
+    """n points in Morton order, with the weights of the error."""
     colors: Any
     """(n, channels) uint8: the color of each point."""
     k: int
     space: ColorSpace
     kept: NDArray[np.uint8]
-    """(m, channels): colors of the palette that stay as they are, m <= K."""
+    """(m, channels) uint8: colors that the palette must contain, m <= K."""
     classes: ColorClasses | None = None
-    """Which points may be served by which colors; None for all by all."""
+    """Which points may be served by which colors; None if all may be served by all."""
     threads: int = 1
 
     @property
     def fixed(self) -> Any:
-        """(m, d) float32: the centers of the colors that stay, where the points are."""
+        """(m, d) float32: the kept colors as centers, on the device of the points."""
         return array_module(self.points.weights).asarray(grid_points(self.kept, self.space))
 
     def assign(self, points: Points, colors: NDArray[np.uint8], centers: Any = None) -> Any:
         """(n,) integers: the palette entry that serves each point; ties go to the first.
 
         Args:
-            points: Those of the problem, with any weights.
+            points: The points of the problem, with any weights.
             colors: (K, channels) uint8.
-            centers: Theirs, (K, d) float32, if they are known.
+            centers: (K, d) float32: the colors as centers; None to compute them.
         """
         if centers is None:
             xp = array_module(points.weights)

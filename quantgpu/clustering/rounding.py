@@ -16,30 +16,29 @@ from quantgpu.color.spaces import grid_points
 from quantgpu.palette import distinct, in_order
 
 MOST_REPAIRS = 8
-"""How often unused colors may be replaced; one that is then still unused stays."""
-
+"""How often unused colors may be replaced; a color that is unused after that stays."""
 
 CLASS_STEPS = 2
-"""Lloyd's steps at least from one 8-bit color to another where classes of colors are kept apart."""
+"""The least number of Lloyd's steps on 8-bit colors if there are classes of colors."""
 
 
 def round_to_palette(
     problem: Problem, centers: Any, steps: int = 0, replace_unused: bool = True
 ) -> tuple[NDArray[np.uint8], Any]:
-    """Exactly K distinct 8-bit colors near `centers`, and the (n,) index of each point's nearest.
+    """Exactly K distinct 8-bit colors near `centers`, and the index of each point's nearest color.
 
-    For points of more than K colors; the colors, (K, channels), are in order, and ties go to the
-    first.
+    The colors, (K, channels) uint8, are in palette order; the index is (n,) integers, and ties go
+    to the first color. The points must have more than K colors.
 
     Rounded centers take at most `steps` of Lloyd's steps from one 8-bit color to another. Colors
-    that rounding made equal, or that are nearest to no point, give way to the colors that are
-    served worst: greatest weight times squared distance, ties to the first point.
+    that rounding made equal, or that are nearest to no point, are replaced by the point colors that
+    are served worst: greatest weight times squared distance, ties to the first point.
 
     Args:
-        problem: The colors that it keeps stay as they are, in place of the first centers.
+        problem: The clustering problem; its kept colors replace the first centers.
         centers: (K or fewer, d) float32.
-        steps: Lloyd's steps at most.
-        replace_unused: False leaves colors that are nearest to no point: mixing may need them.
+        steps: The most of Lloyd's steps.
+        replace_unused: False keeps colors that are nearest to no point: mixing may need them.
     """
     space, kept, classes = problem.space, problem.kept, problem.classes
     free = space.colors(to_host(centers)[len(kept) :])
@@ -59,7 +58,10 @@ def round_to_palette(
 
 
 def palette_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colors, in order, after one of Lloyd's steps and rounding; those that are kept stay."""
+    """The palette, in order, after one of Lloyd's steps on `colors` and rounding to 8 bits.
+
+    Kept colors do not change.
+    """
     points, space, classes = problem.points, problem.space, problem.classes
     old = array_module(points.weights).asarray(grid_points(colors, space))
     if classes is None:
@@ -76,12 +78,15 @@ def palette_step(problem: Problem, colors: NDArray[np.uint8]) -> NDArray[np.uint
 def repair_unused(
     problem: Problem, colors: NDArray[np.uint8], replace_unused: bool
 ) -> tuple[NDArray[np.uint8], Any]:
-    """K colors, in order, and the index of each point's nearest, see `collect_result`."""
+    """Replace unused colors; return K colors in order, and the index of each point's nearest color.
+
+    See `round_to_palette`.
+    """
     points, kept = problem.points, problem.kept
     xp = array_module(points.weights)
     for repair in range(MOST_REPAIRS + 1):
-        served_by = xp.asarray(grid_points(colors, problem.space))
-        labels = problem.assign(points, colors, served_by)
+        centers = xp.asarray(grid_points(colors, problem.space))
+        labels = problem.assign(points, colors, centers)
         used = xp.zeros(len(colors), bool)
         used[labels] = True
         is_kept = np.isin(pack(colors), pack(kept))
@@ -91,7 +96,7 @@ def repair_unused(
             break
         entries = xp.asarray(colors)[labels]
         is_entry = (entries == problem.colors).all(axis=1)
-        worst = worst_served(points, served_by[labels], is_entry, missing + len(colors))
+        worst = worst_served(points, centers[labels], is_entry, missing + len(colors))
         others = to_host(problem.colors[worst])
         others = others[~np.isin(pack(np.ascontiguousarray(others)), pack(colors[served]))]
         colors = in_order(np.concatenate([colors[served], others[:missing]]))
@@ -99,10 +104,14 @@ def repair_unused(
 
 
 def worst_served(points: Points, served_by: Any, is_entry: Any, count: int) -> Any:
-    """The (count,) points with the greatest weight times squared distance from `served_by`.
+    """(count,) integers: the points with the greatest weight times squared distance.
 
-    Those whose color `is_entry` of the palette, (n,) bool, come last; others may lie on the same
-    grid point as an entry, or be an entry that gave way to another there.
+    Args:
+        points: n points.
+        served_by: (n, d) float32: the center that serves each point.
+        is_entry: (n,) bool: whether the color of a point is in the palette. Such points come last:
+            an entry on the grid point of another entry serves no point.
+        count: At most n.
     """
     xp = array_module(points.columns)
     differences = points.columns[:-1] - served_by.T

@@ -1,4 +1,4 @@
-"""First centers, by name. All draws are made on the host from a NumPy generator."""
+"""Methods to choose the first centers. All draws are made on the host from a NumPy generator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WU_BINS = 32
 
 
 def random_colors(points: Points, k: int, rng: np.random.Generator) -> Any:
-    """K distinct points drawn like pixels from a bag, without putting any color back."""
+    """K distinct points drawn with probabilities proportional to weight, without replacement."""
     xp = array_module(points.weights)
     chosen: list[int] = []
     weights = to_host(points.weights).copy()
@@ -31,10 +31,10 @@ def random_colors(points: Points, k: int, rng: np.random.Generator) -> Any:
 
 
 def kmeans_plus_plus(points: Points, k: int, rng: np.random.Generator) -> Any:
-    """Each center is the best of a few points drawn in proportion to their squared error.
+    """K points, each the best of a few that are drawn in proportion to their squared error.
 
-    D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007; the
-    greedy form, with 2 + ln K draws for each center, is described in section 2.2 of it.
+    D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007, of
+    which section 2.2 describes the greedy form, with 2 + ln K draws for each center.
     """
     xp = array_module(points.weights)
     coordinates = points.columns[:-1]
@@ -57,7 +57,7 @@ def kmeans_plus_plus(points: Points, k: int, rng: np.random.Generator) -> Any:
 
 
 def maximin(points: Points, k: int, rng: np.random.Generator) -> Any:
-    """The heaviest color, then always the point that lies farthest from all centers.
+    """K points: the heaviest, then always the point that lies farthest from all chosen before.
 
     T. F. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical
     Computer Science 38, 1985, doi:10.1016/0304-3975(85)90224-5.
@@ -79,7 +79,7 @@ def squared_distance(coordinates: Any, index: int) -> Any:
 
 
 def wu(points: Points, k: int, rng: np.random.Generator) -> Any:
-    """Means of the boxes left by K - 1 cuts, each where it lowers the variance most.
+    """The means of the boxes after K - 1 cuts, each where a cut lowers the variance most.
 
     X. Wu, "Efficient statistical computations for optimal color quantization", Graphics Gems II,
     1991, pp. 126-133. Deterministic; the generator is not used.
@@ -107,7 +107,7 @@ def wu(points: Points, k: int, rng: np.random.Generator) -> Any:
 
 
 def cumulative_moments(points: Points) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(33, …, 33, d + 1): weight and weighted coordinates of all bins below, on the host."""
+    """(33, …, 33, d + 1) on the host: summed weight and weighted coordinates of all lower bins."""
     xp = array_module(points.weights)
     low, high = points.bounds
     coordinates = points.columns[:-1]
@@ -136,7 +136,10 @@ def box_moments(moments: Any, low: tuple[int, ...], high: tuple[int, ...]) -> An
 
 
 def best_cut(moments: Any, low: tuple[int, ...], high: tuple[int, ...]) -> tuple[float, int, int]:
-    """How much the best cut of a box lowers its squared error, and the cut's axis and position."""
+    """The decrease of squared error by the best cut of a box, and the cut's axis and position.
+
+    A box is ``low … high``, in bins; the decrease is 0 if no cut is possible.
+    """
     whole = box_moments(moments, low, high)
     best = (0.0, 0, 0)
     if whole[0] == 0:
@@ -169,13 +172,13 @@ def lower_parts(moments: Any, low: tuple[int, ...], high: tuple[int, ...], axis:
 
 
 def between_variance(moments: Any) -> Any:
-    """(m,): |sum|^2 / weight, 0 where there is no weight."""
+    """(m,): |sum|^2 / weight of each row of moments, 0 where the weight is 0."""
     squares = sum(moments[:, slot] * moments[:, slot] for slot in range(1, moments.shape[1]))
     return squares / np.maximum(moments[:, 0], 1)
 
 
 def add_farthest(points: Points, centers: Any, k: int) -> Any:
-    """`centers` filled up to K with the points that lie farthest from all of them."""
+    """Add points to `centers` until there are K, each time the point farthest from all centers."""
     xp = array_module(centers)
     if len(centers) == k:
         return centers
@@ -195,4 +198,4 @@ SEEDINGS: dict[str, Callable[[Points, int, np.random.Generator], Any]] = {
     "maximin": maximin,
     "wu": wu,
 }
-"""Name to first centers: (points, K, generator) to (K, d) float32; the choices of ``--init``."""
+"""Name to method, (points, K, generator) to (K, d) float32; the choices of ``--init``."""

@@ -1,10 +1,10 @@
-"""Beyond Lloyd: split clusters with large errors, drop those that cost least, keep what is better.
+"""Beyond Lloyd: split clusters with large errors, drop the least useful ones, keep the better.
 
 Lloyd's iteration ends in the local optimum nearest to its seed. Adding centers where the error is
-large and then removing as many where they are missed least moves centers across the picture.
+large, and then removing as many where the error rises least, moves centers across the picture.
 
-B. Fritzke, "The breathing k-means algorithm", 2020, arXiv:2006.15666. Here the new centers go
-where a split gains most, and many centers change places at once.
+B. Fritzke, "The breathing k-means algorithm", 2020, arXiv:2006.15666. Unlike in the paper, new
+centers go where a split gains most, and many centers move at once.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from quantgpu.clustering.points import Points, distance_matrix
 from quantgpu.threads import chunks
 
 OFFSET = 0.8
-"""How far the halves of a split cluster lie from its mean, in standard deviations along the line
-(0.80 is what halving a normal distribution gives: the square root of 2 over pi)."""
+"""The distance of the halves of a split cluster from its mean, in standard deviations along the
+line (0.80 as for a halved normal distribution: the square root of 2 over pi)."""
 
 STEPS = 2
 """Lloyd steps after splitting, and again after dropping: 3 took a fifth more distances and lowered
@@ -56,9 +56,10 @@ def directions(axes: int) -> tuple[tuple[int, ...], ...]:
 
 
 def widest_axis(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, Any]:
-    """Each cluster's mean, (K, d) float64, and greatest weighted variance along a line.
+    """The mean, the greatest variance along a line, and that line, of each cluster.
 
-    The line is given as a vector, (K, d) float64, one standard deviation long.
+    The mean is (K, d) float64; the variance, of one of the `directions` and multiplied by weight,
+    (K,) float64; the line a vector one standard deviation long, (K, d) float64.
     """
     xp = array_module(labels)
     mass, sums = cluster_sums(points, labels, clusters)
@@ -84,7 +85,7 @@ def widest_axis(points: Points, labels: Any, clusters: int) -> tuple[Any, Any, A
 
 
 def second_moments(points: Points, labels: Any, clusters: int) -> dict[tuple[int, int], Any]:
-    """Summed weight * x_i * x_j of each cluster, (K,) float64, for every pair i >= j of axes."""
+    """The sum of weight * x_i * x_j in each cluster, (K,) float64, for each pair i >= j."""
     xp = array_module(labels)
     return {
         (i, j): xp.bincount(labels, moment * points.columns[j], minlength=clusters)
@@ -94,9 +95,9 @@ def second_moments(points: Points, labels: Any, clusters: int) -> dict[tuple[int
 
 
 def split(points: Points, centers: Any, labels: Any, more: int, fixed: int = 0) -> Any:
-    """`more` additional centers: the clusters with the greatest variance become two each.
+    """Split the `more` clusters with the greatest variance; return (K + more, d) centers.
 
-    The first `fixed` centers stay where they are.
+    The first `fixed` centers do not move.
     """
     xp = array_module(centers)
     mean, variance, deviation = widest_axis(points, labels, len(centers))
@@ -111,10 +112,10 @@ def split(points: Points, centers: Any, labels: Any, more: int, fixed: int = 0) 
 
 
 def drop(points: Points, centers: Any, fewer: int, threads: int = 1, fixed: int = 0) -> Any:
-    """The centers less the `fewer` whose points are served almost as well by their neighbors.
+    """Drop the `fewer` centers whose points are served almost as well by their neighbors.
 
-    Of a center and its nearest neighbor only one goes, as each counts on the other to stay. The
-    first `fixed` stay.
+    Of a center and its nearest neighbor only one is dropped, as the loss of each assumes that the
+    other stays. The first `fixed` centers stay.
     """
     xp = array_module(centers)
     labels, gaps = two_nearest(points, centers, threads)
@@ -159,11 +160,19 @@ def search(
     report: Callable[[float], None] = lambda share: None,
     fixed: int = 0,
 ) -> Any:
-    """Better centers, found by splitting and dropping `width` of them at a time.
+    """Improve centers by splitting and dropping `width` of them at a time.
 
-    A round that does not lower the error is undone and halves the width; the search ends at
-    width 0 or after so many `rounds`. `report` is called with the share of them that is done. The
-    first `fixed` centers stay where they are.
+    A round that does not lower the error is undone and halves the width; the search ends at width 0
+    or after `rounds` rounds.
+
+    Args:
+        points: n points.
+        centers: (K, d) float32: the centers to start from.
+        width: The number of centers that are split and dropped in the first round.
+        rounds: The most rounds; `centers` are returned unchanged for 0.
+        threads: At least 1.
+        report: Called with the share of the rounds that is done.
+        fixed: The first `fixed` centers do not move.
     """
     if not rounds:
         return centers

@@ -1,4 +1,4 @@
-"""The smallest K that is good enough: what ``--target psnr=38`` means, and the search for it."""
+"""The search for the smallest K that meets a target, such as ``--target psnr=38``."""
 
 from __future__ import annotations
 
@@ -19,49 +19,50 @@ START = 64
 """The K that is tried first."""
 
 PLAUSIBLE_FACTORS = Decimal("0.4"), Decimal("2.7")
-"""Times the usual power of K, with which an error may fall between two K; all else is noise."""
+"""An error falls between two K with 0.4 to 2.7 times the usual power of K; other powers are noise.
+"""
 
 PATIENCE = 5
-"""So often in a row a K may lie on one side of the target; then the middle of the rest is tried.
+"""After this many K in a row on one side of the target, the middle of the remaining K is tried.
 
 On six pictures, targets that take K = 2 to 256 were found with 3.8 to 5.3 trials in the mean and 12
 at most; K up to 1024 with 3.8 to 5.6, and 12 at most."""
 
 
 class Target(NamedTuple):
-    """How good a result is to be."""
+    """A required quality."""
 
     name: str
     """A row of `QUALITIES`."""
     limit: float
-    """The least value, or the greatest where less is better, that is good enough."""
+    """The least sufficient value, or the greatest where less is better."""
 
     def __str__(self) -> str:
         return f"{self.name}={self.limit:.15g}"
 
     @property
     def quality(self) -> Quality:
-        """The row of `QUALITIES` that is measured."""
+        """The measure that the target names."""
         return QUALITIES[self.name]
 
     def is_met(self, value: float) -> bool:
-        """Whether a value is good enough."""
+        """Whether a value of the measure is good enough."""
         return value >= self.limit if self.quality.rises else value <= self.limit
 
-    def shown(self, value: float | None) -> str:
-        """A value, for people; None is infinite."""
+    def format_value(self, value: float | None) -> str:
+        """A value of the measure as text; None is infinite."""
         lossless = value is None or value in (0, math.inf)
-        return "lossless" if lossless else self.quality.shown.format(value)
+        return "lossless" if lossless else self.quality.template.format(value)
 
 
 def parse_target(text: str, option: str = "target") -> Target:
-    """A target as people write it.
+    """Parse a target such as ``psnr=38``.
 
     >>> parse_target("psnr=38"), str(parse_target("DE = 1.50"))
     (Target(name='psnr', limit=38.0), 'de=1.5')
 
     Raises:
-        UsageError: It is none; `option` says of what.
+        UsageError: The text is no target; the message begins with the name of the `option`.
     """
     found = re.fullmatch(r"\s*([a-z]+)\s*=\s*(\d+\.?\d*|\.\d+)\s*", str(text).lower(), re.ASCII)
     limit = float(found[2]) if found else math.inf
@@ -72,52 +73,52 @@ def parse_target(text: str, option: str = "target") -> Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Goals:
-    """How good a result has to be.
+    """The required quality of a result.
 
     Raises:
-        UsageError: One is of another form, such as ``psnr=38``.
+        UsageError: A text does not have the form ``psnr=38``.
     """
 
     target: str | None = None
-    """The goal that the smallest K has to meet; None without a goal."""
+    """The target for which the smallest K is searched."""
     min_quality: str | None = None
-    """The quality that a result has to meet at least; None for any."""
+    """The quality that a result must have at least."""
 
     def __post_init__(self) -> None:
-        self.sought, self.needed  # noqa: B018
+        self.parsed_target, self.parsed_min_quality  # noqa: B018
 
     @property
-    def sought(self) -> Target | None:
-        """What the smallest K is looked for."""
+    def parsed_target(self) -> Target | None:
+        """The target for which the smallest K is searched."""
         return None if self.target is None else parse_target(self.target)
 
     @property
-    def needed(self) -> Target | None:
-        """What a result has to meet at least."""
+    def parsed_min_quality(self) -> Target | None:
+        """The quality that a result must have at least."""
         return None if self.min_quality is None else parse_target(self.min_quality, "min_quality")
 
     @property
-    def measured(self) -> bool:
-        """Whether results are measured by what a pixel's color is off."""
+    def measures_quality(self) -> bool:
+        """Whether results are measured by the errors of single pixels."""
         return self.target is not None or self.min_quality is not None
 
 
 def smallest_k(
     target: Target, least: int, most: int, value_of: Callable[[int], float]
 ) -> tuple[int, dict[int, float]]:
-    """A K that meets the target where K - 1 does not, and the values of all K that were tried.
+    """A K that meets the target while K - 1 does not, and the values of all K that were tried.
 
-    If more colors were always better, it would be the smallest there is. They nearly always are,
-    but the luck of the search has its part: a K farther down may meet the target by a hair.
+    If more colors were always better, this K would be the smallest. They nearly always are, but the
+    search has its luck: a smaller K may just meet the target.
 
     Args:
-        target: What is good enough.
-        least: The smallest K there may be, at least 1.
-        most: The greatest K there may be.
-        value_of: From K to how good its result is; called once for each K that is tried.
+        target: The required quality.
+        least: The smallest allowed K, at least 1.
+        most: The greatest allowed K.
+        value_of: From K to the quality of its result; called once for each K that is tried.
 
     Raises:
-        QualityError: No K that was tried is good enough, `most` among them.
+        QualityError: No K that was tried, including `most`, meets the target.
     """
     values: dict[int, float] = {}
     low, high, streak = least - 1, most + 1, 0
@@ -135,10 +136,10 @@ def smallest_k(
 
 
 def predicted_k(target: Target, values: dict[int, float], most: int) -> int:
-    """The K where the line through the two values nearest to the target, in logarithms, meets it.
+    """The K at which a line through the two values nearest to the target reaches the target.
 
-    With fewer values, or where they contradict all that is known of pictures, it has the usual
-    slope.
+    The line is drawn in logarithms. With fewer than two values, or if its slope is implausible, it
+    has the usual slope.
     """
     quality = target.quality
     with localcontext(DIGITS):
@@ -160,10 +161,10 @@ def predicted_k(target: Target, values: dict[int, float], most: int) -> int:
 
 
 def advice(target: Target, values: dict[int, float]) -> str:
-    """The best of the values, and what to do about it."""
+    """The end of an error message: the best of the values, and what to change."""
     best = sorted(values, key=values.__getitem__, reverse=target.quality.rises)[0]
     raised = f"raise -k, up to {MOST_COLORS}, or " if max(values) < MOST_COLORS else ""
-    return f": the best is {target.shown(values[best])} at K = {best}; {raised}ask for less"
+    return f": the best is {target.format_value(values[best])} at K = {best}; {raised}ask for less"
 
 
 PaletteLabels = tuple[Palette, Any]
@@ -179,7 +180,20 @@ def smallest_palette(
     threads: int,
     progress: Progress,
 ) -> tuple[PaletteLabels, dict[int, float]]:
-    """The result of `smallest_k` for a histogram, and the values of all K that were tried."""
+    """The palette of the smallest K that meets a target, and the values of all K that were tried.
+
+    Args:
+        target: The required quality.
+        least: The smallest allowed K, at least 1.
+        most: The greatest allowed K.
+        palette_at: From K and a progress to the palette of K colors, and the index of each color.
+        histogram: The colors that the palettes are measured for.
+        threads: At least 1.
+        progress: Called with the stage ``cluster``.
+
+    Raises:
+        QualityError: See `smallest_k`.
+    """
     measure = target.quality.measure(histogram, threads)
     met: list[PaletteLabels] = []
     tried = 0
@@ -188,7 +202,7 @@ def smallest_palette(
         nonlocal tried
         done, tried = tried, tried + 1
 
-        def report(stage: str, share: float) -> None:  # how many there will be nobody knows
+        def report(stage: str, share: float) -> None:  # the number of trials is not known before
             progress(stage, 1 - (1 - share / 2) / 2**done)
 
         found = palette_at(k, report)
@@ -205,10 +219,10 @@ def smallest_palette(
 def check_quality(
     needed: Target, histogram: Histogram, palette: Palette, labels: Any, threads: int
 ) -> None:
-    """Raise a QualityError unless a palette is as good as is needed."""
+    """Raise a QualityError unless a palette has the `needed` quality."""
     value = needed.quality.measure(histogram, threads)(palette, labels)
     if not needed.is_met(value):
         raise QualityError(
             f"min_quality {needed} is not reached with {len(palette)} colors: it is "
-            f"{needed.shown(value)}; raise -k or ask for less"
+            f"{needed.format_value(value)}; raise -k or ask for less"
         )

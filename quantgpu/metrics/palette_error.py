@@ -121,7 +121,7 @@ class Quality(NamedTuple):
 
     measure: Callable[[Histogram, int], Measure]
     """From a histogram and a number of threads to what measures its palettes."""
-    shown: str
+    template: str
     """The format in which people read it."""
     rises: bool
     """Whether more is better."""

@@ -100,7 +100,8 @@ class KFinder:
                 progress=progress,
             )  # fmt: skip
 
-        kept, target, needed = self.options.kept_count, self.goals.sought, self.goals.needed
+        kept, goals = self.options.kept_count, self.goals
+        target, needed = goals.parsed_target, goals.parsed_min_quality
         if target is None:
             found = palette_at(k_for(self.k, math.prod(shape), kept), progress)
         else:

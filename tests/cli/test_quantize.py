@@ -131,7 +131,7 @@ def test_a_target_names_the_file_and_its_search_is_told(target: str) -> None:
     assert (ran.code, ran.complaints) == (0, [])
     assert np.array_equal(decoded(output), found.to_array())
     assert ran.lines[0].startswith(f"{output}: 83 x 61, ")
-    shown = parse_target(target).shown
+    shown = parse_target(target).format_value
     tried = ", ".join(f"{k}: {shown(value)}" for k, value in found.curve.items())
     assert f", smallest K for {target} ({tried}), " in ran.lines[0]
 
