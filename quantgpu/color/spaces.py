@@ -146,7 +146,8 @@ def backdrop(space: ColorSpace) -> tuple[tuple[int, int, int], int]:
     """The backdrop of colors that are not opaque, and the grid steps from clear to opaque.
 
     The error of such colors is what is seen of it on white and on black, weighted `WHITE_SHARE` to
-    ``1 - PAPER``. With w for that share, p for coordinates times opacity and a for opacity, it is::
+    ``1 - WHITE_SHARE``. With w for that share, p for coordinates times opacity and a for opacity,
+    it is::
 
         w |dp - white da|^2 + (1 - w) |dp - black da|^2
             = |d(a (x - behind))|^2 + w (1 - w) |white - black|^2 da^2

@@ -184,7 +184,7 @@ def slabs_of(tile: Tile, perceptual: bool) -> Iterator[tuple[Any, Any]]:
     if not perceptual:
         yield tile.slab(0, tile.height), None
         return
-    for _, colors, weights in tile.busy_slabs(FEW_PIXELS, 1):
+    for _, colors, weights in tile.perceptual_slabs(FEW_PIXELS, 1):
         yield colors, weights
 
 

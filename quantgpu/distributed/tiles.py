@@ -87,8 +87,8 @@ class Tile(Pixels):
         """The block on the host."""
         return Tile(to_host(self.around), self.halo)
 
-    def busy_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
-        """`Pixels.busy_slabs` of the block without its halo."""
+    def perceptual_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
+        """`Pixels.perceptual_slabs` of the block without its halo."""
         left = self.halo.left
         for start, stop in self.row_ranges(batch):
             first_row = start + self.halo.above
@@ -115,9 +115,9 @@ class GpuTile(Pixels):
         for rows, colors in self.around.slabs():
             yield from self.interior(rows, colors)
 
-    def busy_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
-        """`GpuPixels.busy_slabs` of the block without its halo."""
-        for rows, colors, weights in self.around.busy_slabs():
+    def perceptual_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
+        """`GpuPixels.perceptual_slabs` of the block without its halo."""
+        for rows, colors, weights in self.around.perceptual_slabs():
             yield from self.interior(rows, colors, weights)
 
     def interior(self, rows: tuple[int, int], *columns: Any) -> Iterator[Any]:

@@ -52,7 +52,7 @@ def diffuse(
     Args:
         colors: (h, W): each pixel's color.
         strength: (h, W): 0 to `FULL`.
-        kernel: A row of `KERNELS`.
+        kernel: A row of `DIFFUSION_MATRICES`.
         scheme: Points, centers and cells, on the device that all arrays are on.
         above: The errors of the rows above, as `no_errors` has them for the first.
         dtype: Of the palette colors.

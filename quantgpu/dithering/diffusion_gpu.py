@@ -36,7 +36,7 @@ def diffuse_frames(
     Args:
         colors: (frames, h, W) int32: each pixel's color.
         strength: (frames, h, W) uint8.
-        kernel: A row of `diffusion.KERNELS`.
+        kernel: A row of `DIFFUSION_MATRICES`.
         scheme: With its arrays on the device; coordinates and reach are below 2^13.
         above: (frames, depth, d, W) int32: the errors of the rows above.
         dtype: uint8, uint16 or int32.

@@ -100,13 +100,13 @@ def diffuse_bands(
     return MapResult(index, sum_stats(plan, tallies))
 
 
-def colors_of(pixels: Pixels, rows: tuple[int, int], with_activity: bool) -> tuple[Any, Any]:
-    """The colors, (m, channels), of the pixels in some rows on the host, and their activity, (m,).
+def colors_of(pixels: Pixels, rows: tuple[int, int], with_contrast: bool) -> tuple[Any, Any]:
+    """The colors, (m, channels), and local contrasts, (m,), of the pixels in some rows on the host.
 
-    The activity is None if it is not asked for.
+    The contrasts are None if they are not asked for.
     """
     start, stop = rows
-    if not with_activity:
+    if not with_contrast:
         return pixels.slab(start, stop), None
     first, last = rows_around(start, stop, pixels.height)
     around = pixels.slab(first, last).reshape(last - first, pixels.width, pixels.channels)

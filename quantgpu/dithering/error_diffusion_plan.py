@@ -8,7 +8,7 @@ however near the entry is.
 Measured on eight small photographs, K = 16, 64, 256, butteraugli's 3-norm and SSIMULACRA as shares
 of those of pngquant 2.17 and its dither: not dithered 0.899/0.528, 0.710/0.508, 0.702/0.557; a
 strength of 3/4 everywhere 0.812/0.822, 0.636/0.742, 0.639/0.756; 9/10 in busy and 1/2 in smooth
-areas 0.714/0.782, 0.574/0.691, 0.592/0.703 (from here on with `anticipation`); less where the color
+areas 0.714/0.782, 0.574/0.691, 0.592/0.703 (from here on with `dither_aware`); less where the color
 is met 0.715/0.777, 0.581/0.663, 0.603/0.666; and all in clean gradients 0.722/0.827, 0.581/0.704,
 0.600/0.711. A sky, a sunset and a gray ramp, blurred by 3 pixels, are then off by 1.3, 2.4 and 0.6
 levels with K = 16 (pngquant 2.6, 3.5 and 1.2), and by 0.44, 0.76 and 0.16 with K = 64 (0.76, 0.80
@@ -58,7 +58,8 @@ BUSY, SMOOTH, CLEAN = 58, 32, 61
 """The strengths, of `FULL`, in busy areas, in smooth ones, and where nothing differs."""
 
 HALF, GRADIENT = 1000, 250
-"""The `activity` half-way from smooth to busy, and that up to which areas are clean gradients."""
+"""The `local_contrast` half-way from smooth to busy, and the most of areas that are clean
+gradients."""
 
 FARTHEST = 4095
 """Grid steps that errors may move a pixel along an axis, at most."""
@@ -169,8 +170,8 @@ class DiffusionPlan(NamedTuple):
     dtype: Any
     """Of indices."""
     keys: Any
-    """(K,) uint32: the palette's colors as in `histogram.pack`, if all is opaque and K is at most
-    256, for a GPU; else None."""
+    """(K,) uint32: the palette's colors as `color.packing.pack` has them, if all is opaque and K
+    is at most 256, for a GPU; else None."""
 
     @property
     def k(self) -> int:
@@ -209,7 +210,7 @@ def diffusion_plan(mapping: ColorMap, dithering: Dithering, colors: Colors) -> D
 
 
 def keys_for(colors: Colors) -> Any:
-    """See `Plan.keys`."""
+    """See `DiffusionPlan.keys`."""
     k, channels = colors.entries.shape
     if on_host(colors.labels) or channels == 4 or k > lookup_gpu.MOST_ENTRIES:
         return None
@@ -218,7 +219,7 @@ def keys_for(colors: Colors) -> Any:
 
 
 def prepare_pixels(plan: DiffusionPlan, colors: Any, busy: Any) -> tuple[Any, Any]:
-    """Color and strength, (m,) int32 and uint8, of m pixels with such an `activity`."""
+    """Color and strength, (m,) int32 and uint8, of m pixels with such a `local_contrast`."""
     ranks = array_module(colors).empty(len(colors), "int32")
     plan.rank_of(colors, ranks)
     strength = plan.strength.take(ranks)
@@ -248,7 +249,7 @@ def restore_exact(plan: DiffusionPlan, ranks: Any, index: Any) -> Any:
 
 
 def error_of(plan: DiffusionPlan, ranks: Any, index: Any) -> Any:
-    """The squared error, () int64, of pixels of these colors, `Plan.sides` times."""
+    """The squared error, () int64, of pixels of these colors, `DiffusionPlan.sides` times."""
     before, after = plan.seen
     gaps = before.take(ranks, axis=1)
     gaps -= after.take(index, axis=1)
@@ -257,7 +258,7 @@ def error_of(plan: DiffusionPlan, ranks: Any, index: Any) -> Any:
 
 
 def local_strength(strength: Any, wanted: Any, busy: Any) -> Any:
-    """(m,) uint8: strengths where pixels have such an `activity`, (m,) uint16.
+    """(m,) uint8: strengths where pixels have such a `local_contrast`, (m,) uint16.
 
     In clean gradients all of it counts; elsewhere what is `wanted`, both (m,) uint8.
     """

@@ -107,7 +107,7 @@ class PlainPlan(NamedTuple):
     bounds: NDArray[Any]
     """See `OrderedPlan`."""
     keys: NDArray[np.uint32]
-    """(K,): the palette's colors as in `histogram.pack`."""
+    """(K,): the palette's colors as `color.packing.pack` has them."""
 
     @property
     def k(self) -> int:
@@ -176,7 +176,7 @@ def layout(k: int) -> tuple[Any, Any]:
 
 
 def words_of(mixed: Mixtures, k: int) -> Any:
-    """See `Plan.words`."""
+    """See `OrderedPlan.words`."""
     word, bits = layout(k)
     words = mixed.share.astype(word) << bits
     words |= mixed.high.astype(word)
@@ -186,7 +186,7 @@ def words_of(mixed: Mixtures, k: int) -> Any:
 
 
 def bounds_of(matrix: NDArray[np.uint16], k: int) -> NDArray[Any]:
-    """See `Plan.bounds`; `matrix`: (s, s) ranks."""
+    """See `OrderedPlan.bounds`; `matrix`: (s, s) ranks."""
     word, bits = layout(k)
     thresholds = (2 * matrix.astype(word) + word(1)) * word(SHARES // 2 // matrix.size)
     bounds: NDArray[Any] = ((thresholds + word(1)) << (bits + bits)) - word(1)
@@ -194,7 +194,7 @@ def bounds_of(matrix: NDArray[np.uint16], k: int) -> NDArray[Any]:
 
 
 def errors_of(mixed: Mixtures, colors: Any, entries: NDArray[np.uint8]) -> Any:
-    """See `Plan.errors`; (n, channels) and (K, channels) uint8."""
+    """See `OrderedPlan.errors`; (n, channels) and (K, channels) uint8."""
     xp = array_module(colors)
     before, after = composited(colors).T, xp.asarray(np.ascontiguousarray(composited(entries).T))
     errors = xp.empty((len(colors), 2), xp.int32)

@@ -1,6 +1,6 @@
 """Ordered dithering of opaque pictures on a GPU: one launch for a slab, or for some frames.
 
-The kernel does what `ordered.Plan.switch` says, which array code does in some ten passes.
+The kernel does what `OrderedPlan.switch` says, which array code does in some ten passes.
 """
 
 from __future__ import annotations

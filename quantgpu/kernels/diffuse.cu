@@ -5,7 +5,7 @@
 // points   (AXES, n): the grid coordinates of each color
 // first    (n): where the cells of each color begin in `codes`; null for 0
 // centers  (AXES, k): those of the palette
-// origin   (AXES), shift, side1 … side3: see `nearest.Cells`
+// origin   (AXES), shift, side1 … side3: see `NearestGrid`
 // codes    for each cell the palette color of all its points, or ~i for those from entries[i] on
 // entries  palette colors, ascending within a list, the last as ~color; and one more
 // reach    grid steps that errors may move a pixel along an axis

@@ -6,7 +6,7 @@
 // cells    (n): the number of the coarsest of them; the others follow. The root is number 0
 // sums     (2 + AXES, n + 1): prefix sums of weight, weight * x for each axis, weight * |x|^2
 // level    1 … 8
-// starts, ends, error, parent_error, children: of each cell, as in `cells.Octree`; those of the
+// starts, ends, error, parent_error, children: of each cell, as in `octree.Octree`; those of the
 //          level above are there, the root's is number 0
 //
 // Launch: any block, any grid. Floating point in the order of `RunningSums.squared_error`, without

@@ -1,4 +1,4 @@
-// Ordered dithering of packed RGB bytes: see `ordered.Plan.switch`, whose integers these are.
+// Ordered dithering of packed RGB bytes: see `OrderedPlan.switch`, whose integers these are.
 //
 // pixels   pictures of (height * width, 3), `stride` pixels apart, from a multiple of 4 bytes on
 // table    (2^24): the word of each color red + 256 * green + 65536 * blue: from the low bits on,

@@ -9,7 +9,7 @@
 // error    () to which is added the summed weight * squared distance, less the sum of
 //          weight * |x|^2, which no choice of centers changes
 //
-// Launch: any block, any grid; AXES is 3 or 4. Floating point in the order of `refine.spread`,
+// Launch: any block, any grid; AXES is 3 or 4. Floating point in the order of `widest_axis`,
 // without fused multiply-add (option --fmad=false): what is found decides which clusters are split.
 
 #ifndef AXES
@@ -19,7 +19,7 @@
 #define BIAS 2048
 #define PAIR(i, j) (1 + AXES + (i) * ((i) + 1) / 2 + (j))
 
-__device__ const signed char DIRECTIONS[LINES][AXES] = {  // as `refine.directions` has them
+__device__ const signed char DIRECTIONS[LINES][AXES] = {  // as `split_merge.directions` has them
 #if AXES == 3
     {1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0}, {1, -1, 0}, {1, 0, 1}, {1, 0, -1},
     {0, 1, 1}, {0, 1, -1}, {1, 1, 1}, {1, 1, -1}, {1, -1, 1}, {1, -1, -1}};

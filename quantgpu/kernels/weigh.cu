@@ -1,5 +1,5 @@
 // How much each pixel of some rows counts: less where its neighborhood is busy, and in the dark.
-// If TEMPERED, how much of its error is passed on: see `diffused.tempered`.
+// If TEMPERED, how much of its error is passed on: see `local_strength`.
 //
 // pixels   (rows, width, 3)
 // before   (width, 3): the row above them, if has_before
@@ -7,7 +7,7 @@
 // ranks    (rows * width), if TEMPERED: each pixel's color, for which there are
 // full     the strength in clean gradients, and
 // wanted   elsewhere, 0 … FULL each
-// found    (rows * width): weights, 1 … 255, see `importance`; or strengths, 0 … FULL
+// found    (rows * width): weights, 1 … 255, see `pixel_weights`; or strengths, 0 … FULL
 //
 // Launch: any block, any grid. A thread takes a pixel at a time.
 

@@ -47,7 +47,7 @@ def count_colors(
     progress: Progress = no_progress,
     perceptual: bool = False,
 ) -> Histogram:
-    """Count the colors of `pixels`; with the weights of `importance` if `perceptual`.
+    """Count the colors of `pixels`; with the weights of `pixel_weights` if `perceptual`.
 
     If the pixels have a mask, with its weights too.
     """
@@ -79,11 +79,11 @@ class Counter:
     def add(
         self, pixels: Pixels, perceptual: bool = False, progress: Progress = no_progress
     ) -> None:
-        """Count a picture; with the weights of `importance` if `perceptual`."""
+        """Count a picture; with the weights of `pixel_weights` if `perceptual`."""
         if self.xp is np and (self.buffer is None or len(self.buffer) < pixels.width):
             self.buffer = np.empty(max(BATCH, pixels.width), np.int64)
         slabs = (
-            pixels.weighed_slabs(BATCH, self.threads, perceptual)
+            pixels.weighted_slabs(BATCH, self.threads, perceptual)
             if self.weighed
             else pixels.slabs(BATCH)
         )

@@ -105,8 +105,8 @@ class GpuPixels(Pixels):
             free[slot - 1] = current.record()  # the slab before is done with, and its neighbors
         self.kept = buffers if self.keep else []
 
-    def busy_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
-        """`slabs` with the weights of `importance`, each when the next has come."""
+    def perceptual_slabs(self, batch: int = 0, threads: int = 0) -> Iterator[Weighed]:
+        """`slabs` with the weights of `pixel_weights`, each when the next has come."""
         for rows, colors, before, after in self.slabs_between():
             yield rows, colors, self.weights_of(colors, before, after)
 

@@ -78,12 +78,12 @@ class Pixels:
         for rows in self.row_ranges(batch):
             yield rows, self.slab(*rows)
 
-    def weighed_slabs(
+    def weighted_slabs(
         self, batch: int = 0, threads: int = 1, perceptual: bool = True
     ) -> Iterator[Weighed]:
-        """`slabs` with the weights of the pixels: those of `importance` if `perceptual`, masked."""
+        """`slabs` with the weights of the pixels: `pixel_weights` if `perceptual`, masked."""
         if perceptual:
-            weighed = self.busy_slabs(batch, threads)
+            weighed = self.perceptual_slabs(batch, threads)
         else:
             weighed = ((rows, colors, MOST) for rows, colors in self.slabs(batch))
         if self.mask is None:
@@ -94,8 +94,8 @@ class Pixels:
         ):
             yield rows, colors, scaled(weights, levels.reshape(-1))
 
-    def busy_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
-        """`slabs` with the weights of `importance`, found a few slabs ahead by several threads."""
+    def perceptual_slabs(self, batch: int, threads: int) -> Iterator[Weighed]:
+        """`slabs` with their `pixel_weights`, found a few slabs ahead by several threads."""
 
         def weighed(rows: tuple[int, int]) -> Weighed:
             start, stop = rows
